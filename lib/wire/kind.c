@@ -1,0 +1,200 @@
+/* wire/kind.c - the bodies of the nine kinds of message, encode beside decode. */
+#include "wire/kind.h"
+
+#include <string.h>
+
+#include <tbquic/error.h>
+
+#include "wire/fields.h"
+
+static void put_wall(struct tbi_writer *w, uint64_t wall_ms)
+{
+    tbi_put_varint(w, tbi_clamp(wall_ms, 0, TBI_WALL_MS_MAX));
+}
+
+static uint64_t get_wall(struct tbi_cursor *c)
+{
+    return tbi_clamp(tbi_cur_varint(c), 0, TBI_WALL_MS_MAX);
+}
+
+/* The end of a kind without payload: fields that may come one day. */
+static int finish(struct tbi_cursor *c)
+{
+    tbi_fields_skip(c);
+    return tbi_cur_finish(c);
+}
+
+void tbi_put_ping(struct tbi_writer *w, const struct tbi_ping *m)
+{
+    tbi_put_u64(w, m->id);
+    put_wall(w, m->wall_ms);
+}
+
+int tbi_get_ping(struct tbi_cursor c, struct tbi_ping *m)
+{
+    m->id = tbi_cur_u64(&c);
+    m->wall_ms = get_wall(&c);
+    return finish(&c);
+}
+
+void tbi_put_pong(struct tbi_writer *w, const struct tbi_pong *m)
+{
+    tbi_put_u64(w, m->id);
+    put_wall(w, m->echo_wall_ms);
+    put_wall(w, m->wall_ms);
+}
+
+int tbi_get_pong(struct tbi_cursor c, struct tbi_pong *m)
+{
+    m->id = tbi_cur_u64(&c);
+    m->echo_wall_ms = get_wall(&c);
+    m->wall_ms = get_wall(&c);
+    return finish(&c);
+}
+
+void tbi_put_discover(struct tbi_writer *w, const struct tbi_discover *m)
+{
+    tbi_put_varint(w, tbi_clamp(m->max, 1, TBI_PEER_LIST_MAX));
+    tbi_put_varint(w, m->capabilities);
+}
+
+int tbi_get_discover(struct tbi_cursor c, struct tbi_discover *m)
+{
+    m->max = tbi_clamp(tbi_cur_varint(&c), 1, TBI_PEER_LIST_MAX);
+    m->capabilities = tbi_cur_varint(&c);
+    return finish(&c);
+}
+
+static void put_record(struct tbi_writer *w, const uint8_t *record, size_t size)
+{
+    if (size < 1 || size > TBI_RECORD_SIZE_MAX) {
+        tbi_put_fail(w, TBQ_ERR_INTERNAL);
+        return;
+    }
+    tbi_put_prefixed(w, record, size);
+}
+
+static const uint8_t *get_record(struct tbi_cursor *c, size_t *size)
+{
+    struct tbi_cursor value = tbi_cur_prefixed(c, TBI_RECORD_SIZE_MAX);
+
+    if (tbi_cur_error(c) == 0 && tbi_cur_left(&value) == 0) {
+        tbi_cur_fail(c, TBQ_ERR_MALFORMED);
+    }
+    return tbi_cur_rest(&value, size);
+}
+
+void tbi_put_announce(struct tbi_writer *w, const struct tbi_announce *m)
+{
+    put_record(w, m->record, m->record_size);
+}
+
+int tbi_get_announce(struct tbi_cursor c, struct tbi_announce *m)
+{
+    m->record = get_record(&c, &m->record_size);
+    return finish(&c);
+}
+
+void tbi_put_peer_list(struct tbi_writer *w, const struct tbi_peer_list *m)
+{
+    if (m->len > TBI_PEER_LIST_MAX) {
+        tbi_put_fail(w, TBQ_ERR_INTERNAL);
+        return;
+    }
+    tbi_put_varint(w, m->len);
+    for (size_t i = 0; i < m->len; i++) {
+        put_record(w, m->at[i].record, m->at[i].size);
+    }
+}
+
+int tbi_get_peer_list(struct tbi_cursor c, struct tbi_peer_list *m)
+{
+    memset(m, 0, sizeof *m);
+    m->len = (size_t)tbi_cur_varint_in(&c, 0, TBI_PEER_LIST_MAX);
+    for (size_t i = 0; i < m->len && tbi_cur_error(&c) == 0; i++) {
+        m->at[i].record = get_record(&c, &m->at[i].size);
+    }
+    return finish(&c);
+}
+
+/* Ids of requests are never 0, on either side. */
+static void put_request_id(struct tbi_writer *w, uint64_t id)
+{
+    if (id == 0) {
+        tbi_put_fail(w, TBQ_ERR_INTERNAL);
+        return;
+    }
+    tbi_put_u64(w, id);
+}
+
+static uint64_t get_request_id(struct tbi_cursor *c)
+{
+    uint64_t id = tbi_cur_u64(c);
+
+    if (id == 0) {
+        tbi_cur_fail(c, TBQ_ERR_MALFORMED);
+    }
+    return id;
+}
+
+void tbi_put_resource_request(struct tbi_writer *w, const struct tbi_resource_request *m)
+{
+    put_request_id(w, m->id);
+    tbi_put_varint(w, tbi_clamp(m->timeout_ms, 0, TBI_REQUEST_TIMEOUT_MAX_MS));
+}
+
+int tbi_get_resource_request(struct tbi_cursor c, struct tbi_resource_request *m)
+{
+    m->id = get_request_id(&c);
+    m->timeout_ms = tbi_clamp(tbi_cur_varint(&c), 0, TBI_REQUEST_TIMEOUT_MAX_MS);
+    m->data = tbi_cur_rest(&c, &m->size);
+    return tbi_cur_finish(&c);
+}
+
+void tbi_put_resource_response(struct tbi_writer *w, const struct tbi_resource_response *m)
+{
+    put_request_id(w, m->id);
+    tbi_put_varint(w, tbi_clamp(m->status, 0, TBQ_RESPONSE_FAILED));
+}
+
+int tbi_get_resource_response(struct tbi_cursor c, struct tbi_resource_response *m)
+{
+    m->id = get_request_id(&c);
+    m->status = tbi_clamp(tbi_cur_varint(&c), 0, TBQ_RESPONSE_FAILED);
+    m->data = tbi_cur_rest(&c, &m->size);
+    return tbi_cur_finish(&c);
+}
+
+void tbi_put_error_body(struct tbi_writer *w, const struct tbi_error_body *m)
+{
+    bool fits = m->code <= INT32_MAX && m->text_size <= TBI_ERROR_TEXT_MAX &&
+                (!m->has_subject || (m->lane < TBQ_LANES && m->number <= TBI_NUMBER_MAX));
+
+    if (!fits) {
+        tbi_put_fail(w, TBQ_ERR_INTERNAL);
+        return;
+    }
+    tbi_put_varint(w, m->code);
+    tbi_put_varint(w, m->has_subject ? 1 : 0);
+    if (m->has_subject) {
+        tbi_put_varint(w, m->lane);
+        tbi_put_varint(w, m->number);
+    }
+    tbi_put_prefixed(w, m->text, m->text_size);
+}
+
+int tbi_get_error_body(struct tbi_cursor c, struct tbi_error_body *m)
+{
+    struct tbi_cursor text;
+
+    memset(m, 0, sizeof *m);
+    m->code = tbi_cur_varint_in(&c, 0, INT32_MAX);
+    m->has_subject = tbi_cur_varint_in(&c, 0, 1) == 1;
+    if (m->has_subject) {
+        m->lane = tbi_cur_varint_in(&c, 0, TBQ_LANES - 1);
+        m->number = tbi_cur_varint_in(&c, 0, TBI_NUMBER_MAX);
+    }
+    text = tbi_cur_prefixed(&c, TBI_ERROR_TEXT_MAX);
+    m->text = tbi_cur_rest(&text, &m->text_size);
+    return finish(&c);
+}
