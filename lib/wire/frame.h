@@ -122,7 +122,7 @@ enum tbi_frame_step {
     TBI_STEP_HEAD,      /* reader->type and ->length are known: check them against the limits now */
     TBI_STEP_BODY,      /* `body` is a piece of the body (all of it when the frame lies whole in the
                            bytes); the frame is complete when reader->got == reader->length */
-    TBI_STEP_ERROR      /* a head that cannot be: close the connection */
+    TBI_STEP_ERROR      /* a body longer than any may be; TBQ_ERR_LIMIT is in the cursor */
 };
 
 void tbi_frame_reader_init(struct tbi_frame_reader *r);

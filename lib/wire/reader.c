@@ -79,7 +79,7 @@ static enum tbi_frame_step read_head(struct tbi_frame_reader *r, struct tbi_curs
             continue;
         }
         if (r->length > TBI_FRAME_LENGTH_MAX) {
-            tbi_cur_fail(c, TBQ_ERR_MALFORMED);
+            tbi_cur_fail(c, TBQ_ERR_LIMIT);
             return TBI_STEP_ERROR;
         }
         r->head_len = 0;
