@@ -3,7 +3,8 @@
  * Payload kinds (TRANSITION, RESOURCE_REQUEST, RESOURCE_RESPONSE) carry the application's bytes at
  * the end of the body; the encoders write what stands before them, the caller adds the bytes by
  * reference. The other kinds end in fields that may grow (none is defined yet), as in HELLO.
- * Times are milliseconds since 1970. Decoders return 0, TBQ_ERR_MALFORMED or TBQ_ERR_UNSUPPORTED. */
+ * Times are milliseconds since 1970. Decoders return 0, TBQ_ERR_MALFORMED or
+ * TBQ_ERR_UNSUPPORTED. */
 #ifndef TBI_WIRE_KIND_H
 #define TBI_WIRE_KIND_H
 

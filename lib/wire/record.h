@@ -1,4 +1,5 @@
-/* wire/record.h - the signed peer record: who a node is, where it can be reached, what it can do. */
+/* wire/record.h - the signed peer record: who a node is, where it can be reached, what it can do.
+ */
 #ifndef TBI_WIRE_RECORD_H
 #define TBI_WIRE_RECORD_H
 
@@ -47,8 +48,9 @@ int tbi_record_verify(const struct tbi_record *r, const struct tbi_crypto *crypt
 
 #define TBI_SCORE_KEY_MAX 4096 /* bytes of a key that is placed */
 
-/* Rendezvous score of a node for a key (longer than TBI_SCORE_KEY_MAX: TBQ_ERR_TOO_LARGE): the first 8 bytes, little endian, of
- * SHA-256(key, then the node's 32-byte id). Highest wins, ties to the lower id. */
+/* Rendezvous score of a node for a key: the first 8 bytes, little endian, of
+ * SHA-256(key, then the node's 32-byte id). Highest wins, ties to the lower id.
+ * TBQ_ERR_TOO_LARGE: the key is longer than TBI_SCORE_KEY_MAX. */
 int tbi_node_score(const struct tbi_crypto *crypto, const void *key, size_t size,
                    const tbq_peer_id *node, uint64_t *score);
 

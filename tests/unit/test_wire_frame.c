@@ -1,4 +1,5 @@
-/* tests/unit/test_wire_frame.c - frames: what is written comes back, what is cut or bent does not. */
+/* tests/unit/test_wire_frame.c - frames: what is written comes back, what is cut or bent does not.
+ */
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>

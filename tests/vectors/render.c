@@ -385,7 +385,7 @@ void render_record(const struct tbi_record *r, const char *seed, FILE *text)
     put_hex(text, r->signature, sizeof r->signature);
 }
 
-/* --- Signatures, straight from GnuTLS: the vectors stand on their own, without lib/identity ---- */
+/* --- Signatures, straight from GnuTLS: the vectors need no lib/identity ----------------------- */
 
 static struct {
     gnutls_datum_t seed;
