@@ -1,0 +1,2 @@
+# Texts that go into the tarball; nothing here is built.
+EXTRA_DIST += docs/protocol.md

@@ -1,0 +1,3 @@
+# The identity layer: its .c and .h files.
+noinst_LTLIBRARIES += lib/identity/libtbi_identity.la
+lib_identity_libtbi_identity_la_SOURCES =

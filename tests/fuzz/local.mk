@@ -1,0 +1,22 @@
+# Fuzz targets: tests/fuzz/fuzz_NAME.c, with its corpus in tests/fuzz/corpus/NAME/.
+#
+# With --enable-fuzzers each is a libFuzzer program (clang). Without, standalone.c gives it a
+# main() that runs it over its corpus and a bounded number of mutations of it, in `make check`.
+fuzz_targets += tests/fuzz/fuzz_frames tests/fuzz/fuzz_kinds tests/fuzz/fuzz_record
+if ENABLE_FUZZERS
+fuzz_main =
+else
+fuzz_main = tests/fuzz/libstandalone.la
+check_LTLIBRARIES += $(fuzz_main)
+tests_fuzz_libstandalone_la_SOURCES = tests/fuzz/standalone.c
+endif
+EXTRA_DIST += tests/fuzz/corpus tests/fuzz/standalone.c
+
+tests_fuzz_fuzz_frames_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_frames_LDADD = $(fuzz_main) $(UP_TO_WIRE)
+tests_fuzz_fuzz_kinds_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_kinds_LDADD = $(fuzz_main) $(UP_TO_WIRE)
+tests_fuzz_fuzz_record_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_record_LDADD = $(fuzz_main) $(UP_TO_WIRE)
+
+check_PROGRAMS += $(fuzz_targets)

@@ -1,0 +1,12 @@
+# Unit tests (Check): one module each, linked with the layers up to the one that it is about.
+
+if HAVE_CHECK
+unit_wire = tests/unit/test_wire_frame tests/unit/test_wire_kind tests/unit/test_wire_reader \
+	tests/unit/test_wire_record
+unit_tests += $(unit_wire)
+tests_unit_test_wire_frame_LDADD = $(UNIT_LDADD) $(UP_TO_WIRE)
+tests_unit_test_wire_kind_LDADD = $(UNIT_LDADD) $(UP_TO_WIRE)
+tests_unit_test_wire_reader_LDADD = $(UNIT_LDADD) $(UP_TO_WIRE)
+tests_unit_test_wire_record_LDADD = $(UNIT_LDADD) $(UP_TO_WIRE)
+endif
+check_PROGRAMS += $(unit_tests)
