@@ -52,7 +52,7 @@ all_tests = \
 
 run_tests = srcdir='$(abs_srcdir)' builddir='$(abs_builddir)' EXEEXT='$(EXEEXT)' \
 	TBQ='$(abs_builddir)/cli/tbq' CC='$(CC)' NM='$(NM)' MAKE='$(MAKE)' \
-	SANITIZERS='$(if $(findstring -fsanitize=address,$(TBQ_CFLAGS)),yes,no)' \
+	FUZZERS='$(if $(FUZZ_LDFLAGS),yes,no)' SANITIZERS='$(if $(findstring -fsanitize=address,$(TBQ_CFLAGS)),yes,no)' \
 	$(PYTHON3) '$(srcdir)/tools/run-tests' $(RUN_TESTS_FLAGS)
 
 check-local:
