@@ -36,6 +36,8 @@ include tests/fuzz/local.mk
 include tests/faults/local.mk
 include tests/vectors/local.mk
 include tests/layers/local.mk
+include tests/man/local.mk
+include tests/tools/local.mk
 
 # A test's kind tells the runner how to start it; `make check ONLY='unit sim/loss'` runs those
 # whose kind:path has one of the words in it.
@@ -50,9 +52,14 @@ all_tests = \
 	$(addprefix examples:,$(example_tests) $(example_scripts)) \
 	$(addprefix net:,$(net_tests) $(net_scripts))
 
-run_tests = srcdir='$(abs_srcdir)' builddir='$(abs_builddir)' EXEEXT='$(EXEEXT)' \
-	TBQ='$(abs_builddir)/cli/tbq' CC='$(CC)' NM='$(NM)' MAKE='$(MAKE)' \
-	FUZZERS='$(if $(FUZZ_LDFLAGS),yes,no)' SANITIZERS='$(if $(findstring -fsanitize=address,$(TBQ_CFLAGS)),yes,no)' \
+# What a test finds in its environment.
+run_tests = \
+	CPPFLAGS_USED='$(DEFS) $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(CPPFLAGS)' \
+	EV='$(if $(EV_LIBS),yes,no)' \
+	srcdir='$(abs_srcdir)' builddir='$(abs_builddir)' EXEEXT='$(EXEEXT)' \
+	TBQ='$(abs_builddir)/cli/tbq' CC='$(CC)' NM='$(NM)' MAKE='$(MAKE)' PYTHON3='$(PYTHON3)' \
+	FUZZERS='$(if $(FUZZ_LDFLAGS),yes,no)' \
+	SANITIZERS='$(if $(findstring -fsanitize=address,$(TBQ_CFLAGS)),yes,no)' \
 	$(PYTHON3) '$(srcdir)/tools/run-tests' $(RUN_TESTS_FLAGS)
 
 check-local:
@@ -71,4 +78,9 @@ check-net: all $(net_tests)
 	@$(run_tests) $(addprefix net:,$(net_tests) $(net_scripts))
 check-layers: all
 	@$(run_tests) $(addprefix layers:,$(layer_scripts))
-.PHONY: check-unit check-vectors check-fuzz check-sim check-net check-layers
+check-tools:
+	@$(run_tests) $(addprefix tools:,$(tool_scripts)) $(addprefix man:,$(man_scripts))
+# Tests by their path, already built: for tests/faults/run.
+check-named:
+	@$(run_tests) $(foreach t,$(NAMED),$(filter %:$(t),$(all_tests)))
+.PHONY: check-named check-tools check-unit check-vectors check-fuzz check-sim check-net check-layers
