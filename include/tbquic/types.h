@@ -103,7 +103,9 @@ TBQ_API int tbq_peer_id_from_key(tbq_peer_id *id, const uint8_t key[TBQ_PUBLIC_K
 /* <0, 0, >0 as memcmp(); the order by which two nodes that dial each other choose. */
 TBQ_API int tbq_peer_id_compare(const tbq_peer_id *a, const tbq_peer_id *b);
 
-TBQ_API const char *tbq_version(void); /* "0.1.0" */
+#define TBQ_VERSION_TEXT "0.1.0" /* of these headers */
+
+TBQ_API const char *tbq_version(void); /* of the library in use, such as "0.1.0" */
 
 #ifdef __cplusplus
 }

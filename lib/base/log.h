@@ -17,7 +17,7 @@ struct tbi_log {
 void tbi_log(const struct tbi_log *log, tbq_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* snprintf that never splits an escape and always ends the text; NULL or size 0 is fine.
+/* snprintf that always ends the text, with "..." where it was cut; NULL or size 0 is fine.
  * For the embedder's error text. */
 void tbi_text(char *to, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

@@ -13,7 +13,6 @@
 
 struct tbi_rng {
     uint8_t key[32];
-    uint64_t block;
     uint8_t pool[512];
     size_t left;
 };

@@ -1,0 +1,41 @@
+/* base/log.c - see log.h. */
+#include "base/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void format_line(char *to, size_t size, const char *format, va_list args)
+{
+    int n = vsnprintf(to, size, format, args);
+    if (n < 0) {
+        to[0] = '\0';
+    } else if ((size_t)n >= size && size > 4) {
+        memcpy(to + size - 4, "...", 4);
+    }
+}
+
+void tbi_log(const struct tbi_log *log, tbq_log_level level, const char *format, ...)
+{
+    char line[TBI_LOG_LINE_MAX];
+    va_list args;
+
+    if (log == NULL || log->write == NULL || level > log->level) {
+        return;
+    }
+    va_start(args, format);
+    format_line(line, sizeof line, format, args);
+    va_end(args);
+    log->write(log->user, level, line);
+}
+
+void tbi_text(char *to, size_t size, const char *format, ...)
+{
+    va_list args;
+
+    if (to == NULL || size == 0) {
+        return;
+    }
+    va_start(args, format);
+    format_line(to, size, format, args);
+    va_end(args);
+}
