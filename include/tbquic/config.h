@@ -1,0 +1,76 @@
+/* tbquic/config.h - how a node is set up (the source document's QuicConfig). */
+#ifndef TBQUIC_CONFIG_H
+#define TBQUIC_CONFIG_H
+
+#include <tbquic/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Fill it with tbq_config_init(), then change what you need. tbq_server_start() checks every field
+ * and copies all it keeps, strings and arrays included; a bad one is TBQ_ERR_INVALID and
+ * error_text names field and value. Zero in a number means its default. */
+typedef struct tbq_config {
+    size_t size; /* set by tbq_config_init() */
+
+    /* Where to listen. A numeric address without port, such as "127.0.0.1" or "::1". Default NULL:
+     * "::", both IP versions (0.0.0.0 where IPv6 is off). In client mode any address is used. */
+    const char *bind_address;
+    uint16_t bind_port; /* UDP; default 8443; 0: any free one, see tbq_server_uri() */
+
+    /* PEM files. Both or none; none: the key is `state_dir`/node.key, made when absent. */
+    const char *cert_path;
+    const char *key_path;
+    const char *state_dir; /* default NULL: nothing on disk, a fresh key in memory */
+
+    tbq_network_mode network_mode; /* default TBQ_MODE_HYBRID */
+
+    /* "host:port", "[v6]:port" or "tbq://PEERID@host:port"; dialled at start and for as long as the
+     * server runs. At most 64. */
+    const char *const *bootstrap_nodes;
+    size_t bootstrap_nodes_len;
+
+    /* Public keys by peer id, one a line, '#' begins a comment. NULL: none. A peer on the deny
+     * list is refused; where there is an allow list, all that are not on it. */
+    const char *allow_path;
+    const char *deny_path;
+
+    uint32_t connection_timeout_ms; /* 5000; 100..600000: names, all addresses, handshake, Hello */
+    uint32_t max_connections;       /* 1024; 1..1048576 */
+    uint32_t max_message_size;      /* bytes of payload; 1 MiB; 1024..1 GiB */
+    uint32_t ping_interval_ms;      /* 30000; 100..3600000 */
+    uint32_t idle_timeout_ms;       /* 60000; at least two ping intervals */
+    uint32_t peer_timeout_ms;       /* 300000; how long what is unsettled waits for a lost peer */
+
+    /* Budgets per peer. A full outbox is TBQ_ERR_AGAIN; a full window stops the peer's sending. */
+    size_t outbox_bytes;    /* 8 MiB: payloads that are not received yet */
+    size_t outbox_messages; /* 4096: messages without a fate */
+    size_t receive_window;  /* per lane, bytes not released yet; default and least: twice
+                               max_message_size and 64 KiB */
+
+    uint64_t capabilities; /* TBQ_CAN_...; told to peers */
+    tbq_role role;
+
+    tbq_log_level log_level; /* default TBQ_LOG_WARNING */
+    /* Where log lines go. NULL: they come as TBQ_EVENT_LOG. Called from within calls of the
+     * library; it must not call back into the same server. */
+    void (*log)(void *user, tbq_log_level level, const char *line);
+    void *log_user;
+
+    tbq_allocator allocator; /* all NULL: malloc() and friends */
+
+    /* Where a failed tbq_server_start() explains itself; may be NULL. Not kept. */
+    char *error_text;
+    size_t error_text_size;
+} tbq_config;
+
+#define tbq_config_init(config) tbq_config_init_sized((config), sizeof(tbq_config))
+
+/* Writes the defaults into the first `size` bytes, and never more. */
+TBQ_API void tbq_config_init_sized(tbq_config *config, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,152 @@
+/* tbquic/server.h - one node: one key, one UDP port, any number of peers. */
+#ifndef TBQUIC_SERVER_H
+#define TBQUIC_SERVER_H
+
+#include <poll.h>
+#include <time.h>
+
+#include <tbquic/actor.h>
+#include <tbquic/config.h>
+#include <tbquic/event.h>
+#include <tbquic/message.h>
+#include <tbquic/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* --- Life ----------------------------------------------------------------------------------- */
+
+/* Checks the configuration, loads or makes the key, binds the port. *server is set on success only;
+ * end it with tbq_server_free().
+ *
+ * actor: callbacks; copied; NULL: events are pulled with tbq_server_next_event().
+ * pubkey: 32 bytes, the Ed25519 public key that the key file must hold, else TBQ_ERR_IDENTITY;
+ *         NULL: any.
+ * loop: what drives the server; must outlive it; NULL: the caller does.
+ *
+ * Returns 0; TBQ_ERR_INVALID (a field: see error_text), TBQ_ERR_FILE, TBQ_ERR_IDENTITY (the key
+ * file), TBQ_ERR_IO (port in use, ...), TBQ_ERR_TLS, TBQ_ERR_NOMEM. */
+TBQ_API int tbq_server_start(tbq_server **server, const tbq_config *config, const tbq_actor *actor,
+                             const uint8_t *pubkey, tbq_loop *loop);
+
+/* Begins to stop: no new messages or connections; goes on until every message has its fate or
+ * `deadline_ms` has passed, then closes the connections, tells the remaining fates and, last,
+ * TBQ_EVENT_STOPPED. May be repeated; an earlier deadline counts. Returns 0. */
+TBQ_API int tbq_server_stop(tbq_server *server, uint32_t deadline_ms);
+
+/* Ends it at once and frees all, unpulled and unreleased events included. NULL is fine.
+ * From within a callback it does nothing: that would free what is running. */
+TBQ_API void tbq_server_free(tbq_server *server);
+
+/* --- Who and where -------------------------------------------------------------------------- */
+
+TBQ_API const tbq_peer_id *tbq_server_peer_id(const tbq_server *server);
+
+/* "tbq://PEERID@host:port" that another node can dial; loopback where every address is bound and
+ * nothing else is known. Valid while the server lives. */
+TBQ_API const char *tbq_server_uri(const tbq_server *server);
+TBQ_API const char *tbq_server_address(const tbq_server *server); /* what was bound, "[::]:8443" */
+TBQ_API const char *tbq_server_trust(const tbq_server *server);   /* "open", "allow", ... */
+
+/* --- Driving -------------------------------------------------------------------------------- */
+
+#define TBQ_FDS_MAX 20
+
+/* Fills in the descriptors to wait for; returns how many, at most TBQ_FDS_MAX. Ask again before
+ * every wait. */
+TBQ_API size_t tbq_server_pollfds(tbq_server *server, struct pollfd *fds, size_t max);
+
+/* How long to wait at most: *timeout is set and returned, or NULL: for ever. */
+TBQ_API const struct timespec *tbq_server_timeout(tbq_server *server, struct timespec *timeout);
+
+/* One descriptor that becomes readable when tbq_server_process() has something to do, its deadline
+ * included (Linux; elsewhere TBQ_ERR_UNSUPPORTED). Owned by the server. */
+TBQ_API int tbq_server_fd(tbq_server *server);
+
+/* Does all there is to do now, without waiting. Returns 0 or the TBQ_ERR_* that ended the server
+ * (TBQ_ERR_IO); TBQ_ERR_BUSY from inside a callback. */
+TBQ_API int tbq_server_process(tbq_server *server);
+
+/* The next event, or NULL. Give every one back with tbq_event_release(). */
+TBQ_API tbq_event *tbq_server_next_event(tbq_server *server);
+
+/* Ends the event. A MESSAGE or REQUEST counts as taken from here on: its sender is told
+ * "delivered". NULL is fine. */
+TBQ_API void tbq_event_release(tbq_event *event);
+
+/* Ends a MESSAGE or REQUEST event without taking it: its sender is told "not delivered", refused. */
+TBQ_API void tbq_event_refuse(tbq_event *event);
+
+/* Runs fn(arg) from the next tbq_server_process(), on its thread. The one call that may overlap
+ * with others. Returns 0, TBQ_ERR_AGAIN (1,024 wait already) or TBQ_ERR_CLOSED (stopped). */
+TBQ_API int tbq_post(tbq_server *server, void (*fn)(void *arg), void *arg);
+
+/* --- Connections ---------------------------------------------------------------------------- */
+
+/* Dials "host:port", "[v6]:port" or "tbq://PEERID@host:port". Returns at once; the outcome is an
+ * event, CONNECTED or CONNECT_FAILED, with the same number. Messages may be sent to it meanwhile.
+ *
+ * Returns 0, TBQ_ERR_ADDRESS, TBQ_ERR_INVALID (the peer id), TBQ_ERR_MODE, TBQ_ERR_LIMIT,
+ * TBQ_ERR_CLOSED (stopping), TBQ_ERR_NOMEM. */
+TBQ_API int tbq_server_connect(tbq_server *server, const char *address, tbq_connection *connection);
+
+/* Closes a connection, or gives up a dial. Messages without a fate get one: not delivered where
+ * they were never sent, else unknown. The peer is not dialled again.
+ * Returns 0 or TBQ_ERR_CLOSED. */
+TBQ_API int tbq_connection_close(tbq_server *server, tbq_connection connection);
+
+/* --- Messages ------------------------------------------------------------------------------- */
+
+typedef struct tbq_send_options {
+    size_t size;      /* set by tbq_send_options_init() */
+    uint64_t tag;     /* comes back with the fate; default 0 */
+    tbq_lane lane;    /* default TBQ_LANE_NORMAL */
+    uint32_t ttl_ms;  /* time to live; default 0: as long as the peer may come back */
+    bool unordered;   /* neither waits for others nor makes them wait */
+} tbq_send_options;
+
+#define tbq_send_options_init(options)                                                             \
+    tbq_send_options_init_sized((options), sizeof(tbq_send_options))
+TBQ_API void tbq_send_options_init_sized(tbq_send_options *options, size_t size);
+
+/* Sends to the peer at the other end of a connection or dial; options may be NULL. The bytes are
+ * copied. On success a FATE event follows, exactly one.
+ *
+ * Returns 0; TBQ_ERR_AGAIN (a WRITABLE event follows when there is room), TBQ_ERR_TOO_LARGE,
+ * TBQ_ERR_CLOSED, TBQ_ERR_INVALID, TBQ_ERR_UNSUPPORTED (the kind), TBQ_ERR_NOMEM. */
+TBQ_API int tbq_send(tbq_server *server, tbq_connection connection, const tbq_message *message,
+                     const tbq_send_options *options);
+
+/* The same, to a peer by id: connected, lost a moment ago, or pinned by a bootstrap address or a
+ * dial. Besides: TBQ_ERR_NO_ROUTE. */
+TBQ_API int tbq_send_to(tbq_server *server, const tbq_peer_id *peer, const tbq_message *message,
+                        const tbq_send_options *options);
+
+/* Asks a peer for a resource. *request is the number that the RESPONSE event will carry; besides
+ * it there is a FATE for the request's delivery. After `timeout_ms` without an answer a RESPONSE
+ * comes with reason TBQ_ERR_TIMEOUT; 0: 30 s. Errors as tbq_send_to(); TBQ_ERR_LIMIT: 4,096 open
+ * requests. */
+TBQ_API int tbq_request(tbq_server *server, const tbq_peer_id *peer, const void *data, size_t size,
+                        uint32_t timeout_ms, const tbq_send_options *options,
+                        tbq_request_id *request);
+
+typedef struct tbq_answer {
+    tbq_response_status status;
+    tbq_bytes bytes; /* the resource, or a text for people when status is not OK */
+} tbq_answer;
+
+/* Answers a REQUEST event, now or later, once; also after the event was released.
+ * Errors as tbq_send(); TBQ_ERR_CLOSED: answered already, or the requester is gone. The answer has
+ * no FATE of its own. */
+TBQ_API int tbq_respond(tbq_server *server, tbq_request_id request, const tbq_answer *answer);
+
+/* Stops handing out messages of these lanes from this peer; the peer's sends slow down and stop.
+ * What was handed out already is not affected. Returns 0 or TBQ_ERR_NO_ROUTE (unknown peer). */
+TBQ_API int tbq_pause(tbq_server *server, const tbq_peer_id *peer, unsigned lanes);
+TBQ_API int tbq_resume(tbq_server *server, const tbq_peer_id *peer, unsigned lanes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
