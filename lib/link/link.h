@@ -1,0 +1,260 @@
+/* link/link.h - one remote peer's link: lanes, numbers, acknowledgements, resending, fates.
+ *
+ * A link is what this process and one process of a peer have in common (docs/protocol.md, sections
+ * 6 to 9). It lives over one connection after another, and keeps the promise about messages: each
+ * is delivered once, in order within its lane, and its sender is told its fate exactly once.
+ *
+ * Downward it calls a connection through struct tbi_link_conn, which the owner fills; these
+ * functions must not call the link back. Upward it answers with actions only: drain
+ * tbi_link_next_action() after every call that takes the time. Nothing here reads a clock, and the
+ * link never calls its owner otherwise. */
+#ifndef TBI_LINK_LINK_H
+#define TBI_LINK_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <tbquic/event.h>
+#include <tbquic/message.h>
+#include <tbquic/types.h>
+
+#include "base/alloc.h"
+#include "base/block.h"
+#include "base/cursor.h"
+#include "base/log.h"
+#include "base/now.h"
+#include "base/rng.h"
+#include "wire/frame.h"
+#include "wire/wire.h"
+
+struct tbi_link;
+struct tbi_link_stream;
+
+#define TBI_LINK_OUTBOX_BYTES (8U << 20)       /* default: payload bytes kept for sending */
+#define TBI_LINK_OUTBOX_MESSAGES 4096U         /* default: messages whose fate is not yet fetched */
+#define TBI_LINK_ACK_DELAY_NS (25 * TBI_NS_PER_MS) /* section 7.1 */
+#define TBI_LINK_HEAD_MAX 32                   /* bytes of a kind's fixed part in tbi_outgoing */
+
+struct tbi_link_config {
+    const struct tbi_alloc *alloc; /* outlives the link */
+    struct tbi_rng *rng;           /* outlives the link; draws the incarnation */
+    const struct tbi_log *log;     /* outlives the link; NULL: silent */
+    size_t outbox_bytes;           /* 0: the default */
+    size_t outbox_messages;        /* 0: the default */
+    uint64_t max_message_size;     /* ours, as told in HELLO: larger messages are declined */
+    uint64_t ack_delay_ns;         /* 0: the default; at most the default */
+};
+
+/* NULL when out of memory. */
+struct tbi_link *tbi_link_new(const struct tbi_link_config *config);
+
+/* Forgets everything, actions not fetched included (call tbi_link_give_up() and drain first to tell
+ * the fates). Deliveries and streams that the owner still has stay valid: taking or freeing them
+ * does no more than release their memory. NULL is fine. */
+void tbi_link_free(struct tbi_link *link);
+
+/* --- Time ------------------------------------------------------------------------------------ */
+
+uint64_t tbi_link_deadline(const struct tbi_link *link); /* ns, monotonic; or TBI_NEVER */
+void tbi_link_tick(struct tbi_link *link, struct tbi_now now); /* does what is due */
+
+/* --- Sending --------------------------------------------------------------------------------- */
+
+struct tbi_outgoing {
+    tbq_kind kind;
+    const uint8_t *head;       /* what stands before the payload in the kind's body; copied */
+    size_t head_size;          /* at most TBI_LINK_HEAD_MAX; the whole body of small kinds */
+    struct tbi_block *payload; /* the rest of the body, or NULL; the link takes a reference of its
+                                  own on success, and the bytes must not change any more */
+    tbq_lane lane;
+    uint64_t ttl_ns;           /* from now on; 0: none */
+    bool unordered;
+    bool skippable;            /* a peer that does not know the kind takes it silently */
+    bool want_fate;            /* false: no FATE action follows (the library's own talk) */
+    uint64_t tag;              /* come back in the FATE */
+    uint64_t cookie;
+};
+
+/* Queues a message; a connection need not exist. Its number is drawn when it is first written, so
+ * that one which expires unwritten leaves no gap (section 6.2).
+ * 0; TBQ_ERR_AGAIN (a WRITABLE action follows when the outbox is half empty); TBQ_ERR_TOO_LARGE
+ * (for the peer, as far as its limit is known); TBQ_ERR_INVALID; TBQ_ERR_NOMEM. */
+int tbi_link_send(struct tbi_link *link, struct tbi_now now, const struct tbi_outgoing *m);
+
+/* Moves what src has still to send to dst, in the order of the sends: messages never sent as they
+ * are, messages sent but not told RECEIVED flagged REPEAT. Messages told RECEIVED but not TAKEN, and
+ * sent ones that have expired, get the fate unknown (reason TBQ_ERR_RESTARTED or TBQ_ERR_EXPIRED),
+ * told by src's actions: drain them before src is freed. For an anonymous dial whose peer turns
+ * out to be known, and for a peer that restarted with a new boot id. src must be detached. dst may
+ * exceed its limits by this, and takes no more until it is below them. */
+void tbi_link_absorb(struct tbi_link *dst, struct tbi_link *src, struct tbi_now now);
+
+/* Ends all waiting: every message without a fate gets one: not delivered where it was never
+ * written, else unknown; `reason` is a TBQ_ERR_*. The link stays usable. */
+void tbi_link_give_up(struct tbi_link *link, struct tbi_now now, int reason);
+
+/* --- The connection below -------------------------------------------------------------------- */
+
+#define TBI_LINK_CONTROL (-1) /* as a stream: the control stream; lanes are 0..3 */
+
+/* All members are required. The connection writes the streams' prologues by itself, and opens lane
+ * streams when they are first written. */
+struct tbi_link_conn {
+    void *user;
+
+    /* How many more bytes the stream's queue should take now; 0: call tbi_link_writable() when that
+     * has changed. Kept short (a round trip's worth) so that expiry and priority stay meaningful. A
+     * write is made when it is not 0, and may be larger. */
+    size_t (*room)(void *user, int stream);
+
+    /* Queues head (copied) and body (NULL: none; by reference: take one of your own), whole or not
+     * at all. 0, or TBQ_ERR_NOMEM / TBQ_ERR_CLOSED: nothing was queued; tried again later. */
+    int (*write)(void *user, int stream, const uint8_t *head, size_t head_size,
+                 struct tbi_block *body);
+
+    /* The same on a new unordered stream of that lane, and ends it. TBQ_ERR_AGAIN: no stream can be
+     * opened now, or enough is queued; call tbi_link_writable() when that has changed. */
+    int (*write_unordered)(void *user, tbq_lane lane, const uint8_t *head, size_t head_size,
+                           struct tbi_block *body);
+
+    /* Gives receive credit of a lane stream back (MAX_STREAM_DATA). */
+    void (*consume)(void *user, tbq_lane lane, uint64_t bytes);
+
+    /* Gives credit of an unordered stream back: its bytes are discarded as they come. */
+    void (*consume_stream)(void *user, uint64_t stream_id, uint64_t bytes);
+
+    /* The message of this unordered stream was taken, declined or dropped: the peer may open
+     * another one (MAX_STREAMS). Once for each tbi_link_stream that had a whole message or was
+     * freed before. */
+    void (*stream_done)(void *user, uint64_t stream_id);
+};
+
+struct tbi_link_limits { /* of the peer, from its HELLO */
+    uint64_t max_message_size;
+};
+
+/* Fills incarnation, known and base for the CONFIRM that is about to be sent; zeroes the rest. */
+void tbi_link_confirm(struct tbi_link *link, struct tbi_confirm *confirm);
+
+/* The peer's CONFIRM is in and ours is sent: resumes, or begins anew, as section 8 says: declines
+ * and ACKs first, then what must be resent. The connection is copied. A link that is attached is
+ * detached first. */
+void tbi_link_attach(struct tbi_link *link, struct tbi_now now, const struct tbi_link_conn *conn,
+                     const struct tbi_confirm *peer, const struct tbi_link_limits *limits);
+
+/* The connection is gone or must not be used any more; no function of it is called from here on.
+ * Half messages are forgotten, the rest is kept. */
+void tbi_link_detach(struct tbi_link *link, struct tbi_now now, int reason);
+bool tbi_link_attached(const struct tbi_link *link);
+
+/* A stream that was full has room again, or more streams may be opened. */
+void tbi_link_writable(struct tbi_link *link, struct tbi_now now);
+
+/* --- Receiving ------------------------------------------------------------------------------- */
+
+/* A whole frame of the control stream other than HELLO and CONFIRM; `body` over its body alone. */
+void tbi_link_control(struct tbi_link *link, struct tbi_now now, uint64_t type,
+                      struct tbi_cursor body);
+
+/* Bytes of a lane stream, in order, behind its prologue. */
+void tbi_link_lane_data(struct tbi_link *link, struct tbi_now now, tbq_lane lane,
+                        const uint8_t *data, size_t size);
+
+/* An unordered stream, behind its prologue (type and lane). The owner has the handle and frees it,
+ * before or after the end; stream_id is what the connection's functions get. NULL: out of memory
+ * (an ERROR action follows) or not attached. */
+struct tbi_link_stream *tbi_link_stream_new(struct tbi_link *link, struct tbi_now now,
+                                            tbq_lane lane, uint64_t stream_id);
+void tbi_link_stream_data(struct tbi_link_stream *stream, struct tbi_now now, const uint8_t *data,
+                          size_t size, bool fin);
+
+/* Reset by the peer, or at its end; what is incomplete is forgotten. NULL is fine. */
+void tbi_link_stream_free(struct tbi_link_stream *stream);
+
+/* One whole message. The receive window of its stream stays shorter by it until it is taken or
+ * refused, in any order, also after the connection or the link is gone. */
+struct tbi_delivery {
+    struct tbi_link *link; /* NULL: the link was freed meanwhile */
+    tbq_lane lane;
+    uint64_t number;
+    bool repeat;           /* may have been taken before a restart */
+    uint64_t kind;         /* enum tbq_kind, a known one */
+    struct tbi_block *body; /* of the kind; never NULL; borrowed until taken or refused */
+    void *user;            /* the owner's; NULL at first */
+};
+
+/* The application is done with it: TAKEN. Frees the delivery. */
+void tbi_delivery_take(struct tbi_delivery *d, struct tbi_now now);
+
+/* It will never be taken: DECLINED. Frees the delivery. */
+void tbi_delivery_refuse(struct tbi_delivery *d, struct tbi_now now, enum tbi_decline_code code);
+
+/* --- What comes out -------------------------------------------------------------------------- */
+
+enum tbi_link_action_type {
+    TBI_LINK_DELIVER = 1,  /* delivery: now the owner's, to be taken or refused */
+    TBI_LINK_FATE = 2,     /* fate */
+    TBI_LINK_WRITABLE = 3, /* after TBQ_ERR_AGAIN: sends are taken again */
+    TBI_LINK_ERROR = 4     /* error: the peer broke the protocol (or memory is out): close the
+                              connection and detach; nothing more is read from it */
+};
+
+struct tbi_link_fate {
+    uint64_t tag;
+    uint64_t cookie;
+    tbq_fate fate;
+    int reason;            /* 0 when delivered, else a TBQ_ERR_* */
+    bool declined;         /* the peer declined it: */
+    uint64_t decline_code; /* enum tbi_decline_code, or one that we do not know */
+    tbq_lane lane;
+    tbq_kind kind;
+    bool numbered;         /* it was written to a stream, as: */
+    uint64_t number;
+    uint64_t queued_ns;    /* when it was sent, monotonic */
+};
+
+struct tbi_link_action {
+    enum tbi_link_action_type type;
+    union {
+        struct tbi_delivery *delivery;
+        struct tbi_link_fate fate;
+        struct {
+            uint64_t code;    /* enum tbi_close_code */
+            const char *text; /* static */
+        } error;
+    } u;
+};
+
+bool tbi_link_next_action(struct tbi_link *link, struct tbi_link_action *action);
+
+/* --- How it stands --------------------------------------------------------------------------- */
+
+/* Every message that was sent has its fate, and the fates were fetched. */
+bool tbi_link_outbox_empty(const struct tbi_link *link);
+
+/* Nothing would be lost by forgetting the link (section 6.1): the outbox is empty, no action and no
+ * delivery is open, and the peer has told SETTLED for all that it sent. */
+bool tbi_link_idle(const struct tbi_link *link);
+
+struct tbi_link_stats {
+    uint64_t sent;           /* messages written for the first time */
+    uint64_t resent;
+    uint64_t delivered;      /* fates, of messages sent */
+    uint64_t not_delivered;
+    uint64_t unknown;
+    uint64_t expired;        /* whose time to live passed before their fate */
+    uint64_t refused;        /* sends answered with TBQ_ERR_AGAIN */
+    uint64_t received;       /* whole messages that were new */
+    uint64_t taken;
+    uint64_t declined;       /* numbers that we declined or gave up */
+    uint64_t duplicates;     /* messages dropped because they had come before */
+    uint64_t attached;       /* connections so far */
+    size_t outbox_messages;  /* now: without a fate, or the fate not fetched */
+    size_t outbox_bytes;     /* now: payload bytes kept */
+    size_t held_messages;    /* now: received, neither taken nor refused */
+    size_t held_bytes;
+};
+void tbi_link_stats(const struct tbi_link *link, struct tbi_link_stats *stats);
+
+#endif
