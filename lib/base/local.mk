@@ -6,6 +6,7 @@ lib_base_libtbi_base_la_SOURCES = \
 	lib/base/block.c lib/base/block.h \
 	lib/base/crypto.h \
 	lib/base/cursor.c lib/base/cursor.h \
+	lib/base/datagram.h \
 	lib/base/error.c \
 	lib/base/heap.c lib/base/heap.h \
 	lib/base/list.h \
