@@ -1,0 +1,352 @@
+/* link/control.c - ACK, SKIP, DECLINED and SETTLED, both ways (docs/protocol.md, section 7).
+ *
+ * What goes out is made from the state when it is due and there is room, never queued: so a slow
+ * peer costs no memory. DECLINED goes before ACK, since TAKEN alone would say delivered. */
+#include "link/parts.h"
+
+#define SETTLED_EMPTY_NS (1 * TBI_NS_PER_S) /* section 7.5: a lane without anything unsettled */
+#define FRAME_MAX (TBI_FRAME_HEAD_MAX + TBI_CONTROL_FRAME_MAX)
+
+/* --- In: about what we sent ------------------------------------------------------------------ */
+
+static uint64_t set_end(const struct tbi_ack_set *s)
+{
+    const struct tbi_number_range *last = &s->ranges[s->ranges_len > 0 ? s->ranges_len - 1 : 0];
+    return s->ranges_len > 0 ? last->from + last->count : s->below;
+}
+
+/* Whether the set has n; *at remembers the range, for numbers that rise from call to call. */
+static bool set_has(const struct tbi_ack_set *s, uint64_t n, size_t *at)
+{
+    if (n < s->below) {
+        return true;
+    }
+    while (*at < s->ranges_len && n >= s->ranges[*at].from + s->ranges[*at].count) {
+        (*at)++;
+    }
+    return *at < s->ranges_len && n >= s->ranges[*at].from;
+}
+
+static void got_ack(struct tbi_link *link, const struct tbi_ack *f)
+{
+    struct tbi_tx_lane *l = &link->tx[f->lane];
+    uint64_t received_end = set_end(&f->received), taken_end = set_end(&f->taken);
+    uint64_t end = received_end > taken_end ? received_end : taken_end;
+    size_t in_received = 0, in_taken = 0;
+    struct tbi_out *next;
+
+    if (end > l->next) {
+        tbi_link_fail(link, TBI_CLOSE_PROTOCOL, "ACK of a number that was never used");
+        return;
+    }
+    if (f->taken.below > l->taken_below) {
+        l->taken_below = f->taken.below;
+    }
+    for (struct tbi_out *m = tbi_outbox_next(l, NULL); m != NULL && m->fate.number < end; m = next) {
+        next = tbi_outbox_next(l, m);
+        if (set_has(&f->taken, m->fate.number, &in_taken)) {
+            tbi_outbox_settle(link, m, TBQ_DELIVERED, 0);
+        } else if (!m->received && set_has(&f->received, m->fate.number, &in_received)) {
+            tbi_outbox_received(link, m);
+        }
+    }
+}
+
+static void got_declined(struct tbi_link *link, const struct tbi_declined *f)
+{
+    struct tbi_tx_lane *l = &link->tx[f->lane];
+    struct tbi_out *m = tbi_outbox_next(l, NULL);
+
+    if (f->len > 0 && f->entry[f->len - 1].number >= l->next) {
+        tbi_link_fail(link, TBI_CLOSE_PROTOCOL, "DECLINED for a number that was never used");
+        return;
+    }
+    for (size_t i = 0; i < f->len; i++) {
+        uint64_t n = f->entry[i].number;
+        if (n >= l->settled_told) {
+            l->declined_low = n < l->declined_low ? n : l->declined_low;
+            l->declined_high = n > l->declined_high ? n : l->declined_high;
+            l->declined = true;
+        }
+        while (m != NULL && m->fate.number < n) {
+            m = tbi_outbox_next(l, m);
+        }
+        if (m != NULL && m->fate.number == n) {
+            struct tbi_out *next = tbi_outbox_next(l, m);
+            tbi_outbox_declined(link, m, f->entry[i].code);
+            m = next;
+        }
+    }
+}
+
+/* --- In: about what we receive --------------------------------------------------------------- */
+
+static void got_skip(struct tbi_link *link, struct tbi_now now, const struct tbi_numbers *f)
+{
+    struct tbi_rx_lane *l = &link->rx[f->lane];
+
+    for (size_t i = 0; i < f->len; i++) {
+        uint64_t n = f->number[i];
+        if (!tbi_inbox_in_window(link, f->lane, n)) {
+            return;
+        }
+        if (tbi_taken_declined_again(l, n) || tbi_ranges_has(&l->received, n)) {
+            continue;
+        }
+        if (tbi_taken_decline(link, f->lane, n, n + 1, TBI_DECLINE_SKIPPED) < 0) {
+            tbi_link_fail(link, TBI_CLOSE_INTERNAL, "out of memory");
+            return;
+        }
+        tbi_inbox_drop(link, f->lane, n);
+    }
+    l->ack_at = now.mono_ns; /* the sender waits for the answer */
+}
+
+static int read_frame(struct tbi_link *link, struct tbi_now now, uint64_t type,
+                      struct tbi_cursor body)
+{
+    union {
+        struct tbi_ack ack;
+        struct tbi_numbers skip;
+        struct tbi_declined declined;
+        struct tbi_settled settled;
+    } f;
+    int rv;
+
+    switch (type) {
+    case TBI_FRAME_ACK:
+        rv = tbi_get_ack(body, &f.ack);
+        if (rv == 0) {
+            got_ack(link, &f.ack);
+        }
+        return rv;
+    case TBI_FRAME_SKIP:
+        rv = tbi_get_numbers(body, &f.skip);
+        if (rv == 0) {
+            got_skip(link, now, &f.skip);
+        }
+        return rv;
+    case TBI_FRAME_DECLINED:
+        rv = tbi_get_declined(body, &f.declined);
+        if (rv == 0) {
+            got_declined(link, &f.declined);
+        }
+        return rv;
+    case TBI_FRAME_SETTLED:
+        rv = tbi_get_settled(body, &f.settled);
+        return rv < 0 ? rv : tbi_taken_settled(link, f.settled.lane, f.settled.below);
+    case TBI_FRAME_HELLO:
+    case TBI_FRAME_CONFIRM:
+    case TBI_FRAME_MESSAGE:
+    case TBI_FRAME_ELSEWHERE:
+        return TBQ_ERR_PROTOCOL;
+    default:
+        return type % 2 == 1 ? 0 : TBQ_ERR_UNSUPPORTED;
+    }
+}
+
+void tbi_link_control(struct tbi_link *link, struct tbi_now now, uint64_t type,
+                      struct tbi_cursor body)
+{
+    if (!link->attached || link->failed) {
+        return;
+    }
+    int rv = read_frame(link, now, type, body);
+    if (rv == TBQ_ERR_UNSUPPORTED) {
+        tbi_link_fail(link, TBI_CLOSE_VERSION, "unknown control frame or field");
+    } else if (rv == TBQ_ERR_NOMEM) {
+        tbi_link_fail(link, TBI_CLOSE_INTERNAL, "out of memory");
+    } else if (rv < 0) {
+        tbi_link_fail(link, TBI_CLOSE_PROTOCOL, "malformed or misplaced control frame");
+    }
+    tbi_link_pump(link, now);
+}
+
+/* --- Out ------------------------------------------------------------------------------------ */
+
+/* Whether something may be written to the control stream now. */
+static bool room(struct tbi_link *link)
+{
+    if (link->control_blocked) {
+        return false;
+    }
+    link->control_blocked = link->conn.room(link->conn.user, TBI_LINK_CONTROL) == 0;
+    return !link->control_blocked;
+}
+
+static bool put(struct tbi_link *link, struct tbi_now now, const struct tbi_writer *w)
+{
+    int rv = tbi_put_error(w);
+
+    if (rv == 0) {
+        rv = link->conn.write(link->conn.user, TBI_LINK_CONTROL, w->begin, tbi_put_size(w), NULL);
+    }
+    if (rv < 0) {
+        link->control_blocked = true;
+        link->retry_at = now.mono_ns + link->ack_delay;
+    }
+    return rv == 0;
+}
+
+/* Fills f with the next entries that were not told; false when there is none. `l->runs` is marked
+ * as told only by told_declined(), when they were written. */
+static bool next_declined(const struct tbi_rx_lane *l, struct tbi_declined *f)
+{
+    f->len = 0;
+    for (size_t i = 0; i < l->runs_len && f->len < TBI_DECLINED_MAX; i++) {
+        const struct tbi_decline_run *r = &l->runs[i];
+        for (uint64_t n = r->told; n < r->to && f->len < TBI_DECLINED_MAX; n++) {
+            f->entry[f->len++] = (struct tbi_declined_entry){.number = n, .code = r->code};
+        }
+    }
+    return f->len > 0;
+}
+
+static void told_declined(struct tbi_rx_lane *l, const struct tbi_declined *f)
+{
+    size_t k = 0;
+
+    for (size_t i = 0; i < l->runs_len && k < f->len; i++) {
+        struct tbi_decline_run *r = &l->runs[i];
+        while (k < f->len && f->entry[k].number < r->to) {
+            r->told = f->entry[k++].number + 1;
+        }
+    }
+}
+
+static void flush_declined(struct tbi_link *link, struct tbi_now now, tbq_lane lane)
+{
+    struct tbi_rx_lane *l = &link->rx[lane];
+    struct tbi_declined f = {.lane = lane};
+
+    while (l->untold && room(link)) {
+        uint8_t frame[FRAME_MAX];
+        struct tbi_writer w;
+        if (!next_declined(l, &f)) {
+            l->untold = false;
+            return;
+        }
+        tbi_put_init(&w, frame, sizeof frame);
+        tbi_put_declined(&w, &f);
+        if (!put(link, now, &w)) {
+            return;
+        }
+        told_declined(l, &f);
+    }
+}
+
+/* The part'th set of up to 32 ranges; false when the set has no more. */
+static bool ack_set(const struct tbi_ranges *r, size_t part, struct tbi_ack_set *s)
+{
+    size_t first = r->count > 0 && r->at[0].from == 0 ? 1 : 0;
+    size_t i = first + part * TBI_ACK_RANGES_MAX;
+
+    s->below = first == 1 ? r->at[0].to : 0;
+    s->ranges_len = 0;
+    for (; i < r->count && s->ranges_len < TBI_ACK_RANGES_MAX; i++) {
+        s->ranges[s->ranges_len++] = (struct tbi_number_range){
+            .from = r->at[i].from, .count = r->at[i].to - r->at[i].from};
+    }
+    return i < r->count;
+}
+
+/* One ACK, in as many frames as its ranges need. */
+static void flush_ack(struct tbi_link *link, struct tbi_now now, tbq_lane lane)
+{
+    struct tbi_rx_lane *l = &link->rx[lane];
+    struct tbi_ack f = {.lane = lane};
+    bool more = true;
+
+    if (l->ack_at > now.mono_ns || l->untold || !room(link)) {
+        return;
+    }
+    for (size_t part = 0; more; part++) {
+        uint8_t frame[FRAME_MAX];
+        struct tbi_writer w;
+        more = ack_set(&l->received, part, &f.received);
+        more = ack_set(&l->taken, part, &f.taken) || more;
+        tbi_put_init(&w, frame, sizeof frame);
+        tbi_put_ack(&w, &f);
+        if (!put(link, now, &w)) {
+            return;
+        }
+    }
+    l->ack_at = TBI_NEVER;
+    l->changes = 0;
+}
+
+static void flush_skip(struct tbi_link *link, struct tbi_now now, tbq_lane lane)
+{
+    struct tbi_tx_lane *l = &link->tx[lane];
+
+    while (l->skips > 0 && room(link)) {
+        struct tbi_numbers f = {.lane = lane};
+        uint8_t frame[FRAME_MAX];
+        struct tbi_writer w;
+        struct tbi_out *m;
+        for (m = tbi_outbox_next(l, NULL); m != NULL; m = tbi_outbox_next(l, m)) {
+            if (m->skip && !m->skip_told && f.len < TBI_NUMBERS_MAX) {
+                f.number[f.len++] = m->fate.number;
+            }
+        }
+        tbi_put_init(&w, frame, sizeof frame);
+        tbi_put_numbers(&w, &f);
+        if (!put(link, now, &w)) {
+            return;
+        }
+        for (m = tbi_outbox_next(l, NULL); m != NULL; m = tbi_outbox_next(l, m)) {
+            if (m->skip && !m->skip_told && m->fate.number <= f.number[f.len - 1]) {
+                m->skip_told = true;
+                l->skips--;
+            }
+        }
+    }
+}
+
+/* When SETTLED is due by the two rules of section 7.5. */
+static void plan_settled(struct tbi_link *link, struct tbi_now now, struct tbi_tx_lane *l)
+{
+    uint64_t lowest = tbi_outbox_lowest(l), at = TBI_NEVER;
+
+    if (lowest <= l->settled_told) {
+        return;
+    }
+    if (l->declined_low < lowest) {
+        at = now.mono_ns + link->ack_delay;
+    } else if (tbi_list_empty(&l->sent)) {
+        at = now.mono_ns + SETTLED_EMPTY_NS;
+    }
+    l->settled_at = at < l->settled_at ? at : l->settled_at;
+}
+
+static void flush_settled(struct tbi_link *link, struct tbi_now now, tbq_lane lane)
+{
+    struct tbi_tx_lane *l = &link->tx[lane];
+    struct tbi_settled f = {.lane = lane, .below = tbi_outbox_lowest(l)};
+    uint8_t frame[FRAME_MAX];
+    struct tbi_writer w;
+
+    plan_settled(link, now, l);
+    if (l->settled_at > now.mono_ns || !room(link)) {
+        return;
+    }
+    tbi_put_init(&w, frame, sizeof frame);
+    tbi_put_settled(&w, &f);
+    if (!put(link, now, &w)) {
+        return;
+    }
+    l->settled_told = f.below;
+    l->settled_at = TBI_NEVER;
+    l->declined_low = l->declined && l->declined_high >= f.below ? f.below : UINT64_MAX;
+}
+
+void tbi_control_flush(struct tbi_link *link, struct tbi_now now)
+{
+    link->control_blocked = false;
+    for (unsigned i = 0; i < TBQ_LANES; i++) {
+        flush_declined(link, now, (tbq_lane)i);
+        flush_ack(link, now, (tbq_lane)i);
+        flush_skip(link, now, (tbq_lane)i);
+        flush_settled(link, now, (tbq_lane)i);
+    }
+}

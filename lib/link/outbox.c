@@ -1,0 +1,393 @@
+/* link/outbox.c - messages on the sender's side: kept until their fate is known, and no longer.
+ *
+ * A message waits (waiting, aside), is numbered and written (sent), and becomes an event when it
+ * is settled. Its bytes go as soon as the peer tells RECEIVED. */
+#include "link/parts.h"
+
+#include <string.h>
+
+static struct tbi_out *out_of(struct tbi_list *node)
+{
+    struct tbi_link_event *event = TBI_CONTAINER(node, struct tbi_link_event, node);
+    return TBI_CONTAINER(event, struct tbi_out, event);
+}
+
+void tbi_outbox_init(struct tbi_link *link)
+{
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        struct tbi_tx_lane *l = &link->tx[i];
+        tbi_list_init(&l->waiting);
+        tbi_list_init(&l->aside);
+        tbi_list_init(&l->sent);
+        tbi_list_init(&l->to_stream);
+        l->settled_at = TBI_NEVER;
+        l->declined_low = UINT64_MAX;
+    }
+    link->next_expiry = TBI_NEVER;
+}
+
+static void free_list(struct tbi_link *link, struct tbi_list *list)
+{
+    struct tbi_list *node;
+    while ((node = tbi_list_shift(list)) != NULL) {
+        struct tbi_out *m = out_of(node);
+        tbi_block_unref(m->payload);
+        tbi_free(link->alloc, m);
+    }
+}
+
+void tbi_outbox_free(struct tbi_link *link)
+{
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        free_list(link, &link->tx[i].waiting);
+        free_list(link, &link->tx[i].aside);
+        free_list(link, &link->tx[i].sent);
+    }
+}
+
+uint64_t tbi_outbox_payload(const struct tbi_out *m)
+{
+    bool application = m->fate.kind == TBQ_TRANSITION || m->fate.kind == TBQ_RESOURCE_REQUEST ||
+                       m->fate.kind == TBQ_RESOURCE_RESPONSE;
+    return (application ? 0 : m->head_size) + (m->payload != NULL ? m->payload->size : 0);
+}
+
+uint64_t tbi_outbox_lowest(const struct tbi_tx_lane *l)
+{
+    return tbi_list_empty(&l->sent) ? l->next : out_of(l->sent.next)->fate.number;
+}
+
+struct tbi_out *tbi_outbox_next(const struct tbi_tx_lane *l, const struct tbi_out *m)
+{
+    struct tbi_list *node = m != NULL ? m->event.node.next : l->sent.next;
+    return node == &l->sent ? NULL : out_of(node);
+}
+
+/* --- Sending -------------------------------------------------------------------------------- */
+
+static int check(const struct tbi_link *link, const struct tbi_outgoing *m)
+{
+    size_t size = m->payload != NULL ? m->payload->size : 0;
+
+    if ((unsigned)m->lane >= TBQ_LANES || m->head_size > TBI_LINK_HEAD_MAX ||
+        m->kind < TBQ_PING || m->kind > TBQ_ERROR) {
+        return TBQ_ERR_INVALID;
+    }
+    if (size > TBI_MESSAGE_SIZE_MAX || (link->peer_max != 0 && size > link->peer_max)) {
+        return TBQ_ERR_TOO_LARGE;
+    }
+    /* one message that is larger than the whole outbox is let into an empty one */
+    if (link->stats.outbox_messages >= link->limit_messages ||
+        (link->stats.outbox_bytes > 0 &&
+         (link->stats.outbox_bytes >= link->limit_bytes ||
+          size > link->limit_bytes - link->stats.outbox_bytes))) {
+        return TBQ_ERR_AGAIN;
+    }
+    return 0;
+}
+
+static void expires(struct tbi_link *link, const struct tbi_out *m)
+{
+    if (m->expires_at < link->next_expiry) {
+        link->next_expiry = m->expires_at;
+    }
+}
+
+int tbi_link_send(struct tbi_link *link, struct tbi_now now, const struct tbi_outgoing *o)
+{
+    int rv = check(link, o);
+    if (rv == TBQ_ERR_AGAIN) {
+        link->starved = true;
+        link->stats.refused++;
+    }
+    if (rv < 0) {
+        return rv;
+    }
+    struct tbi_out *m = tbi_calloc(link->alloc, 1, sizeof *m);
+    if (m == NULL) {
+        return TBQ_ERR_NOMEM;
+    }
+    m->event.type = TBI_LINK_FATE;
+    tbi_list_init(&m->streaming);
+    m->fate = (struct tbi_link_fate){.tag = o->tag,
+                                     .cookie = o->cookie,
+                                     .lane = o->lane,
+                                     .kind = o->kind,
+                                     .queued_ns = now.mono_ns};
+    if (o->head_size > 0) {
+        memcpy(m->head, o->head, o->head_size);
+        m->head_size = o->head_size;
+    }
+    m->payload = tbi_block_ref(o->payload);
+    m->bytes = o->payload != NULL ? o->payload->size : 0;
+    m->expires_at = o->ttl_ns == 0 || o->ttl_ns > TBI_NEVER - now.mono_ns ? TBI_NEVER
+                                                                          : now.mono_ns + o->ttl_ns;
+    m->unordered = o->unordered;
+    m->skippable = o->skippable;
+    m->want_fate = o->want_fate;
+    tbi_list_push(o->unordered ? &link->tx[o->lane].aside : &link->tx[o->lane].waiting,
+                  &m->event.node);
+    link->stats.outbox_messages++;
+    link->stats.outbox_bytes += m->bytes;
+    expires(link, m);
+    tbi_link_pump(link, now);
+    return 0;
+}
+
+/* --- Fates ---------------------------------------------------------------------------------- */
+
+static void release_payload(struct tbi_link *link, struct tbi_out *m)
+{
+    tbi_block_unref(m->payload);
+    m->payload = NULL;
+    link->stats.outbox_bytes -= m->bytes;
+    m->bytes = 0;
+}
+
+void tbi_outbox_check_room(struct tbi_link *link)
+{
+    if (link->starved && link->stats.outbox_messages <= link->limit_messages / 2 &&
+        link->stats.outbox_bytes <= link->limit_bytes / 2) {
+        link->starved = false;
+        link->writable = true;
+    }
+}
+
+/* Takes a message out of the lane's books; it is in no list afterwards. */
+static void unlist(struct tbi_link *link, struct tbi_out *m)
+{
+    struct tbi_tx_lane *l = &link->tx[m->fate.lane];
+
+    if (l->resend == m) {
+        l->resend = tbi_outbox_next(l, m);
+    }
+    if (m->skip && !m->skip_told) {
+        l->skips--;
+    }
+    tbi_list_remove(&m->streaming);
+    tbi_list_remove(&m->event.node);
+}
+
+void tbi_outbox_settle(struct tbi_link *link, struct tbi_out *m, tbq_fate fate, int reason)
+{
+    unlist(link, m);
+    release_payload(link, m);
+    m->fate.fate = fate;
+    m->fate.reason = reason;
+    if (fate == TBQ_DELIVERED) {
+        link->stats.delivered++;
+    } else if (fate == TBQ_NOT_DELIVERED) {
+        link->stats.not_delivered++;
+    } else {
+        link->stats.unknown++;
+    }
+    if (m->want_fate) {
+        tbi_list_push(&link->events, &m->event.node);
+    } else {
+        link->stats.outbox_messages--;
+        tbi_free(link->alloc, m);
+    }
+    tbi_outbox_check_room(link);
+}
+
+void tbi_outbox_received(struct tbi_link *link, struct tbi_out *m)
+{
+    struct tbi_tx_lane *l = &link->tx[m->fate.lane];
+
+    m->received = true;
+    release_payload(link, m);
+    tbi_list_remove(&m->streaming);
+    if (m->skip && !m->skip_told) {
+        m->skip_told = true; /* it would change nothing any more */
+        l->skips--;
+    }
+    tbi_outbox_check_room(link);
+}
+
+static int decline_reason(const struct tbi_out *m, uint64_t code)
+{
+    switch (code) {
+    case TBI_DECLINE_SKIPPED:
+        return m->skip ? TBQ_ERR_EXPIRED : TBQ_ERR_REFUSED;
+    case TBI_DECLINE_TOO_LARGE:
+        return TBQ_ERR_TOO_LARGE;
+    case TBI_DECLINE_UNKNOWN_KIND:
+    case TBI_DECLINE_NOT_SERVED:
+        return TBQ_ERR_UNSUPPORTED;
+    case TBI_DECLINE_MALFORMED:
+        return TBQ_ERR_MALFORMED;
+    default:
+        return TBQ_ERR_REFUSED;
+    }
+}
+
+void tbi_outbox_declined(struct tbi_link *link, struct tbi_out *m, uint64_t code)
+{
+    m->fate.declined = true;
+    m->fate.decline_code = code;
+    /* A process that is gone may have taken what this one declines: that nobody can tell. */
+    tbi_outbox_settle(link, m, m->repeat ? TBQ_UNKNOWN : TBQ_NOT_DELIVERED,
+                      decline_reason(m, code));
+}
+
+/* --- Expiry --------------------------------------------------------------------------------- */
+
+static void expire_one(struct tbi_link *link, struct tbi_out *m)
+{
+    struct tbi_tx_lane *l = &link->tx[m->fate.lane];
+
+    link->stats.expired++;
+    m->expires_at = TBI_NEVER;
+    if (!m->fate.numbered) {
+        tbi_outbox_settle(link, m, m->written ? TBQ_UNKNOWN : TBQ_NOT_DELIVERED,
+                          TBQ_ERR_EXPIRED);
+        return;
+    }
+    if (!m->received) { /* else it goes its way, and nothing can call it back */
+        m->skip = true;
+        m->skip_told = false;
+        l->skips++;
+        release_payload(link, m);
+        tbi_list_remove(&m->streaming);
+        tbi_outbox_check_room(link);
+    }
+}
+
+static void expire_list(struct tbi_link *link, struct tbi_list *list, uint64_t now)
+{
+    TBI_LIST_FOREACH (node, list) {
+        struct tbi_out *m = out_of(node);
+        if (m->expires_at <= now) {
+            expire_one(link, m);
+        } else {
+            expires(link, m);
+        }
+    }
+}
+
+void tbi_outbox_expire(struct tbi_link *link, struct tbi_now now)
+{
+    if (now.mono_ns < link->next_expiry) {
+        return;
+    }
+    /* All are looked at, but seldom: most are settled long before, and then the next time to look
+     * is when the oldest that is left expires. */
+    link->next_expiry = TBI_NEVER;
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        expire_list(link, &link->tx[i].waiting, now.mono_ns);
+        expire_list(link, &link->tx[i].aside, now.mono_ns);
+        expire_list(link, &link->tx[i].sent, now.mono_ns);
+    }
+}
+
+/* --- A new connection, another link, the end ------------------------------------------------ */
+
+static void resume_lane(struct tbi_link *link, struct tbi_tx_lane *l, bool resumed)
+{
+    tbi_list_init(&l->to_stream); /* all of these are put in again below */
+    l->skips = 0;
+    TBI_LIST_FOREACH (node, &l->sent) {
+        struct tbi_out *m = out_of(node);
+        tbi_list_init(&m->streaming);
+        if (m->received) {
+            m->skip_told = true;
+            if (!resumed) {
+                tbi_outbox_settle(link, m, TBQ_UNKNOWN, TBQ_ERR_RESTARTED);
+            }
+            continue;
+        }
+        if (!resumed) {
+            m->repeat = true;
+        }
+        if (m->skip) {
+            m->skip_told = false;
+            l->skips++;
+        } else if (m->unordered) {
+            tbi_list_push(&l->to_stream, &m->streaming);
+        }
+    }
+    l->resend = tbi_outbox_next(l, NULL);
+    if (!resumed) {
+        l->taken_below = l->confirmed_base;
+    }
+    /* SETTLED may have been lost with the connection; where something was declined it is due soon */
+    l->settled_told = 0;
+    l->settled_at = TBI_NEVER;
+    if (l->declined) {
+        l->declined_low = 0;
+    }
+}
+
+void tbi_outbox_resume(struct tbi_link *link, bool resumed)
+{
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        link->tx[i].resend = NULL;
+        resume_lane(link, &link->tx[i], resumed);
+    }
+}
+
+/* Puts m among the waiting ones of dst, which are in the order of their sends. */
+static void adopt(struct tbi_link *dst, struct tbi_link *src, struct tbi_out *m)
+{
+    struct tbi_tx_lane *l = &dst->tx[m->fate.lane];
+    struct tbi_list *head = m->unordered ? &l->aside : &l->waiting;
+    struct tbi_list *after = head->prev;
+
+    unlist(src, m);
+    src->stats.outbox_messages--;
+    src->stats.outbox_bytes -= m->bytes;
+    dst->stats.outbox_messages++;
+    dst->stats.outbox_bytes += m->bytes;
+    m->repeat = m->repeat || m->written;
+    m->fate.numbered = false;
+    m->fate.number = 0;
+    while (after != head && out_of(after)->fate.queued_ns > m->fate.queued_ns) {
+        after = after->prev;
+    }
+    tbi_list_push(after->next, &m->event.node); /* before after->next: push is at a head's end */
+    expires(dst, m);
+}
+
+static void absorb_list(struct tbi_link *dst, struct tbi_link *src, struct tbi_list *list)
+{
+    TBI_LIST_FOREACH (node, list) {
+        struct tbi_out *m = out_of(node);
+        if (m->skip) {
+            tbi_outbox_settle(src, m, TBQ_UNKNOWN, TBQ_ERR_EXPIRED);
+        } else if (m->received) {
+            tbi_outbox_settle(src, m, TBQ_UNKNOWN, TBQ_ERR_RESTARTED);
+        } else {
+            adopt(dst, src, m);
+        }
+    }
+}
+
+void tbi_link_absorb(struct tbi_link *dst, struct tbi_link *src, struct tbi_now now)
+{
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        absorb_list(dst, src, &src->tx[i].sent);
+        absorb_list(dst, src, &src->tx[i].waiting);
+        absorb_list(dst, src, &src->tx[i].aside);
+    }
+    dst->starved = dst->starved || src->starved; /* who was told AGAIN waits for WRITABLE */
+    src->starved = false;
+    tbi_link_pump(dst, now);
+}
+
+static void give_up_list(struct tbi_link *link, struct tbi_list *list, int reason)
+{
+    TBI_LIST_FOREACH (node, list) {
+        struct tbi_out *m = out_of(node);
+        tbi_outbox_settle(link, m, m->written ? TBQ_UNKNOWN : TBQ_NOT_DELIVERED, reason);
+    }
+}
+
+void tbi_link_give_up(struct tbi_link *link, struct tbi_now now, int reason)
+{
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        give_up_list(link, &link->tx[i].sent, reason);
+        give_up_list(link, &link->tx[i].waiting, reason);
+        give_up_list(link, &link->tx[i].aside, reason);
+    }
+    tbi_link_pump(link, now);
+}

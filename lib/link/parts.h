@@ -1,0 +1,240 @@
+/* link/parts.h - what the files of lib/link share; nobody else includes it.
+ *
+ * outbox.c holds messages until their fate, send.c writes them to the connection, inbox.c puts
+ * incoming ones together, taken.c knows what was received, taken and declined, control.c speaks
+ * about all this with the peer, and link.c joins them. */
+#ifndef TBI_LINK_PARTS_H
+#define TBI_LINK_PARTS_H
+
+#include "link/link.h"
+
+#include "base/list.h"
+#include "base/ranges.h"
+
+#define TBI_LINK_WINDOW 65536U        /* numbers in use above the lowest not taken, section 6.2 */
+#define TBI_LINK_ACK_MESSAGES 32U     /* changes after which ACK is not put off any more */
+#define TBI_LINK_RANGES_MAX (TBI_LINK_WINDOW / 2 + 2) /* more do not fit in the window */
+#define TBI_LINK_FIRST_BLOCK 65536U   /* bytes; a body's block grows beyond as its bytes come */
+
+/* What waits to be fetched as an action: a message's fate or a delivery. The slot is part of the
+ * message itself, so telling needs no memory. */
+struct tbi_link_event {
+    struct tbi_list node;
+    enum tbi_link_action_type type;
+};
+
+/* One message to send, from the call until its fate was fetched. */
+struct tbi_out {
+    struct tbi_link_event event; /* its node is in waiting, aside, sent or the link's events */
+    struct tbi_list streaming;   /* in to_stream while an unordered body is to be sent again */
+    struct tbi_link_fate fate;
+    struct tbi_block *payload; /* NULL also once the bytes are not needed any more */
+    size_t bytes;              /* of the payload, as counted in outbox_bytes */
+    uint64_t expires_at;       /* ns, or TBI_NEVER */
+    uint8_t head[TBI_LINK_HEAD_MAX];
+    size_t head_size;
+    bool unordered;
+    bool skippable;
+    bool want_fate;
+    bool written;   /* to some stream of some connection, towards whatever process */
+    bool repeat;
+    bool received;  /* told RECEIVED */
+    bool skip;      /* expired after it was written: the peer is asked to give it up */
+    bool skip_told; /* on this connection */
+};
+
+struct tbi_tx_lane {
+    struct tbi_list waiting;   /* never written under this numbering, ordered */
+    struct tbi_list aside;     /* the same, unordered: a stream each */
+    struct tbi_list sent;      /* numbered and not settled, rising */
+    struct tbi_list to_stream; /* of these, unordered ones whose stream is still to be opened */
+    struct tbi_out *resend;    /* the first in `sent` that is not on this connection's lane yet */
+    uint64_t next;             /* the next unused number */
+    uint64_t taken_below;      /* lowest number that ACKs leave uncovered in TAKEN */
+    uint64_t confirmed_base;   /* as last told in CONFIRM */
+    size_t skips;              /* in `sent` with skip and not skip_told */
+    uint64_t settled_told;     /* on this connection */
+    uint64_t settled_at;       /* when SETTLED is due, or TBI_NEVER */
+    bool declined;             /* the peer has ever declined a number */
+    uint64_t declined_low;     /* SETTLED hurries when it passes this; UINT64_MAX: nothing declined */
+    uint64_t declined_high;    /* the highest number known to be declined */
+};
+
+/* Numbers from..to-1, declined for one reason. */
+struct tbi_decline_run {
+    uint64_t from;
+    uint64_t to;
+    uint64_t told; /* on this connection: all below */
+    uint64_t code;
+};
+
+/* A lane or unordered stream on its way in. */
+enum tbi_intake_mode {
+    TBI_INTAKE_FRAME,     /* between frames */
+    TBI_INTAKE_HEAD,      /* number, flags and kind of a MESSAGE */
+    TBI_INTAKE_ELSEWHERE,
+    TBI_INTAKE_KEEP,      /* a message's body, kept */
+    TBI_INTAKE_SWALLOW,   /* the same, of an unknown kind that may be skipped: forgotten, but taken */
+    TBI_INTAKE_DROP       /* what is left of the frame is forgotten */
+};
+
+struct tbi_intake {
+    struct tbi_frame_reader reader;
+    enum tbi_intake_mode mode;
+    uint8_t small[3 * TBI_VARINT_SIZE_MAX];
+    size_t small_len;
+    struct tbi_message head;
+    struct tbi_block *block;
+    uint64_t held;  /* bytes of the frame whose credit was not given back */
+    uint64_t next;  /* the lowest number that may come on this stream */
+};
+
+struct tbi_rx_lane {
+    struct tbi_ranges received; /* both begin with all numbers below the lowest uncovered one; */
+    struct tbi_ranges taken;    /* taken is part of received */
+    struct tbi_decline_run *runs;
+    size_t runs_len;
+    size_t runs_capacity;
+    bool untold;         /* some run is not told on this connection */
+    size_t open;         /* deliveries out: each has a place reserved in taken and runs */
+    uint64_t order_next; /* the lowest number that was not yet come by in order */
+    uint64_t seen;       /* the first number above all that were seen */
+    uint64_t settled;    /* by the peer */
+    uint64_t ack_at;     /* when ACK is due, or TBI_NEVER */
+    unsigned changes;    /* since the last ACK */
+    struct tbi_intake in;
+};
+
+struct tbi_link_stream {
+    struct tbi_list node;   /* in the link's streams, or alone once the connection is gone */
+    struct tbi_link *link;  /* NULL then */
+    const struct tbi_alloc *alloc;
+    tbq_lane lane;
+    uint64_t id;
+    bool over;              /* its one message is complete */
+    bool passed_on;         /* the delivery gives the stream's credit back */
+    struct tbi_intake in;
+};
+
+struct tbi_delivered { /* a delivery with what the owner need not see */
+    struct tbi_link_event event; /* its node is in the link's events until it was fetched */
+    struct tbi_list node;        /* in the link's deliveries */
+    const struct tbi_alloc *alloc;
+    struct tbi_delivery d;
+    uint64_t epoch;      /* the connection that it came on */
+    uint64_t generation; /* of the receiving state */
+    uint64_t credit;     /* bytes of the lane stream */
+    bool on_stream;
+    uint64_t stream_id;
+};
+
+struct tbi_link {
+    const struct tbi_alloc *alloc;
+    const struct tbi_log *log;
+    size_t limit_bytes;
+    size_t limit_messages;
+    uint64_t max_message_size;
+    uint64_t ack_delay;
+
+    bool attached;
+    uint64_t epoch; /* counts connections */
+    struct tbi_link_conn conn;
+    bool failed;          /* on this connection: nothing more is read or written */
+    bool control_blocked; /* the control stream was full when something was due */
+    uint64_t retry_at;    /* after a write without memory */
+
+    uint64_t incarnation; /* of our numbering */
+    struct tbi_tx_lane tx[TBQ_LANES];
+    uint64_t peer_max;    /* the peer's max_message_size; 0: not known yet */
+    uint64_t next_expiry; /* no message expires earlier */
+    bool starved;         /* a send was answered with AGAIN */
+
+    uint64_t known;      /* the peer's incarnation that rx belongs to, or 0 */
+    uint64_t generation; /* counts begins of rx */
+    struct tbi_rx_lane rx[TBQ_LANES];
+    struct tbi_list deliveries;
+    struct tbi_list streams;
+
+    struct tbi_list events;
+    bool writable;
+    bool error;
+    uint64_t error_code;
+    const char *error_text;
+    struct tbi_link_stats stats;
+};
+
+/* --- link.c */
+
+/* The connection must be closed with this code; tells it once per connection. */
+void tbi_link_fail(struct tbi_link *link, uint64_t code, const char *text);
+
+/* Does all that can be done now: expiry, control frames, messages. Ends every call from outside. */
+void tbi_link_pump(struct tbi_link *link, struct tbi_now now);
+
+/* --- outbox.c */
+
+void tbi_outbox_init(struct tbi_link *link);
+void tbi_outbox_free(struct tbi_link *link);
+void tbi_outbox_expire(struct tbi_link *link, struct tbi_now now);
+void tbi_outbox_check_room(struct tbi_link *link);
+
+/* Tells a message's fate: it leaves its lists and waits to be fetched. */
+void tbi_outbox_settle(struct tbi_link *link, struct tbi_out *m, tbq_fate fate, int reason);
+void tbi_outbox_received(struct tbi_link *link, struct tbi_out *m);
+
+/* An answer about a number that is not settled; m is in `sent`. */
+void tbi_outbox_declined(struct tbi_link *link, struct tbi_out *m, uint64_t code);
+uint64_t tbi_outbox_lowest(const struct tbi_tx_lane *l); /* unsettled, or the next number */
+
+/* The message after m in `sent`, or NULL; the first one for NULL. */
+struct tbi_out *tbi_outbox_next(const struct tbi_tx_lane *l, const struct tbi_out *m);
+
+/* A new connection, on which the peer's state goes on (resumed) or begins anew. */
+void tbi_outbox_resume(struct tbi_link *link, bool resumed);
+uint64_t tbi_outbox_payload(const struct tbi_out *m); /* bytes that count as payload, section 6.3 */
+
+/* --- send.c */
+
+void tbi_send_lane(struct tbi_link *link, struct tbi_now now, tbq_lane lane);
+
+/* --- taken.c */
+
+void tbi_taken_init(struct tbi_link *link);
+void tbi_taken_free(struct tbi_link *link);
+void tbi_taken_begin(struct tbi_link *link, const uint64_t base[TBQ_LANES]); /* anew */
+void tbi_taken_retell(struct tbi_link *link);                               /* a new connection */
+void tbi_taken_changed(struct tbi_link *link, tbq_lane lane, struct tbi_now now);
+uint64_t tbi_taken_lowest(const struct tbi_rx_lane *l); /* not taken */
+
+/* Reserves what a delivery will need when it is taken or refused. 0 or TBQ_ERR_NOMEM. */
+int tbi_taken_reserve(struct tbi_rx_lane *l, const struct tbi_alloc *alloc);
+int tbi_taken_receive(struct tbi_rx_lane *l, uint64_t number);
+int tbi_taken_take(struct tbi_rx_lane *l, uint64_t number);
+
+/* Covers from..to-1 in both sets and remembers the reason. 0, or TBQ_ERR_NOMEM: unchanged. */
+int tbi_taken_decline(struct tbi_link *link, tbq_lane lane, uint64_t from, uint64_t to,
+                      uint64_t code);
+
+/* The same for what is missing in from..to-1. */
+int tbi_taken_give_up(struct tbi_link *link, tbq_lane lane, uint64_t from, uint64_t to);
+
+/* Whether the number is declined; it will be told again then. */
+bool tbi_taken_declined_again(struct tbi_rx_lane *l, uint64_t number);
+int tbi_taken_settled(struct tbi_link *link, tbq_lane lane, uint64_t below);
+
+/* --- inbox.c */
+
+void tbi_inbox_detach(struct tbi_link *link);
+void tbi_inbox_free(struct tbi_link *link);
+
+/* Forgets what came of a message that was just given up. */
+void tbi_inbox_drop(struct tbi_link *link, tbq_lane lane, uint64_t number);
+
+/* False, and the connection failed, when the number is too far above the lowest not taken. */
+bool tbi_inbox_in_window(struct tbi_link *link, tbq_lane lane, uint64_t number);
+
+/* --- control.c */
+
+void tbi_control_flush(struct tbi_link *link, struct tbi_now now);
+
+#endif

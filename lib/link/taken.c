@@ -1,0 +1,242 @@
+/* link/taken.c - what the receiver's side knows of each number: received, taken, declined and why.
+ *
+ * Declines are kept as runs with one reason, so that a gap of thousands of numbers costs one entry.
+ * What a delivery may need later is reserved when it goes out: taking and refusing cannot fail. */
+#include "link/parts.h"
+
+#include <string.h>
+
+void tbi_taken_init(struct tbi_link *link)
+{
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        struct tbi_rx_lane *l = &link->rx[i];
+        tbi_ranges_init(&l->received, link->alloc, TBI_LINK_RANGES_MAX);
+        tbi_ranges_init(&l->taken, link->alloc, TBI_LINK_RANGES_MAX);
+        l->ack_at = TBI_NEVER;
+    }
+}
+
+void tbi_taken_free(struct tbi_link *link)
+{
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        struct tbi_rx_lane *l = &link->rx[i];
+        tbi_ranges_free(&l->received);
+        tbi_ranges_free(&l->taken);
+        tbi_free(link->alloc, l->runs);
+    }
+}
+
+uint64_t tbi_taken_lowest(const struct tbi_rx_lane *l)
+{
+    return tbi_ranges_gap(&l->taken, 0);
+}
+
+static int reserve_ranges(struct tbi_ranges *r, size_t more)
+{
+    void *at = r->at;
+    int rv = tbi_grow(r->alloc, &at, &r->capacity, r->count + more, sizeof *r->at);
+    r->at = at;
+    return rv;
+}
+
+static int reserve_runs(struct tbi_rx_lane *l, const struct tbi_alloc *alloc, size_t more)
+{
+    void *at = l->runs;
+    int rv = tbi_grow(alloc, &at, &l->runs_capacity, l->runs_len + more, sizeof *l->runs);
+    l->runs = at;
+    return rv;
+}
+
+int tbi_taken_reserve(struct tbi_rx_lane *l, const struct tbi_alloc *alloc)
+{
+    if (reserve_ranges(&l->received, 1) < 0 || reserve_ranges(&l->taken, l->open + 1) < 0 ||
+        reserve_runs(l, alloc, l->open + 1) < 0) {
+        return TBQ_ERR_NOMEM;
+    }
+    return 0;
+}
+
+static void saw(struct tbi_rx_lane *l, uint64_t past)
+{
+    if (past > l->seen) {
+        l->seen = past;
+    }
+}
+
+int tbi_taken_receive(struct tbi_rx_lane *l, uint64_t number)
+{
+    saw(l, number + 1);
+    return tbi_ranges_add(&l->received, number, number + 1);
+}
+
+int tbi_taken_take(struct tbi_rx_lane *l, uint64_t number)
+{
+    return tbi_ranges_add(&l->taken, number, number + 1);
+}
+
+void tbi_taken_changed(struct tbi_link *link, tbq_lane lane, struct tbi_now now)
+{
+    struct tbi_rx_lane *l = &link->rx[lane];
+    uint64_t at = ++l->changes >= TBI_LINK_ACK_MESSAGES ? now.mono_ns
+                                                        : now.mono_ns + link->ack_delay;
+    if (at < l->ack_at) {
+        l->ack_at = at;
+    }
+}
+
+/* --- Declines ------------------------------------------------------------------------------- */
+
+/* The index of the first run that ends above n. */
+static size_t run_above(const struct tbi_rx_lane *l, uint64_t n)
+{
+    size_t low = 0, high = l->runs_len;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (l->runs[middle].to <= n) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* There is room for one more run. */
+static void add_run(struct tbi_rx_lane *l, uint64_t from, uint64_t to, uint64_t code)
+{
+    size_t i = run_above(l, from);
+
+    if (i > 0 && l->runs[i - 1].to == from && l->runs[i - 1].code == code) {
+        l->runs[i - 1].to = to;
+    } else {
+        memmove(l->runs + i + 1, l->runs + i, (l->runs_len - i) * sizeof *l->runs);
+        l->runs[i] = (struct tbi_decline_run){.from = from, .to = to, .told = from, .code = code};
+        l->runs_len++;
+    }
+    l->untold = true;
+}
+
+int tbi_taken_decline(struct tbi_link *link, tbq_lane lane, uint64_t from, uint64_t to,
+                      uint64_t code)
+{
+    struct tbi_rx_lane *l = &link->rx[lane];
+
+    /* nothing below can fail once this has not; the limit of the sets is what the window holds */
+    if (tbi_taken_reserve(l, link->alloc) < 0 ||
+        tbi_ranges_add(&l->received, from, to) < 0 || tbi_ranges_add(&l->taken, from, to) < 0) {
+        return TBQ_ERR_NOMEM;
+    }
+    add_run(l, from, to, code);
+    saw(l, to);
+    link->stats.declined += to - from;
+    return 0;
+}
+
+/* Where the first range begins that is above n, a number that is in none; or `to`. */
+static uint64_t gap_end(const struct tbi_ranges *r, uint64_t n, uint64_t to)
+{
+    size_t low = 0, high = r->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (r->at[middle].from <= n) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < r->count && r->at[low].from < to ? r->at[low].from : to;
+}
+
+int tbi_taken_give_up(struct tbi_link *link, tbq_lane lane, uint64_t from, uint64_t to)
+{
+    struct tbi_rx_lane *l = &link->rx[lane];
+
+    for (;;) {
+        from = tbi_ranges_gap(&l->received, from);
+        if (from >= to) {
+            return 0;
+        }
+        int rv = tbi_taken_decline(link, lane, from, gap_end(&l->received, from, to),
+                                   TBI_DECLINE_SKIPPED);
+        if (rv < 0) {
+            return rv;
+        }
+    }
+}
+
+bool tbi_taken_declined_again(struct tbi_rx_lane *l, uint64_t number)
+{
+    size_t i = run_above(l, number);
+
+    if (i == l->runs_len || number < l->runs[i].from) {
+        return false;
+    }
+    l->runs[i].told = l->runs[i].from;
+    l->untold = true;
+    return true;
+}
+
+int tbi_taken_settled(struct tbi_link *link, tbq_lane lane, uint64_t below)
+{
+    struct tbi_rx_lane *l = &link->rx[lane];
+    size_t gone = 0;
+
+    if (below <= l->settled) {
+        return 0;
+    }
+    if (tbi_taken_reserve(l, link->alloc) < 0 || tbi_ranges_add(&l->received, 0, below) < 0 ||
+        tbi_ranges_add(&l->taken, 0, below) < 0) {
+        return TBQ_ERR_NOMEM;
+    }
+    gone = run_above(l, below - 1); /* the runs before it end at or below `below` - 1... */
+    if (gone < l->runs_len && l->runs[gone].to <= below) {
+        gone++; /* ...and this one holds the last number below it and no more */
+    }
+    if (gone > 0) {
+        memmove(l->runs, l->runs + gone, (l->runs_len - gone) * sizeof *l->runs);
+        l->runs_len -= gone;
+    }
+    if (l->runs_len > 0 && l->runs[0].from < below) {
+        l->runs[0].from = below;
+        l->runs[0].told = l->runs[0].told > below ? l->runs[0].told : below;
+    }
+    l->settled = below;
+    l->order_next = l->order_next > below ? l->order_next : below;
+    saw(l, below);
+    return 0;
+}
+
+/* --- Connections ---------------------------------------------------------------------------- */
+
+void tbi_taken_begin(struct tbi_link *link, const uint64_t base[TBQ_LANES])
+{
+    link->generation++; /* deliveries that are out belong to what is dropped here */
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        struct tbi_rx_lane *l = &link->rx[i];
+        tbi_ranges_clear(&l->received);
+        tbi_ranges_clear(&l->taken);
+        if (tbi_taken_reserve(l, link->alloc) < 0 ||
+            tbi_ranges_add(&l->received, 0, base[i]) < 0 ||
+            tbi_ranges_add(&l->taken, 0, base[i]) < 0) {
+            tbi_link_fail(link, TBI_CLOSE_INTERNAL, "out of memory");
+        }
+        l->runs_len = 0;
+        l->untold = false;
+        l->open = 0;
+        l->changes = 0;
+        l->order_next = l->seen = l->settled = base[i];
+    }
+}
+
+void tbi_taken_retell(struct tbi_link *link)
+{
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        struct tbi_rx_lane *l = &link->rx[i];
+        for (size_t k = 0; k < l->runs_len; k++) {
+            l->runs[k].told = l->runs[k].from;
+        }
+        l->untold = l->runs_len > 0;
+        l->ack_at = l->received.count > 0 ? 0 : TBI_NEVER; /* at once, where there is state */
+        l->changes = 0;
+    }
+}
