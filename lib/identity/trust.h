@@ -12,8 +12,8 @@
 #include "base/rng.h"
 #include "identity/verdict.h"
 
-#define TBI_TRUST_LIST_MAX 65536U             /* peer ids in a list */
-#define TBI_TRUST_LIST_SIZE_MAX (16U << 20)   /* bytes of a list: 256 for each */
+#define TBI_TRUST_LIST_MAX 65536U           /* peer ids in a list */
+#define TBI_TRUST_LIST_SIZE_MAX (16U << 20) /* bytes of a list: 256 for each */
 
 enum tbi_trust_list {
     TBI_TRUST_DENY, /* these are refused */
@@ -23,7 +23,7 @@ enum tbi_trust_list {
 
 struct tbi_trust {
     const struct tbi_alloc *alloc;
-    uint8_t secret[16]; /* of the maps */
+    uint8_t secret[16];                   /* of the maps */
     struct tbi_map list[TBI_TRUST_LISTS]; /* by peer id */
     bool set[TBI_TRUST_LISTS];
 };
