@@ -15,8 +15,8 @@
 #define TBI_ECN_ECT0 2U
 #define TBI_ECN_CE 3U
 
-#define TBI_DATAGRAM_MAX 65535U /* bytes of one batch, either way; IP's own limit is a little less */
-#define TBI_SEGMENTS_MAX 64U    /* packets of one batch to send: UDP_MAX_SEGMENTS of older kernels */
+#define TBI_DATAGRAM_MAX 65535U /* bytes of one batch, either way; IP allows a little less */
+#define TBI_SEGMENTS_MAX 64U    /* packets of one batch to send: UDP_MAX_SEGMENTS of old kernels */
 
 /* Received. The bytes are the socket's, valid until the next receive. */
 struct tbi_datagram {
@@ -25,18 +25,18 @@ struct tbi_datagram {
     uint8_t ecn;            /* TBI_ECN_... of all packets in it */
     const uint8_t *data;
     size_t size;
-    size_t segment_size; /* of each packet but the last, which may be shorter; 0: one packet */
+    size_t segment_size; /* of each packet but the last, perhaps shorter; 0: one packet */
 };
 
-/* To send. `data` is a buffer that the sending side lends to the engine, which fills in the rest. */
+/* To send. The sending side lends the buffer `data` to the engine, which fills in the rest. */
 struct tbi_send_batch {
-    struct tbi_addr local;  /* to send from; len 0, or an unspecified address: the kernel's choice */
+    struct tbi_addr local;  /* to send from; len 0 or unspecified: the kernel chooses */
     struct tbi_addr remote;
     uint8_t ecn; /* TBI_ECN_... for all packets */
     uint8_t *data;
     size_t capacity;     /* bytes that `data` has room for: TBI_DATAGRAM_MAX in a server */
     size_t size;         /* bytes to send */
-    size_t segment_size; /* of each packet but the last, which may be shorter; 0: one packet */
+    size_t segment_size; /* of each packet but the last, perhaps shorter; 0: one packet */
 };
 
 #endif

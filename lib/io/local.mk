@@ -1,3 +1,8 @@
 # The io layer: its .c and .h files.
 noinst_LTLIBRARIES += lib/io/libtbi_io.la
-lib_io_libtbi_io_la_SOURCES =
+lib_io_libtbi_io_la_SOURCES = \
+	lib/io/clock.c lib/io/clock.h \
+	lib/io/random.c lib/io/random.h \
+	lib/io/udp.c lib/io/udp.h \
+	lib/io/udp_parts.h \
+	lib/io/udp_send.c
