@@ -42,7 +42,8 @@ static void got_ack(struct tbi_link *link, const struct tbi_ack *f)
     if (f->taken.below > l->taken_below) {
         l->taken_below = f->taken.below;
     }
-    for (struct tbi_out *m = tbi_outbox_next(l, NULL); m != NULL && m->fate.number < end; m = next) {
+    for (struct tbi_out *m = tbi_outbox_next(l, NULL); m != NULL && m->fate.number < end;
+         m = next) {
         next = tbi_outbox_next(l, m);
         if (set_has(&f->taken, m->fate.number, &in_taken)) {
             tbi_outbox_settle(link, m, TBQ_DELIVERED, 0);
@@ -244,8 +245,8 @@ static bool ack_set(const struct tbi_ranges *r, size_t part, struct tbi_ack_set 
     s->below = first == 1 ? r->at[0].to : 0;
     s->ranges_len = 0;
     for (; i < r->count && s->ranges_len < TBI_ACK_RANGES_MAX; i++) {
-        s->ranges[s->ranges_len++] = (struct tbi_number_range){
-            .from = r->at[i].from, .count = r->at[i].to - r->at[i].from};
+        s->ranges[s->ranges_len++] =
+            (struct tbi_number_range){.from = r->at[i].from, .count = r->at[i].to - r->at[i].from};
     }
     return i < r->count;
 }

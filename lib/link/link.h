@@ -31,10 +31,10 @@
 struct tbi_link;
 struct tbi_link_stream;
 
-#define TBI_LINK_OUTBOX_BYTES (8U << 20)       /* default: payload bytes kept for sending */
-#define TBI_LINK_OUTBOX_MESSAGES 4096U         /* default: messages whose fate is not yet fetched */
+#define TBI_LINK_OUTBOX_BYTES (8U << 20) /* default: payload bytes kept for sending */
+#define TBI_LINK_OUTBOX_MESSAGES 4096U   /* default: messages whose fate is not yet fetched */
 #define TBI_LINK_ACK_DELAY_NS (25 * TBI_NS_PER_MS) /* section 7.1 */
-#define TBI_LINK_HEAD_MAX 32                   /* bytes of a kind's fixed part in tbi_outgoing */
+#define TBI_LINK_HEAD_MAX 32 /* bytes of a kind's fixed part in tbi_outgoing */
 
 struct tbi_link_config {
     const struct tbi_alloc *alloc; /* outlives the link */
@@ -56,7 +56,7 @@ void tbi_link_free(struct tbi_link *link);
 
 /* --- Time ------------------------------------------------------------------------------------ */
 
-uint64_t tbi_link_deadline(const struct tbi_link *link); /* ns, monotonic; or TBI_NEVER */
+uint64_t tbi_link_deadline(const struct tbi_link *link);       /* ns, monotonic; or TBI_NEVER */
 void tbi_link_tick(struct tbi_link *link, struct tbi_now now); /* does what is due */
 
 /* --- Sending --------------------------------------------------------------------------------- */
@@ -68,11 +68,11 @@ struct tbi_outgoing {
     struct tbi_block *payload; /* the rest of the body, or NULL; the link takes a reference of its
                                   own on success, and the bytes must not change any more */
     tbq_lane lane;
-    uint64_t ttl_ns;           /* from now on; 0: none */
+    uint64_t ttl_ns; /* from now on; 0: none */
     bool unordered;
-    bool skippable;            /* a peer that does not know the kind takes it silently */
-    bool want_fate;            /* false: no FATE action follows (the library's own talk) */
-    uint64_t tag;              /* come back in the FATE */
+    bool skippable; /* a peer that does not know the kind takes it silently */
+    bool want_fate; /* false: no FATE action follows (the library's own talk) */
+    uint64_t tag;   /* come back in the FATE */
     uint64_t cookie;
 };
 
@@ -83,11 +83,11 @@ struct tbi_outgoing {
 int tbi_link_send(struct tbi_link *link, struct tbi_now now, const struct tbi_outgoing *m);
 
 /* Moves what src has still to send to dst, in the order of the sends: messages never sent as they
- * are, messages sent but not told RECEIVED flagged REPEAT. Messages told RECEIVED but not TAKEN, and
- * sent ones that have expired, get the fate unknown (reason TBQ_ERR_RESTARTED or TBQ_ERR_EXPIRED),
- * told by src's actions: drain them before src is freed. For an anonymous dial whose peer turns
- * out to be known, and for a peer that restarted with a new boot id. src must be detached. dst may
- * exceed its limits by this, and takes no more until it is below them. */
+ * are, messages sent but not told RECEIVED flagged REPEAT. Messages told RECEIVED but not TAKEN,
+ * and sent ones that have expired, get the fate unknown (reason TBQ_ERR_RESTARTED or
+ * TBQ_ERR_EXPIRED), told by src's actions: drain them before src is freed. For an anonymous dial
+ * whose peer turns out to be known, and for a peer that restarted with a new boot id. src must be
+ * detached. dst may exceed its limits by this, and takes no more until it is below them. */
 void tbi_link_absorb(struct tbi_link *dst, struct tbi_link *src, struct tbi_now now);
 
 /* Ends all waiting: every message without a fate gets one: not delivered where it was never
@@ -178,10 +178,10 @@ struct tbi_delivery {
     struct tbi_link *link; /* NULL: the link was freed meanwhile */
     tbq_lane lane;
     uint64_t number;
-    bool repeat;           /* may have been taken before a restart */
-    uint64_t kind;         /* enum tbq_kind, a known one */
+    bool repeat;            /* may have been taken before a restart */
+    uint64_t kind;          /* enum tbq_kind, a known one */
     struct tbi_block *body; /* of the kind; never NULL; borrowed until taken or refused */
-    void *user;            /* the owner's; NULL at first */
+    void *user;             /* the owner's; NULL at first */
 };
 
 /* The application is done with it: TAKEN. Frees the delivery. */
@@ -209,9 +209,9 @@ struct tbi_link_fate {
     uint64_t decline_code; /* enum tbi_decline_code, or one that we do not know */
     tbq_lane lane;
     tbq_kind kind;
-    bool numbered;         /* it was written to a stream, as: */
+    bool numbered; /* it was written to a stream, as: */
     uint64_t number;
-    uint64_t queued_ns;    /* when it was sent, monotonic */
+    uint64_t queued_ns; /* when it was sent, monotonic */
 };
 
 struct tbi_link_action {
@@ -238,21 +238,21 @@ bool tbi_link_outbox_empty(const struct tbi_link *link);
 bool tbi_link_idle(const struct tbi_link *link);
 
 struct tbi_link_stats {
-    uint64_t sent;           /* messages written for the first time */
+    uint64_t sent; /* messages written for the first time */
     uint64_t resent;
-    uint64_t delivered;      /* fates, of messages sent */
+    uint64_t delivered; /* fates, of messages sent */
     uint64_t not_delivered;
     uint64_t unknown;
-    uint64_t expired;        /* whose time to live passed before their fate */
-    uint64_t refused;        /* sends answered with TBQ_ERR_AGAIN */
-    uint64_t received;       /* whole messages that were new */
+    uint64_t expired;  /* whose time to live passed before their fate */
+    uint64_t refused;  /* sends answered with TBQ_ERR_AGAIN */
+    uint64_t received; /* whole messages that were new */
     uint64_t taken;
-    uint64_t declined;       /* numbers that we declined or gave up */
-    uint64_t duplicates;     /* messages dropped because they had come before */
-    uint64_t attached;       /* connections so far */
-    size_t outbox_messages;  /* now: without a fate, or the fate not fetched */
-    size_t outbox_bytes;     /* now: payload bytes kept */
-    size_t held_messages;    /* now: received, neither taken nor refused */
+    uint64_t declined;      /* numbers that we declined or gave up */
+    uint64_t duplicates;    /* messages dropped because they had come before */
+    uint64_t attached;      /* connections so far */
+    size_t outbox_messages; /* now: without a fate, or the fate not fetched */
+    size_t outbox_bytes;    /* now: payload bytes kept */
+    size_t held_messages;   /* now: received, neither taken nor refused */
     size_t held_bytes;
 };
 void tbi_link_stats(const struct tbi_link *link, struct tbi_link_stats *stats);

@@ -69,8 +69,8 @@ static int check(const struct tbi_link *link, const struct tbi_outgoing *m)
 {
     size_t size = m->payload != NULL ? m->payload->size : 0;
 
-    if ((unsigned)m->lane >= TBQ_LANES || m->head_size > TBI_LINK_HEAD_MAX ||
-        m->kind < TBQ_PING || m->kind > TBQ_ERROR) {
+    if ((unsigned)m->lane >= TBQ_LANES || m->head_size > TBI_LINK_HEAD_MAX || m->kind < TBQ_PING ||
+        m->kind > TBQ_ERROR) {
         return TBQ_ERR_INVALID;
     }
     if (size > TBI_MESSAGE_SIZE_MAX || (link->peer_max != 0 && size > link->peer_max)) {
@@ -78,9 +78,8 @@ static int check(const struct tbi_link *link, const struct tbi_outgoing *m)
     }
     /* one message that is larger than the whole outbox is let into an empty one */
     if (link->stats.outbox_messages >= link->limit_messages ||
-        (link->stats.outbox_bytes > 0 &&
-         (link->stats.outbox_bytes >= link->limit_bytes ||
-          size > link->limit_bytes - link->stats.outbox_bytes))) {
+        (link->stats.outbox_bytes > 0 && (link->stats.outbox_bytes >= link->limit_bytes ||
+                                          size > link->limit_bytes - link->stats.outbox_bytes))) {
         return TBQ_ERR_AGAIN;
     }
     return 0;
@@ -120,8 +119,8 @@ int tbi_link_send(struct tbi_link *link, struct tbi_now now, const struct tbi_ou
     }
     m->payload = tbi_block_ref(o->payload);
     m->bytes = o->payload != NULL ? o->payload->size : 0;
-    m->expires_at = o->ttl_ns == 0 || o->ttl_ns > TBI_NEVER - now.mono_ns ? TBI_NEVER
-                                                                          : now.mono_ns + o->ttl_ns;
+    m->expires_at =
+        o->ttl_ns == 0 || o->ttl_ns > TBI_NEVER - now.mono_ns ? TBI_NEVER : now.mono_ns + o->ttl_ns;
     m->unordered = o->unordered;
     m->skippable = o->skippable;
     m->want_fate = o->want_fate;
@@ -239,8 +238,7 @@ static void expire_one(struct tbi_link *link, struct tbi_out *m)
     link->stats.expired++;
     m->expires_at = TBI_NEVER;
     if (!m->fate.numbered) {
-        tbi_outbox_settle(link, m, m->written ? TBQ_UNKNOWN : TBQ_NOT_DELIVERED,
-                          TBQ_ERR_EXPIRED);
+        tbi_outbox_settle(link, m, m->written ? TBQ_UNKNOWN : TBQ_NOT_DELIVERED, TBQ_ERR_EXPIRED);
         return;
     }
     if (!m->received) { /* else it goes its way, and nothing can call it back */
@@ -255,7 +253,8 @@ static void expire_one(struct tbi_link *link, struct tbi_out *m)
 
 static void expire_list(struct tbi_link *link, struct tbi_list *list, uint64_t now)
 {
-    TBI_LIST_FOREACH (node, list) {
+    TBI_LIST_FOREACH(node, list)
+    {
         struct tbi_out *m = out_of(node);
         if (m->expires_at <= now) {
             expire_one(link, m);
@@ -286,7 +285,8 @@ static void resume_lane(struct tbi_link *link, struct tbi_tx_lane *l, bool resum
 {
     tbi_list_init(&l->to_stream); /* all of these are put in again below */
     l->skips = 0;
-    TBI_LIST_FOREACH (node, &l->sent) {
+    TBI_LIST_FOREACH(node, &l->sent)
+    {
         struct tbi_out *m = out_of(node);
         tbi_list_init(&m->streaming);
         if (m->received) {
@@ -310,7 +310,8 @@ static void resume_lane(struct tbi_link *link, struct tbi_tx_lane *l, bool resum
     if (!resumed) {
         l->taken_below = l->confirmed_base;
     }
-    /* SETTLED may have been lost with the connection; where something was declined it is due soon */
+    /* SETTLED may have been lost with the connection; where something was declined it is due soon
+     */
     l->settled_told = 0;
     l->settled_at = TBI_NEVER;
     if (l->declined) {
@@ -350,7 +351,8 @@ static void adopt(struct tbi_link *dst, struct tbi_link *src, struct tbi_out *m)
 
 static void absorb_list(struct tbi_link *dst, struct tbi_link *src, struct tbi_list *list)
 {
-    TBI_LIST_FOREACH (node, list) {
+    TBI_LIST_FOREACH(node, list)
+    {
         struct tbi_out *m = out_of(node);
         if (m->skip) {
             tbi_outbox_settle(src, m, TBQ_UNKNOWN, TBQ_ERR_EXPIRED);
@@ -376,7 +378,8 @@ void tbi_link_absorb(struct tbi_link *dst, struct tbi_link *src, struct tbi_now 
 
 static void give_up_list(struct tbi_link *link, struct tbi_list *list, int reason)
 {
-    TBI_LIST_FOREACH (node, list) {
+    TBI_LIST_FOREACH(node, list)
+    {
         struct tbi_out *m = out_of(node);
         tbi_outbox_settle(link, m, m->written ? TBQ_UNKNOWN : TBQ_NOT_DELIVERED, reason);
     }

@@ -11,10 +11,10 @@
 #include "base/list.h"
 #include "base/ranges.h"
 
-#define TBI_LINK_WINDOW 65536U        /* numbers in use above the lowest not taken, section 6.2 */
-#define TBI_LINK_ACK_MESSAGES 32U     /* changes after which ACK is not put off any more */
+#define TBI_LINK_WINDOW 65536U    /* numbers in use above the lowest not taken, section 6.2 */
+#define TBI_LINK_ACK_MESSAGES 32U /* changes after which ACK is not put off any more */
 #define TBI_LINK_RANGES_MAX (TBI_LINK_WINDOW / 2 + 2) /* more do not fit in the window */
-#define TBI_LINK_FIRST_BLOCK 65536U   /* bytes; a body's block grows beyond as its bytes come */
+#define TBI_LINK_FIRST_BLOCK 65536U /* bytes; a body's block grows beyond as its bytes come */
 
 /* What waits to be fetched as an action: a message's fate or a delivery. The slot is part of the
  * message itself, so telling needs no memory. */
@@ -36,7 +36,7 @@ struct tbi_out {
     bool unordered;
     bool skippable;
     bool want_fate;
-    bool written;   /* to some stream of some connection, towards whatever process */
+    bool written; /* to some stream of some connection, towards whatever process */
     bool repeat;
     bool received;  /* told RECEIVED */
     bool skip;      /* expired after it was written: the peer is asked to give it up */
@@ -56,8 +56,8 @@ struct tbi_tx_lane {
     uint64_t settled_told;     /* on this connection */
     uint64_t settled_at;       /* when SETTLED is due, or TBI_NEVER */
     bool declined;             /* the peer has ever declined a number */
-    uint64_t declined_low;     /* SETTLED hurries when it passes this; UINT64_MAX: nothing declined */
-    uint64_t declined_high;    /* the highest number known to be declined */
+    uint64_t declined_low;  /* SETTLED hurries when it passes this; UINT64_MAX: nothing declined */
+    uint64_t declined_high; /* the highest number known to be declined */
 };
 
 /* Numbers from..to-1, declined for one reason. */
@@ -70,12 +70,12 @@ struct tbi_decline_run {
 
 /* A lane or unordered stream on its way in. */
 enum tbi_intake_mode {
-    TBI_INTAKE_FRAME,     /* between frames */
-    TBI_INTAKE_HEAD,      /* number, flags and kind of a MESSAGE */
+    TBI_INTAKE_FRAME, /* between frames */
+    TBI_INTAKE_HEAD,  /* number, flags and kind of a MESSAGE */
     TBI_INTAKE_ELSEWHERE,
-    TBI_INTAKE_KEEP,      /* a message's body, kept */
-    TBI_INTAKE_SWALLOW,   /* the same, of an unknown kind that may be skipped: forgotten, but taken */
-    TBI_INTAKE_DROP       /* what is left of the frame is forgotten */
+    TBI_INTAKE_KEEP,    /* a message's body, kept */
+    TBI_INTAKE_SWALLOW, /* the same, of an unknown kind that may be skipped: forgotten, but taken */
+    TBI_INTAKE_DROP     /* what is left of the frame is forgotten */
 };
 
 struct tbi_intake {
@@ -85,8 +85,8 @@ struct tbi_intake {
     size_t small_len;
     struct tbi_message head;
     struct tbi_block *block;
-    uint64_t held;  /* bytes of the frame whose credit was not given back */
-    uint64_t next;  /* the lowest number that may come on this stream */
+    uint64_t held; /* bytes of the frame whose credit was not given back */
+    uint64_t next; /* the lowest number that may come on this stream */
 };
 
 struct tbi_rx_lane {
@@ -106,17 +106,17 @@ struct tbi_rx_lane {
 };
 
 struct tbi_link_stream {
-    struct tbi_list node;   /* in the link's streams, or alone once the connection is gone */
-    struct tbi_link *link;  /* NULL then */
+    struct tbi_list node;  /* in the link's streams, or alone once the connection is gone */
+    struct tbi_link *link; /* NULL then */
     const struct tbi_alloc *alloc;
     tbq_lane lane;
     uint64_t id;
-    bool over;              /* its one message is complete */
-    bool passed_on;         /* the delivery gives the stream's credit back */
+    bool over;     /* its one message is complete */
+    bool credited; /* stream_done was told, or is left to the delivery */
     struct tbi_intake in;
 };
 
-struct tbi_delivered { /* a delivery with what the owner need not see */
+struct tbi_delivered {           /* a delivery with what the owner need not see */
     struct tbi_link_event event; /* its node is in the link's events until it was fetched */
     struct tbi_list node;        /* in the link's deliveries */
     const struct tbi_alloc *alloc;
@@ -202,20 +202,23 @@ void tbi_send_lane(struct tbi_link *link, struct tbi_now now, tbq_lane lane);
 void tbi_taken_init(struct tbi_link *link);
 void tbi_taken_free(struct tbi_link *link);
 void tbi_taken_begin(struct tbi_link *link, const uint64_t base[TBQ_LANES]); /* anew */
-void tbi_taken_retell(struct tbi_link *link);                               /* a new connection */
+void tbi_taken_retell(struct tbi_link *link);                                /* a new connection */
 void tbi_taken_changed(struct tbi_link *link, tbq_lane lane, struct tbi_now now);
 uint64_t tbi_taken_lowest(const struct tbi_rx_lane *l); /* not taken */
 
 /* Reserves what a delivery will need when it is taken or refused. 0 or TBQ_ERR_NOMEM. */
 int tbi_taken_reserve(struct tbi_rx_lane *l, const struct tbi_alloc *alloc);
 int tbi_taken_receive(struct tbi_rx_lane *l, uint64_t number);
-int tbi_taken_take(struct tbi_rx_lane *l, uint64_t number);
+void tbi_taken_take(struct tbi_rx_lane *l, uint64_t number); /* the room was reserved */
 
 /* Covers from..to-1 in both sets and remembers the reason. 0, or TBQ_ERR_NOMEM: unchanged. */
 int tbi_taken_decline(struct tbi_link *link, tbq_lane lane, uint64_t from, uint64_t to,
                       uint64_t code);
 
-/* The same for what is missing in from..to-1. */
+/* The application refused what was delivered to it: the room was reserved. */
+void tbi_taken_refuse(struct tbi_link *link, tbq_lane lane, uint64_t number, uint64_t code);
+
+/* As tbi_taken_decline() for what is missing in from..to-1. */
 int tbi_taken_give_up(struct tbi_link *link, tbq_lane lane, uint64_t from, uint64_t to);
 
 /* Whether the number is declined; it will be told again then. */

@@ -16,8 +16,7 @@ static size_t message_head(const struct tbi_out *m, uint64_t number, uint8_t hea
 
     f.flags = (m->repeat ? TBI_MESSAGE_REPEAT : 0U) | (m->skippable ? TBI_MESSAGE_SKIPPABLE : 0U);
     tbi_put_init(&w, head, HEAD_SIZE);
-    tbi_put_message_head(&w, &f,
-                         m->head_size + (m->payload != NULL ? m->payload->size : 0));
+    tbi_put_message_head(&w, &f, m->head_size + (m->payload != NULL ? m->payload->size : 0));
     tbi_put_bytes(&w, m->head, m->head_size);
     return tbi_put_size(&w);
 }
@@ -62,8 +61,7 @@ static bool write_unordered(struct tbi_link *link, struct tbi_now now, struct tb
     size_t size = message_head(m, number, head);
 
     return wrote(link, now,
-                 link->conn.write_unordered(link->conn.user, m->fate.lane, head, size,
-                                            m->payload));
+                 link->conn.write_unordered(link->conn.user, m->fate.lane, head, size, m->payload));
 }
 
 static bool write_elsewhere(struct tbi_link *link, struct tbi_now now, const struct tbi_out *m)
@@ -74,9 +72,9 @@ static bool write_elsewhere(struct tbi_link *link, struct tbi_now now, const str
 
     tbi_put_init(&w, frame, sizeof frame);
     tbi_put_elsewhere(&w, &f);
-    return wrote(link, now,
-                 link->conn.write(link->conn.user, (int)m->fate.lane, frame, tbi_put_size(&w),
-                                  NULL));
+    return wrote(
+        link, now,
+        link->conn.write(link->conn.user, (int)m->fate.lane, frame, tbi_put_size(&w), NULL));
 }
 
 /* The numbers that the lane stream of this connection has still to come by. False: not all were. */

@@ -69,16 +69,16 @@ int tbi_taken_receive(struct tbi_rx_lane *l, uint64_t number)
     return tbi_ranges_add(&l->received, number, number + 1);
 }
 
-int tbi_taken_take(struct tbi_rx_lane *l, uint64_t number)
+void tbi_taken_take(struct tbi_rx_lane *l, uint64_t number)
 {
-    return tbi_ranges_add(&l->taken, number, number + 1);
+    (void)tbi_ranges_add(&l->taken, number, number + 1);
 }
 
 void tbi_taken_changed(struct tbi_link *link, tbq_lane lane, struct tbi_now now)
 {
     struct tbi_rx_lane *l = &link->rx[lane];
-    uint64_t at = ++l->changes >= TBI_LINK_ACK_MESSAGES ? now.mono_ns
-                                                        : now.mono_ns + link->ack_delay;
+    uint64_t at =
+        ++l->changes >= TBI_LINK_ACK_MESSAGES ? now.mono_ns : now.mono_ns + link->ack_delay;
     if (at < l->ack_at) {
         l->ack_at = at;
     }
@@ -122,14 +122,26 @@ int tbi_taken_decline(struct tbi_link *link, tbq_lane lane, uint64_t from, uint6
     struct tbi_rx_lane *l = &link->rx[lane];
 
     /* nothing below can fail once this has not; the limit of the sets is what the window holds */
-    if (tbi_taken_reserve(l, link->alloc) < 0 ||
-        tbi_ranges_add(&l->received, from, to) < 0 || tbi_ranges_add(&l->taken, from, to) < 0) {
+    if (tbi_taken_reserve(l, link->alloc) < 0 || tbi_ranges_add(&l->received, from, to) < 0 ||
+        tbi_ranges_add(&l->taken, from, to) < 0) {
         return TBQ_ERR_NOMEM;
     }
     add_run(l, from, to, code);
     saw(l, to);
     link->stats.declined += to - from;
     return 0;
+}
+
+void tbi_taken_refuse(struct tbi_link *link, tbq_lane lane, uint64_t number, uint64_t code)
+{
+    struct tbi_rx_lane *l = &link->rx[lane];
+
+    if (number < l->settled) {
+        return; /* its sender has stopped waiting for an answer */
+    }
+    (void)tbi_ranges_add(&l->taken, number, number + 1);
+    add_run(l, number, number + 1, code);
+    link->stats.declined++;
 }
 
 /* Where the first range begins that is above n, a number that is in none; or `to`. */
@@ -215,8 +227,7 @@ void tbi_taken_begin(struct tbi_link *link, const uint64_t base[TBQ_LANES])
         struct tbi_rx_lane *l = &link->rx[i];
         tbi_ranges_clear(&l->received);
         tbi_ranges_clear(&l->taken);
-        if (tbi_taken_reserve(l, link->alloc) < 0 ||
-            tbi_ranges_add(&l->received, 0, base[i]) < 0 ||
+        if (tbi_taken_reserve(l, link->alloc) < 0 || tbi_ranges_add(&l->received, 0, base[i]) < 0 ||
             tbi_ranges_add(&l->taken, 0, base[i]) < 0) {
             tbi_link_fail(link, TBI_CLOSE_INTERNAL, "out of memory");
         }

@@ -1,0 +1,562 @@
+/* link/inbox.c - messages on the receiver's side: put together, checked, handed over, answered.
+ *
+ * A body grows in its block as its bytes come: a length is a claim, and memory follows the bytes.
+ * The credit for a message's bytes goes back when the message is taken, declined or dropped, so
+ * that an application which does not take stops exactly the lanes concerned (section 9). */
+#include "link/parts.h"
+
+#include <string.h>
+
+/* Where the bytes at hand come from. */
+struct source {
+    struct tbi_link *link;
+    struct tbi_now now;
+    tbq_lane lane;
+    struct tbi_rx_lane *l;
+    struct tbi_link_stream *stream; /* NULL: the lane's own */
+    struct tbi_intake *in;
+};
+
+static void fail(struct source *s, uint64_t code, const char *text)
+{
+    tbi_link_fail(s->link, code, text);
+}
+
+static void intake_reset(struct tbi_intake *in)
+{
+    tbi_block_unref(in->block);
+    memset(in, 0, sizeof *in);
+    tbi_frame_reader_init(&in->reader);
+}
+
+static void give_credit(struct tbi_link *link, tbq_lane lane, struct tbi_link_stream *stream,
+                        struct tbi_intake *in)
+{
+    if (in->held > 0 && stream != NULL) {
+        link->conn.consume_stream(link->conn.user, stream->id, in->held);
+    } else if (in->held > 0) {
+        link->conn.consume(link->conn.user, lane, in->held);
+    }
+    in->held = 0;
+}
+
+static void stream_done(struct tbi_link *link, struct tbi_link_stream *stream)
+{
+    if (!stream->credited) {
+        stream->credited = true;
+        link->conn.stream_done(link->conn.user, stream->id);
+    }
+}
+
+static void order_past(struct source *s, uint64_t number)
+{
+    if (s->stream == NULL && number >= s->l->order_next) {
+        s->l->order_next = number + 1;
+    }
+}
+
+bool tbi_inbox_in_window(struct tbi_link *link, tbq_lane lane, uint64_t number)
+{
+    uint64_t lowest = tbi_taken_lowest(&link->rx[lane]);
+
+    if (number >= lowest && number - lowest >= TBI_LINK_WINDOW) {
+        tbi_link_fail(link, TBI_CLOSE_LIMIT, "a number too far above the lowest not taken");
+        return false;
+    }
+    return true;
+}
+
+/* A MESSAGE or ELSEWHERE names its number: on a lane stream numbers rise, and what is passed over
+ * is given up (section 6.3). */
+static bool come_by(struct source *s, uint64_t number)
+{
+    if (!tbi_inbox_in_window(s->link, s->lane, number)) {
+        return false;
+    }
+    if (s->stream != NULL) {
+        return true;
+    }
+    if (number < s->in->next) {
+        fail(s, TBI_CLOSE_PROTOCOL, "the numbers of a lane stream must rise");
+        return false;
+    }
+    s->in->next = number + 1;
+    if (number > s->l->order_next) {
+        if (tbi_taken_give_up(s->link, s->lane, s->l->order_next, number) < 0) {
+            fail(s, TBI_CLOSE_INTERNAL, "out of memory");
+            return false;
+        }
+        s->l->order_next = number;
+        tbi_taken_changed(s->link, s->lane, s->now);
+    }
+    return true;
+}
+
+/* --- The head of a message ------------------------------------------------------------------ */
+
+static void decline(struct source *s, enum tbi_decline_code code)
+{
+    uint64_t number = s->in->head.number;
+
+    s->in->mode = TBI_INTAKE_DROP;
+    if (tbi_taken_decline(s->link, s->lane, number, number + 1, code) < 0) {
+        fail(s, TBI_CLOSE_INTERNAL, "out of memory");
+        return;
+    }
+    order_past(s, number);
+    tbi_taken_changed(s->link, s->lane, s->now);
+}
+
+static void duplicate(struct source *s)
+{
+    s->in->mode = TBI_INTAKE_DROP;
+    s->link->stats.duplicates++;
+    order_past(s, s->in->head.number);
+    tbi_taken_changed(s->link, s->lane, s->now); /* the ACK is sent again */
+}
+
+static bool known_kind(uint64_t kind)
+{
+    return kind >= TBQ_PING && kind <= TBQ_ERROR;
+}
+
+/* The head was read: what becomes of the rest? `left` bytes of body follow. */
+static void decide(struct source *s, uint64_t left)
+{
+    struct tbi_intake *in = s->in;
+
+    if (!come_by(s, in->head.number)) {
+        return;
+    }
+    if (tbi_ranges_has(&s->l->received, in->head.number)) {
+        duplicate(s);
+    } else if (in->reader.length > s->link->max_message_size + TBI_MESSAGE_HEAD_MAX) {
+        decline(s, TBI_DECLINE_TOO_LARGE);
+    } else if (known_kind(in->head.kind)) {
+        size_t room = left < TBI_LINK_FIRST_BLOCK ? (size_t)left : TBI_LINK_FIRST_BLOCK;
+        in->block = tbi_block_new(s->link->alloc, room > 0 ? room : 1);
+        in->mode = TBI_INTAKE_KEEP;
+        if (in->block == NULL) {
+            fail(s, TBI_CLOSE_INTERNAL, "out of memory");
+        }
+    } else if ((in->head.flags & TBI_MESSAGE_SKIPPABLE) != 0) {
+        in->mode = TBI_INTAKE_SWALLOW;
+    } else {
+        decline(s, TBI_DECLINE_UNKNOWN_KIND);
+    }
+}
+
+/* The size of three varints at the front of the bytes; 0: not all there. */
+static size_t three_varints(const uint8_t *data, size_t size)
+{
+    size_t at = 0;
+
+    for (int i = 0; i < 3; i++) {
+        uint64_t value;
+        size_t used;
+        if (!tbi_varint_peek(data + at, size - at, &value, &used)) {
+            return 0;
+        }
+        at += used;
+    }
+    return at;
+}
+
+/* Collects number, flags and kind; returns how many bytes of the piece belong to them. */
+static size_t read_message_head(struct source *s, const uint8_t *piece, size_t size, bool complete)
+{
+    struct tbi_intake *in = s->in;
+    size_t had = in->small_len;
+    size_t room = sizeof in->small - had;
+    size_t copied = size < room ? size : room;
+    struct tbi_cursor c;
+
+    if (copied > 0) {
+        memcpy(in->small + had, piece, copied);
+    }
+    size_t head = three_varints(in->small, had + copied);
+    if (head == 0) {
+        in->small_len += copied;
+        if (complete) {
+            fail(s, TBI_CLOSE_PROTOCOL, "a message ends within its head");
+        }
+        return size;
+    }
+    tbi_cur_init(&c, in->small, head);
+    int rv = tbi_get_message_head(&c, &in->head);
+    if (rv == TBQ_ERR_UNSUPPORTED) {
+        fail(s, TBI_CLOSE_VERSION, "unknown flag of a message");
+    } else if (rv < 0) {
+        fail(s, TBI_CLOSE_PROTOCOL, "malformed head of a message");
+    } else {
+        decide(s, in->reader.length - head);
+    }
+    return head - had;
+}
+
+/* --- Bodies --------------------------------------------------------------------------------- */
+
+static void deliver(struct source *s)
+{
+    struct tbi_link *link = s->link;
+    struct tbi_intake *in = s->in;
+    struct tbi_delivered *o = tbi_calloc(link->alloc, 1, sizeof *o);
+
+    if (o == NULL || tbi_taken_reserve(s->l, link->alloc) < 0 ||
+        tbi_taken_receive(s->l, in->head.number) < 0) {
+        tbi_free(link->alloc, o);
+        fail(s, TBI_CLOSE_INTERNAL, "out of memory");
+        return;
+    }
+    s->l->open++;
+    o->event.type = TBI_LINK_DELIVER;
+    o->alloc = link->alloc;
+    o->epoch = link->epoch;
+    o->generation = link->generation;
+    o->d = (struct tbi_delivery){.link = link,
+                                 .lane = s->lane,
+                                 .number = in->head.number,
+                                 .repeat = (in->head.flags & TBI_MESSAGE_REPEAT) != 0,
+                                 .kind = in->head.kind,
+                                 .body = in->block};
+    in->block = NULL;
+    if (s->stream != NULL) {
+        o->on_stream = true;
+        o->stream_id = s->stream->id;
+        s->stream->credited = true;
+    } else {
+        o->credit = in->held;
+    }
+    in->held = 0;
+    tbi_list_push(&link->events, &o->event.node);
+    tbi_list_push(&link->deliveries, &o->node);
+    link->stats.received++;
+    link->stats.held_messages++;
+    link->stats.held_bytes += o->d.body->size;
+    order_past(s, o->d.number);
+    tbi_taken_changed(link, s->lane, s->now);
+}
+
+/* A message of an unknown kind that may be skipped counts as taken. */
+static void swallow(struct source *s)
+{
+    if (tbi_ranges_has(&s->l->received, s->in->head.number)) {
+        return;
+    }
+    if (tbi_taken_reserve(s->l, s->link->alloc) < 0 ||
+        tbi_taken_receive(s->l, s->in->head.number) < 0) {
+        fail(s, TBI_CLOSE_INTERNAL, "out of memory");
+        return;
+    }
+    tbi_taken_take(s->l, s->in->head.number);
+    order_past(s, s->in->head.number);
+    tbi_taken_changed(s->link, s->lane, s->now);
+}
+
+static void read_elsewhere(struct source *s, const uint8_t *piece, size_t size, bool complete)
+{
+    struct tbi_intake *in = s->in;
+    struct tbi_elsewhere f;
+    struct tbi_cursor c;
+
+    memcpy(in->small + in->small_len, piece, size); /* the length was checked */
+    in->small_len += size;
+    if (!complete) {
+        return;
+    }
+    tbi_cur_init(&c, in->small, in->small_len);
+    if (tbi_get_elsewhere(c, &f) < 0) {
+        fail(s, TBI_CLOSE_PROTOCOL, "malformed ELSEWHERE");
+    } else if (come_by(s, f.number)) {
+        order_past(s, f.number);
+    }
+}
+
+/* The frame is complete. */
+static void finish(struct source *s)
+{
+    struct tbi_intake *in = s->in;
+
+    if (in->mode == TBI_INTAKE_KEEP && tbi_ranges_has(&s->l->received, in->head.number)) {
+        duplicate(s); /* it came on another stream meanwhile, or SETTLED covers it */
+    } else if (in->mode == TBI_INTAKE_KEEP) {
+        deliver(s);
+    } else if (in->mode == TBI_INTAKE_SWALLOW) {
+        swallow(s);
+    }
+    if (s->link->failed) {
+        return;
+    }
+    give_credit(s->link, s->lane, s->stream, in);
+    tbi_block_unref(in->block);
+    in->block = NULL;
+    in->mode = TBI_INTAKE_FRAME;
+    if (s->stream != NULL) {
+        s->stream->over = true;
+    }
+}
+
+/* --- Frames --------------------------------------------------------------------------------- */
+
+static void read_head(struct source *s)
+{
+    struct tbi_intake *in = s->in;
+
+    in->small_len = 0;
+    switch (in->reader.type) {
+    case TBI_FRAME_MESSAGE:
+        in->mode = TBI_INTAKE_HEAD;
+        return;
+    case TBI_FRAME_ELSEWHERE:
+        in->mode = TBI_INTAKE_ELSEWHERE;
+        if (s->stream != NULL || in->reader.length > TBI_VARINT_SIZE_MAX ||
+            in->reader.length == 0) {
+            fail(s, TBI_CLOSE_PROTOCOL, "malformed or misplaced ELSEWHERE");
+        }
+        return;
+    case TBI_FRAME_HELLO:
+    case TBI_FRAME_CONFIRM:
+    case TBI_FRAME_ACK:
+    case TBI_FRAME_SKIP:
+    case TBI_FRAME_DECLINED:
+    case TBI_FRAME_SETTLED:
+        fail(s, TBI_CLOSE_PROTOCOL, "a control frame on another stream");
+        return;
+    default:
+        in->mode = TBI_INTAKE_DROP;
+        if (s->stream != NULL) {
+            fail(s, TBI_CLOSE_PROTOCOL, "an unordered stream holds one message and no more");
+        } else if (in->reader.type % 2 == 0) {
+            fail(s, TBI_CLOSE_VERSION, "unknown frame that must be understood");
+        }
+    }
+}
+
+static void read_body(struct source *s, const uint8_t *piece, size_t size, bool complete)
+{
+    struct tbi_intake *in = s->in;
+
+    if (in->mode == TBI_INTAKE_HEAD) {
+        size_t used = read_message_head(s, piece, size, complete);
+        piece = piece != NULL ? piece + used : NULL;
+        size -= used;
+    } else if (in->mode == TBI_INTAKE_ELSEWHERE) {
+        read_elsewhere(s, piece, size, complete);
+    }
+    if (!s->link->failed && in->mode == TBI_INTAKE_KEEP && size > 0 &&
+        tbi_block_append(in->block, piece, size) < 0) {
+        fail(s, TBI_CLOSE_INTERNAL, "out of memory");
+    }
+    if (!s->link->failed && complete) {
+        finish(s);
+    } else if (!s->link->failed &&
+               (in->mode == TBI_INTAKE_DROP || in->mode == TBI_INTAKE_SWALLOW)) {
+        give_credit(s->link, s->lane, s->stream, in);
+    }
+}
+
+static void feed(struct source *s, const uint8_t *data, size_t size)
+{
+    struct tbi_cursor c;
+
+    tbi_cur_init(&c, data, size);
+    while (!s->link->failed) {
+        const uint8_t *piece;
+        size_t piece_size, before = tbi_cur_left(&c);
+        bool complete;
+        if (s->stream != NULL && s->stream->over && before > 0) {
+            fail(s, TBI_CLOSE_PROTOCOL, "an unordered stream holds one message and no more");
+            return;
+        }
+        enum tbi_frame_step step =
+            tbi_frame_step(&s->in->reader, &c, &piece, &piece_size, &complete);
+        s->in->held += before - tbi_cur_left(&c);
+        if (step == TBI_STEP_NEED_MORE) {
+            return;
+        } else if (step == TBI_STEP_ERROR) {
+            fail(s, TBI_CLOSE_LIMIT, "a frame longer than any may be");
+        } else if (step == TBI_STEP_HEAD) {
+            read_head(s);
+        } else {
+            read_body(s, piece, piece_size, complete);
+        }
+    }
+}
+
+void tbi_link_lane_data(struct tbi_link *link, struct tbi_now now, tbq_lane lane,
+                        const uint8_t *data, size_t size)
+{
+    if (!link->attached || link->failed || (unsigned)lane >= TBQ_LANES) {
+        return;
+    }
+    struct source s = {
+        .link = link, .now = now, .lane = lane, .l = &link->rx[lane], .in = &link->rx[lane].in};
+    feed(&s, data, size);
+    tbi_link_pump(link, now);
+}
+
+/* --- Unordered streams ---------------------------------------------------------------------- */
+
+struct tbi_link_stream *tbi_link_stream_new(struct tbi_link *link, struct tbi_now now,
+                                            tbq_lane lane, uint64_t stream_id)
+{
+    if (!link->attached || link->failed || (unsigned)lane >= TBQ_LANES) {
+        return NULL;
+    }
+    struct tbi_link_stream *stream = tbi_calloc(link->alloc, 1, sizeof *stream);
+    if (stream == NULL) {
+        tbi_link_fail(link, TBI_CLOSE_INTERNAL, "out of memory");
+        tbi_link_pump(link, now);
+        return NULL;
+    }
+    stream->link = link;
+    stream->alloc = link->alloc;
+    stream->lane = lane;
+    stream->id = stream_id;
+    tbi_frame_reader_init(&stream->in.reader);
+    tbi_list_push(&link->streams, &stream->node);
+    return stream;
+}
+
+void tbi_link_stream_data(struct tbi_link_stream *stream, struct tbi_now now, const uint8_t *data,
+                          size_t size, bool fin)
+{
+    struct tbi_link *link = stream->link;
+
+    if (link == NULL || link->failed) {
+        return;
+    }
+    struct source s = {.link = link,
+                       .now = now,
+                       .lane = stream->lane,
+                       .l = &link->rx[stream->lane],
+                       .stream = stream,
+                       .in = &stream->in};
+    feed(&s, data, size);
+    if (fin && !link->failed) {
+        if (stream->over) {
+            stream_done(link, stream);
+        } else {
+            fail(&s, TBI_CLOSE_PROTOCOL, "an unordered stream ends within its message");
+        }
+    }
+    tbi_link_pump(link, now);
+}
+
+void tbi_link_stream_free(struct tbi_link_stream *stream)
+{
+    if (stream == NULL) {
+        return;
+    }
+    if (stream->link != NULL && !stream->link->failed) {
+        stream_done(stream->link, stream);
+    }
+    tbi_list_remove(&stream->node);
+    tbi_block_unref(stream->in.block);
+    tbi_free(stream->alloc, stream);
+}
+
+/* --- The rest of a link's life --------------------------------------------------------------- */
+
+static void drop(struct tbi_link *link, tbq_lane lane, struct tbi_link_stream *stream,
+                 struct tbi_intake *in, uint64_t number)
+{
+    if ((in->mode == TBI_INTAKE_KEEP || in->mode == TBI_INTAKE_SWALLOW) &&
+        in->head.number == number) {
+        tbi_block_unref(in->block);
+        in->block = NULL;
+        in->mode = TBI_INTAKE_DROP;
+        give_credit(link, lane, stream, in);
+    }
+}
+
+void tbi_inbox_drop(struct tbi_link *link, tbq_lane lane, uint64_t number)
+{
+    drop(link, lane, NULL, &link->rx[lane].in, number);
+    TBI_LIST_FOREACH(node, &link->streams)
+    {
+        struct tbi_link_stream *stream = TBI_CONTAINER(node, struct tbi_link_stream, node);
+        if (stream->lane == lane) {
+            drop(link, lane, stream, &stream->in, number);
+        }
+    }
+}
+
+void tbi_inbox_detach(struct tbi_link *link)
+{
+    struct tbi_list *node;
+
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        intake_reset(&link->rx[i].in);
+    }
+    while ((node = tbi_list_shift(&link->streams)) != NULL) {
+        struct tbi_link_stream *stream = TBI_CONTAINER(node, struct tbi_link_stream, node);
+        intake_reset(&stream->in);
+        stream->link = NULL;
+    }
+}
+
+static void delivered_free(struct tbi_delivered *o)
+{
+    tbi_list_remove(&o->event.node);
+    tbi_list_remove(&o->node);
+    tbi_block_unref(o->d.body);
+    tbi_free(o->alloc, o);
+}
+
+void tbi_inbox_free(struct tbi_link *link)
+{
+    TBI_LIST_FOREACH(node, &link->deliveries)
+    {
+        struct tbi_delivered *o = TBI_CONTAINER(node, struct tbi_delivered, node);
+        if (tbi_list_empty(&o->event.node)) { /* fetched: the owner has it */
+            tbi_list_remove(&o->node);
+            o->d.link = NULL;
+        } else {
+            delivered_free(o);
+        }
+    }
+}
+
+static void answer(struct tbi_delivery *d, struct tbi_now now, bool taken, uint64_t code)
+{
+    struct tbi_delivered *o = TBI_CONTAINER(d, struct tbi_delivered, d);
+    struct tbi_link *link = d->link;
+
+    if (link == NULL) {
+        delivered_free(o);
+        return;
+    }
+    struct tbi_rx_lane *l = &link->rx[d->lane];
+    if (o->generation == link->generation) {
+        l->open--;
+        if (taken) {
+            tbi_taken_take(l, d->number);
+        } else {
+            tbi_taken_refuse(link, d->lane, d->number, code);
+        }
+        tbi_taken_changed(link, d->lane, now);
+    }
+    link->stats.taken += taken ? 1 : 0;
+    link->stats.held_messages--;
+    link->stats.held_bytes -= d->body->size;
+    if (link->attached && !link->failed && o->epoch == link->epoch) {
+        if (o->on_stream) {
+            link->conn.stream_done(link->conn.user, o->stream_id);
+        } else if (o->credit > 0) {
+            link->conn.consume(link->conn.user, d->lane, o->credit);
+        }
+    }
+    delivered_free(o);
+    tbi_link_pump(link, now);
+}
+
+void tbi_delivery_take(struct tbi_delivery *d, struct tbi_now now)
+{
+    answer(d, now, true, 0);
+}
+
+void tbi_delivery_refuse(struct tbi_delivery *d, struct tbi_now now, enum tbi_decline_code code)
+{
+    answer(d, now, false, code);
+}

@@ -1,0 +1,253 @@
+/* link/link.c - a link's life: made, attached to one connection after another, asked, freed. */
+#include "link/parts.h"
+
+#include <string.h>
+
+struct tbi_link *tbi_link_new(const struct tbi_link_config *config)
+{
+    struct tbi_link *link = tbi_calloc(config->alloc, 1, sizeof *link);
+
+    if (link == NULL) {
+        return NULL;
+    }
+    link->alloc = config->alloc;
+    link->log = config->log;
+    link->limit_bytes = config->outbox_bytes > 0 ? config->outbox_bytes : TBI_LINK_OUTBOX_BYTES;
+    link->limit_messages =
+        config->outbox_messages > 0 ? config->outbox_messages : TBI_LINK_OUTBOX_MESSAGES;
+    link->max_message_size = config->max_message_size;
+    link->ack_delay = config->ack_delay_ns > 0 && config->ack_delay_ns < TBI_LINK_ACK_DELAY_NS
+                          ? config->ack_delay_ns
+                          : TBI_LINK_ACK_DELAY_NS;
+    link->retry_at = TBI_NEVER;
+    do {
+        link->incarnation = tbi_rng_u64(config->rng);
+    } while (link->incarnation == 0); /* 0 says "none" in CONFIRM */
+    tbi_list_init(&link->deliveries);
+    tbi_list_init(&link->streams);
+    tbi_list_init(&link->events);
+    tbi_outbox_init(link);
+    tbi_taken_init(link);
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        tbi_frame_reader_init(&link->rx[i].in.reader);
+    }
+    return link;
+}
+
+void tbi_link_free(struct tbi_link *link)
+{
+    struct tbi_list *node;
+
+    if (link == NULL) {
+        return;
+    }
+    tbi_inbox_detach(link);
+    tbi_inbox_free(link);
+    while ((node = tbi_list_shift(&link->events)) != NULL) { /* fates: the deliveries are gone */
+        struct tbi_link_event *event = TBI_CONTAINER(node, struct tbi_link_event, node);
+        tbi_free(link->alloc, TBI_CONTAINER(event, struct tbi_out, event));
+    }
+    tbi_outbox_free(link);
+    tbi_taken_free(link);
+    tbi_free(link->alloc, link);
+}
+
+void tbi_link_fail(struct tbi_link *link, uint64_t code, const char *text)
+{
+    if (link->failed) {
+        return;
+    }
+    link->failed = true;
+    link->error = true;
+    link->error_code = code;
+    link->error_text = text;
+    if (link->log != NULL) {
+        tbi_log(link->log, TBQ_LOG_WARNING, "link: %s", text);
+    }
+}
+
+/* --- Time ----------------------------------------------------------------------------------- */
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t tbi_link_deadline(const struct tbi_link *link)
+{
+    uint64_t at = link->next_expiry;
+
+    if (!link->attached || link->failed) {
+        return at;
+    }
+    at = earlier(at, link->retry_at);
+    if (link->control_blocked) {
+        return at; /* tbi_link_writable() will go on */
+    }
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        at = earlier(at, link->rx[i].ack_at);
+        at = earlier(at, link->tx[i].settled_at);
+    }
+    return at;
+}
+
+void tbi_link_pump(struct tbi_link *link, struct tbi_now now)
+{
+    tbi_outbox_expire(link, now);
+    tbi_outbox_check_room(link);
+    if (!link->attached || link->failed) {
+        return;
+    }
+    if (link->retry_at <= now.mono_ns) {
+        link->retry_at = TBI_NEVER;
+    }
+    tbi_control_flush(link, now);
+    for (unsigned i = 0; i < TBQ_LANES; i++) {
+        tbi_send_lane(link, now, (tbq_lane)i);
+    }
+}
+
+void tbi_link_tick(struct tbi_link *link, struct tbi_now now)
+{
+    tbi_link_pump(link, now);
+}
+
+void tbi_link_writable(struct tbi_link *link, struct tbi_now now)
+{
+    tbi_link_pump(link, now);
+}
+
+/* --- Connections ---------------------------------------------------------------------------- */
+
+void tbi_link_confirm(struct tbi_link *link, struct tbi_confirm *confirm)
+{
+    memset(confirm, 0, sizeof *confirm);
+    confirm->incarnation = link->incarnation;
+    confirm->known = link->known;
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        struct tbi_tx_lane *l = &link->tx[i];
+        struct tbi_out *m = tbi_outbox_next(l, NULL);
+        while (m != NULL && m->received) {
+            m = tbi_outbox_next(l, m);
+        }
+        l->confirmed_base = m != NULL ? m->fate.number : l->next;
+        confirm->base[i] = l->confirmed_base;
+    }
+}
+
+void tbi_link_attach(struct tbi_link *link, struct tbi_now now, const struct tbi_link_conn *conn,
+                     const struct tbi_confirm *peer, const struct tbi_link_limits *limits)
+{
+    bool resumed = peer->known == link->incarnation;
+
+    if (link->attached) {
+        tbi_link_detach(link, now, TBQ_ERR_LOST);
+    }
+    link->attached = true;
+    link->failed = false;
+    link->error = false;
+    link->epoch++;
+    link->conn = *conn;
+    link->retry_at = TBI_NEVER;
+    link->peer_max = limits->max_message_size;
+    link->stats.attached++;
+    if (peer->incarnation != link->known) {
+        link->known = peer->incarnation;
+        tbi_taken_begin(link, peer->base);
+    }
+    tbi_taken_retell(link);
+    tbi_outbox_resume(link, resumed);
+    if (link->failed) {
+        link->known = 0; /* nothing is held for that incarnation after all */
+    }
+    if (link->log != NULL) {
+        tbi_log(link->log, TBQ_LOG_DEBUG, "link: connection %llu, the peer %s",
+                (unsigned long long)link->stats.attached,
+                resumed ? "has its state" : "begins anew");
+    }
+    tbi_link_pump(link, now);
+}
+
+void tbi_link_detach(struct tbi_link *link, struct tbi_now now, int reason)
+{
+    if (!link->attached) {
+        return;
+    }
+    if (link->log != NULL) {
+        tbi_log(link->log, TBQ_LOG_DEBUG, "link: connection gone: %s", tbq_strerror(reason));
+    }
+    link->attached = false;
+    tbi_inbox_detach(link);
+    tbi_link_pump(link, now);
+}
+
+bool tbi_link_attached(const struct tbi_link *link)
+{
+    return link->attached;
+}
+
+/* --- What comes out ------------------------------------------------------------------------- */
+
+static void fetch(struct tbi_link *link, struct tbi_list *node, struct tbi_link_action *action)
+{
+    struct tbi_link_event *event = TBI_CONTAINER(node, struct tbi_link_event, node);
+
+    action->type = event->type;
+    if (event->type == TBI_LINK_DELIVER) {
+        action->u.delivery = &TBI_CONTAINER(event, struct tbi_delivered, event)->d;
+        return;
+    }
+    struct tbi_out *m = TBI_CONTAINER(event, struct tbi_out, event);
+    action->u.fate = m->fate;
+    tbi_free(link->alloc, m);
+    link->stats.outbox_messages--;
+    tbi_outbox_check_room(link);
+}
+
+bool tbi_link_next_action(struct tbi_link *link, struct tbi_link_action *action)
+{
+    struct tbi_list *node;
+
+    memset(action, 0, sizeof *action);
+    if (link->error) {
+        link->error = false;
+        action->type = TBI_LINK_ERROR;
+        action->u.error.code = link->error_code;
+        action->u.error.text = link->error_text;
+        return true;
+    }
+    node = tbi_list_shift(&link->events);
+    if (node != NULL) {
+        fetch(link, node, action);
+        return true;
+    }
+    if (link->writable) {
+        link->writable = false;
+        action->type = TBI_LINK_WRITABLE;
+        return true;
+    }
+    return false;
+}
+
+/* --- How it stands -------------------------------------------------------------------------- */
+
+bool tbi_link_outbox_empty(const struct tbi_link *link)
+{
+    return link->stats.outbox_messages == 0;
+}
+
+bool tbi_link_idle(const struct tbi_link *link)
+{
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        if (link->rx[i].seen > link->rx[i].settled) {
+            return false;
+        }
+    }
+    return tbi_link_outbox_empty(link) && tbi_list_empty(&link->events) &&
+           tbi_list_empty(&link->deliveries) && !link->writable && !link->error;
+}
+
+void tbi_link_stats(const struct tbi_link *link, struct tbi_link_stats *stats)
+{
+    *stats = link->stats;
+}
