@@ -99,8 +99,7 @@ int tbi_cert_valid_at(gnutls_x509_crt_t crt, uint64_t wall_ms, struct tbi_verdic
                  when);
         return TBQ_ERR_IDENTITY;
     }
-    /* Both ends count, RFC 5280, section 4.1.2.5. GnuTLS has a number of its own for "never". */
-    if (until != GNUTLS_X509_NO_WELL_DEFINED_EXPIRATION && now > until) {
+    if (now > until) { /* both ends count, RFC 5280, section 4.1.2.5 */
         date_text(until, when);
         verdict->close_code = TBI_CLOSE_CERTIFICATE;
         tbi_text(verdict->text, sizeof verdict->text, "the certificate expired at %s", when);
