@@ -15,6 +15,7 @@
 #include <tbquic/error.h>
 
 #define TEMP_SUFFIX_SIZE 24 /* ".", 16 hex digits, ".tmp" and the NUL */
+#define UNSIZED_MAX 65536U  /* bytes of a file whose size the system does not tell */
 #define TEMP_TRIES 8        /* a name of 64 random bits that exists is no accident */
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -101,8 +102,9 @@ static int read_open(const struct tbi_alloc *a, int fd, const char *path, size_t
     if (rv < 0) {
         return rv;
     }
-    /* Files of /proc say 0 and have more; those that are empty cost one small allocation. */
-    size_t room = st.st_size > 0 && (uint64_t)st.st_size < limit ? (size_t)st.st_size : limit;
+    /* Files of /proc say that they are empty, and are not. */
+    size_t told = st.st_size > 0 ? (size_t)st.st_size : UNSIZED_MAX;
+    size_t room = told < limit ? told : limit;
     uint8_t *to = tbi_malloc(a, room + 1);
     if (to == NULL) {
         tbi_text(text, text_size, "cannot read %s: %s", path, tbq_strerror(TBQ_ERR_NOMEM));
@@ -110,8 +112,12 @@ static int read_open(const struct tbi_alloc *a, int fd, const char *path, size_t
     }
     rv = read_all(fd, path, to, room + 1, size, text, text_size);
     if (rv == 0 && *size > room) {
-        tbi_text(text, text_size, "%s is larger than the %zu bytes that are allowed here", path,
-                 limit);
+        if (room < limit) {
+            tbi_text(text, text_size, "%s grew while it was read; try again", path);
+        } else {
+            tbi_text(text, text_size, "%s is larger than the %zu bytes that are allowed here", path,
+                     limit);
+        }
         rv = TBQ_ERR_TOO_LARGE;
     }
     if (rv < 0) {
