@@ -29,9 +29,10 @@ struct tbi_identity;
 int tbi_identity_new(struct tbi_identity **identity, const struct tbi_alloc *alloc,
                      const uint8_t seed[TBI_SEED_SIZE], struct tbi_rng *rng);
 
-/* Reads a key, and the certificate that goes with it and what certifies that; cert_pem of size 0:
- * a self-signed one is made. Returns 0, TBQ_ERR_NOMEM, TBQ_ERR_TLS or TBQ_ERR_IDENTITY, and `text`
- * says what is wrong, beginning with "key: " or "certificate: ". The bytes are not kept. */
+/* Reads a key, and the certificate that goes with it and what certifies that; cert_pem.data NULL:
+ * a self-signed one is made (an empty file is a fault). Returns 0, TBQ_ERR_NOMEM, TBQ_ERR_TLS or
+ * TBQ_ERR_IDENTITY, and `text` says what is wrong, beginning with "key: " or "certificate: ". The
+ * bytes are not kept. */
 int tbi_identity_from_pem(struct tbi_identity **identity, const struct tbi_alloc *alloc,
                           tbq_bytes key_pem, tbq_bytes cert_pem, struct tbi_rng *rng, char *text,
                           size_t text_size);

@@ -202,8 +202,8 @@ int tbi_identity_from_pem(struct tbi_identity **identity, const struct tbi_alloc
     }
     if (rv == 0) {
         about = "certificate";
-        rv = cert_pem.size > 0 ? read_chain(made, cert_pem, &why)
-                               : tbi_identity_self_sign(made, rng);
+        rv = cert_pem.data != NULL ? read_chain(made, cert_pem, &why)
+                                   : tbi_identity_self_sign(made, rng);
     }
     if (rv != 0) {
         tbi_text(text, text_size, "%s: %s", about,

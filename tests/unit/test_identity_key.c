@@ -364,6 +364,8 @@ START_TEST(a_certificate_file_must_fit_the_key)
             "certificate: the certificate is for another key than the key file's");
     refused((tbq_bytes){key, key_size}, (tbq_bytes){key, key_size},
             "certificate: no certificate in PEM in it");
+    refused((tbq_bytes){key, key_size}, (tbq_bytes){"", 0},
+            "certificate: no certificate in PEM in it");
     for (int i = 0; i < TBI_CHAIN_MAX + 1; i++) {
         memcpy(many + size, cert, cert_size);
         size += cert_size;
