@@ -1,3 +1,12 @@
 # The quic layer: its .c and .h files.
 noinst_LTLIBRARIES += lib/quic/libtbi_quic.la
-lib_quic_libtbi_quic_la_SOURCES =
+lib_quic_libtbi_quic_la_SOURCES = \
+	lib/quic/callbacks.c \
+	lib/quic/conn.c \
+	lib/quic/endpoint.c \
+	lib/quic/error.c \
+	lib/quic/parts.h \
+	lib/quic/quic.h \
+	lib/quic/stateless.c \
+	lib/quic/stream.c \
+	lib/quic/tls.c

@@ -1,0 +1,632 @@
+/* quic/conn.c - one connection: its beginning, its packets each way, its end. */
+#include <string.h>
+
+#include "quic/parts.h"
+
+#define VECTORS_MAX 16
+#define CLOSE_WAIT_PTOS 3 /* closing and draining periods, RFC 9000, section 10.2 */
+
+/* ngtcp2 sees one constant local address: which of ours the peer uses is not a path of its own, and
+ * the socket answers from where it was reached. */
+static const struct sockaddr_in any_local = {.sin_family = AF_INET};
+
+static ngtcp2_path path_of(const struct tbi_addr *remote)
+{
+    return (ngtcp2_path){
+        .local = {.addr = (ngtcp2_sockaddr *)(uintptr_t)&any_local, .addrlen = sizeof any_local},
+        .remote = {.addr = (ngtcp2_sockaddr *)(uintptr_t)&remote->u.sa, .addrlen = remote->len}};
+}
+
+/* --- Beginning -------------------------------------------------------------------------------- */
+
+struct tbi_conn *tbi_conn_new(struct tbi_endpoint *ep, bool server, const struct tbi_addr *remote)
+{
+    struct tbi_conn *c = tbi_calloc(ep->alloc, 1, sizeof *c);
+    if (c == NULL) {
+        return NULL;
+    }
+    c->ep = ep;
+    c->number = ep->next_number++;
+    c->server = server;
+    c->remote = *remote;
+    tbi_list_init(&c->ready);
+    tbi_list_init(&c->reap);
+    tbi_list_init(&c->streams);
+    ngtcp2_ccerr_default(&c->error);
+    if (tbi_timer_register(&ep->timers, &c->timer, c, 0) < 0) {
+        tbi_free(ep->alloc, c);
+        return NULL;
+    }
+    if (tbi_map_put(&ep->conns, &c->number, c) < 0) {
+        tbi_timer_unregister(&ep->timers, &c->timer);
+        tbi_free(ep->alloc, c);
+        return NULL;
+    }
+    c->half_open = true;
+    ep->stats.half_open++;
+    ep->stats.connections++;
+    return c;
+}
+
+static void forget_cids(struct tbi_conn *c)
+{
+    ngtcp2_cid cids[32];
+    size_t n = ngtcp2_conn_get_scid(c->qc, NULL);
+    if (n <= sizeof cids / sizeof cids[0]) {
+        ngtcp2_conn_get_scid(c->qc, cids);
+        for (size_t i = 0; i < n; i++) {
+            tbi_endpoint_remove_cid(c->ep, &cids[i], c);
+        }
+    }
+    if (c->server) {
+        tbi_endpoint_remove_cid(c->ep, ngtcp2_conn_get_client_initial_dcid(c->qc), c);
+    }
+}
+
+void tbi_conn_free(struct tbi_conn *c)
+{
+    struct tbi_endpoint *ep = c->ep;
+
+    if (c->qc != NULL) {
+        forget_cids(c);
+        ngtcp2_conn_del(c->qc);
+    }
+    if (c->tls != NULL) {
+        gnutls_deinit(c->tls);
+    }
+    TBI_LIST_FOREACH(it, &c->streams) {
+        tbi_ostream_free(TBI_CONTAINER(it, struct tbi_ostream, entry));
+    }
+    if (c->half_open) {
+        ep->stats.half_open--;
+    }
+    ep->stats.connections--;
+    tbi_list_remove(&c->ready);
+    tbi_list_remove(&c->reap);
+    tbi_timer_unregister(&ep->timers, &c->timer);
+    tbi_map_remove(&ep->conns, &c->number);
+    tbi_free(ep->alloc, c->close_packet);
+    tbi_free(ep->alloc, c);
+}
+
+static void settings_of(const struct tbi_endpoint *ep, ngtcp2_settings *s)
+{
+    static const uint32_t versions[] = {NGTCP2_PROTO_VER_V1, NGTCP2_PROTO_VER_V2};
+
+    ngtcp2_settings_default(s);
+    s->initial_ts = ep->now.mono_ns;
+    s->handshake_timeout = ep->cfg.handshake_timeout_ms * TBI_NS_PER_MS;
+    s->rand_ctx.native_handle = (void *)(uintptr_t)ep;
+    s->available_versions = versions;
+    s->available_versionslen = 2;
+    s->max_tx_udp_payload_size = TBI_PACKET_MAX - 48; /* an Ethernet frame less IPv6 and UDP */
+}
+
+static void params_of(const struct tbi_endpoint *ep, ngtcp2_transport_params *p)
+{
+    ngtcp2_transport_params_default(p);
+    p->initial_max_streams_uni = TBI_UNI_STREAMS_MAX;
+    p->initial_max_stream_data_uni = ep->cfg.stream_window;
+    /* Given back on receipt: it only has to cover what is under way, over all streams. */
+    p->initial_max_data = 8 * ep->cfg.stream_window;
+    p->max_idle_timeout = ep->cfg.idle_timeout_ms * TBI_NS_PER_MS;
+    p->active_connection_id_limit = 7;
+    p->max_udp_payload_size = NGTCP2_DEFAULT_MAX_RECV_UDP_PAYLOAD_SIZE;
+}
+
+static void rand_cid(struct tbi_endpoint *ep, ngtcp2_cid *cid, size_t size)
+{
+    uint8_t bytes[NGTCP2_MAX_CIDLEN];
+    tbi_rng_bytes(&ep->rng, bytes, size);
+    ngtcp2_cid_init(cid, bytes, size);
+}
+
+static int attach_tls(struct tbi_conn *c, const struct tbi_dial_options *options)
+{
+    int rv = tbi_tls_session(c, options);
+    if (rv == 0) {
+        ngtcp2_conn_set_tls_native_handle(c->qc, c->tls);
+        /* A third of the idle time: two keep-alives may be lost. */
+        ngtcp2_conn_set_keep_alive_timeout(c->qc,
+                                           c->ep->cfg.idle_timeout_ms * TBI_NS_PER_MS / 3);
+    }
+    return rv;
+}
+
+int tbi_conn_start_client(struct tbi_conn *c, const struct tbi_dial_options *options)
+{
+    ngtcp2_settings settings;
+    ngtcp2_transport_params params;
+    ngtcp2_callbacks callbacks;
+    ngtcp2_cid dcid, scid;
+    ngtcp2_path path = path_of(&c->remote);
+
+    settings_of(c->ep, &settings);
+    params_of(c->ep, &params);
+    tbi_conn_callbacks(&callbacks, false);
+    rand_cid(c->ep, &dcid, 18);
+    tbi_endpoint_new_cid(c->ep, &scid);
+    if (ngtcp2_conn_client_new(&c->qc, &dcid, &scid, &path, NGTCP2_PROTO_VER_V1, &callbacks,
+                               &settings, &params, &c->ep->mem, c) != 0) {
+        return TBQ_ERR_NOMEM;
+    }
+    int rv = tbi_endpoint_add_cid(c->ep, &scid, c);
+    return rv < 0 ? rv : attach_tls(c, options);
+}
+
+int tbi_conn_start_server(struct tbi_conn *c, const ngtcp2_pkt_hd *hd, const ngtcp2_cid *odcid)
+{
+    ngtcp2_settings settings;
+    ngtcp2_transport_params params;
+    ngtcp2_callbacks callbacks;
+    ngtcp2_cid scid;
+    ngtcp2_path path = path_of(&c->remote);
+
+    settings_of(c->ep, &settings);
+    params_of(c->ep, &params);
+    tbi_conn_callbacks(&callbacks, true);
+    tbi_endpoint_new_cid(c->ep, &scid);
+    if (odcid != NULL) { /* the address was proved by Retry */
+        settings.token = hd->token;
+        settings.tokenlen = hd->tokenlen;
+        settings.token_type = NGTCP2_TOKEN_TYPE_RETRY;
+        params.original_dcid = *odcid;
+        params.retry_scid = hd->dcid;
+        params.retry_scid_present = 1;
+    } else {
+        params.original_dcid = hd->dcid;
+    }
+    params.original_dcid_present = 1;
+    params.stateless_reset_token_present = 1;
+    if (ngtcp2_crypto_generate_stateless_reset_token(params.stateless_reset_token,
+                                                     c->ep->reset_secret,
+                                                     sizeof c->ep->reset_secret, &scid) != 0) {
+        return TBQ_ERR_TLS;
+    }
+    if (ngtcp2_conn_server_new(&c->qc, &hd->scid, &scid, &path, hd->version, &callbacks, &settings,
+                               &params, &c->ep->mem, c) != 0) {
+        return TBQ_ERR_NOMEM;
+    }
+    int rv = tbi_endpoint_add_cid(c->ep, &scid, c);
+    if (rv == 0) {
+        rv = tbi_endpoint_add_cid(c->ep, &hd->dcid, c);
+    }
+    return rv < 0 ? rv : attach_tls(c, NULL);
+}
+
+/* --- The end ---------------------------------------------------------------------------------- */
+
+void tbi_conn_ended(struct tbi_conn *c, enum tbi_closed_by who, int reason, uint64_t code,
+                    const char *text)
+{
+    if (c->told_closed) {
+        return;
+    }
+    struct tbi_queued_action *a = tbi_endpoint_action(c->ep, c, TBI_QUIC_CLOSED);
+    if (a == NULL) {
+        return; /* out of memory: tried again by the timer */
+    }
+    c->told_closed = true;
+    a->action.closed.who = who;
+    a->action.closed.reason = reason;
+    a->action.closed.app_code = code;
+    tbi_text(a->action.closed.text, sizeof a->action.closed.text, "%s", text);
+}
+
+static void enter(struct tbi_conn *c, enum tbi_conn_state state)
+{
+    struct tbi_endpoint *ep = c->ep;
+
+    c->state = state;
+    if (state == TBI_CONN_DEAD) {
+        tbi_timer_set(&ep->timers, &c->timer, TBI_NEVER);
+        tbi_list_remove(&c->reap);
+        tbi_list_push(&ep->reap, &c->reap);
+        tbi_list_remove(&c->ready);
+        return;
+    }
+    tbi_timer_set(&ep->timers, &c->timer,
+                  ep->now.mono_ns + CLOSE_WAIT_PTOS * ngtcp2_conn_get_pto(c->qc));
+}
+
+/* The transport or TLS found a fault: close with it. */
+static void fail(struct tbi_conn *c, int liberr)
+{
+    char text[TBI_CLOSE_TEXT_SIZE];
+
+    if (c->want_close || c->state != TBI_CONN_ALIVE) {
+        return;
+    }
+    if (liberr == NGTCP2_ERR_CRYPTO ||
+        (liberr == NGTCP2_ERR_CALLBACK_FAILURE && ngtcp2_conn_get_tls_alert(c->qc) != 0)) {
+        ngtcp2_ccerr_set_tls_alert(&c->error, ngtcp2_conn_get_tls_alert(c->qc), NULL, 0);
+    } else {
+        ngtcp2_ccerr_set_liberr(&c->error, liberr, NULL, 0);
+    }
+    int reason = tbi_ccerr_text(&c->error, false, text, sizeof text);
+    c->want_close = true;
+    tbi_conn_ended(c, TBI_CLOSED_TRANSPORT, reason, 0, text);
+    tbi_conn_ready(c);
+}
+
+void tbi_conn_close(struct tbi_conn *c, struct tbi_now now, uint64_t code, const char *text)
+{
+    (void)now;
+    if (c == NULL || c->want_close || c->state != TBI_CONN_ALIVE) {
+        return;
+    }
+    tbi_text(c->error_text, sizeof c->error_text, "%s", text);
+    ngtcp2_ccerr_set_application_error(&c->error, code, (const uint8_t *)c->error_text,
+                                       strlen(c->error_text));
+    c->want_close = true;
+    tbi_conn_ended(c, TBI_CLOSED_LOCAL, 0, code, c->error_text);
+    tbi_conn_ready(c);
+}
+
+static void peer_closed(struct tbi_conn *c)
+{
+    const ngtcp2_ccerr *e = ngtcp2_conn_get_ccerr(c->qc);
+    char text[TBI_CLOSE_TEXT_SIZE];
+
+    if (c->reset) {
+        tbi_conn_ended(c, TBI_CLOSED_TRANSPORT, TBQ_ERR_LOST, 0,
+                       "stateless reset: the peer does not know the connection any more");
+        enter(c, TBI_CONN_DEAD);
+        return;
+    }
+    if (e->type == NGTCP2_CCERR_TYPE_APPLICATION) {
+        tbi_text(text, sizeof text, "%s: %.*s", tbi_close_text(e->error_code), (int)e->reasonlen,
+                 e->reasonlen > 0 ? (const char *)e->reason : "");
+        tbi_conn_ended(c, TBI_CLOSED_APPLICATION, 0, e->error_code, text);
+    } else {
+        int reason = tbi_ccerr_text(e, true, text, sizeof text);
+        tbi_conn_ended(c, TBI_CLOSED_TRANSPORT, reason, 0, text);
+    }
+    enter(c, TBI_CONN_DRAINING);
+}
+
+/* Writes the CONNECTION_CLOSE once; it is kept to be repeated. */
+static size_t write_close(struct tbi_conn *c, uint8_t *dest, size_t size)
+{
+    ngtcp2_path_storage ps;
+    ngtcp2_pkt_info pi;
+
+    ngtcp2_path_storage_zero(&ps);
+    ngtcp2_ssize n = ngtcp2_conn_write_connection_close(c->qc, &ps.path, &pi, dest,
+                                                        size < 1200 ? size : 1200, &c->error,
+                                                        c->ep->now.mono_ns);
+    c->want_close = false;
+    if (n <= 0) {
+        enter(c, TBI_CONN_DEAD);
+        return 0;
+    }
+    c->close_packet = tbi_memdup(c->ep->alloc, dest, (size_t)n);
+    c->close_size = c->close_packet != NULL ? (size_t)n : 0;
+    enter(c, TBI_CONN_CLOSING);
+    return (size_t)n;
+}
+
+/* --- Packets in ------------------------------------------------------------------------------- */
+
+void tbi_conn_rearm(struct tbi_conn *c)
+{
+    if (c->state == TBI_CONN_ALIVE) {
+        tbi_timer_set(&c->ep->timers, &c->timer, ngtcp2_conn_get_expiry(c->qc));
+    }
+}
+
+void tbi_conn_ready(struct tbi_conn *c)
+{
+    if (tbi_list_empty(&c->ready) && c->state != TBI_CONN_DEAD) {
+        tbi_list_push(&c->ep->ready, &c->ready);
+    }
+}
+
+static void read_failed(struct tbi_conn *c, int rv)
+{
+    switch (rv) {
+    case NGTCP2_ERR_DRAINING:
+        peer_closed(c);
+        return;
+    case NGTCP2_ERR_DROP_CONN:
+    case NGTCP2_ERR_RETRY:
+        tbi_conn_ended(c, TBI_CLOSED_TRANSPORT, TBQ_ERR_LOST, 0, "the handshake was given up");
+        enter(c, TBI_CONN_DEAD);
+        return;
+    case NGTCP2_ERR_RECV_VERSION_NEGOTIATION:
+        tbi_conn_ended(c, TBI_CLOSED_TRANSPORT, TBQ_ERR_UNSUPPORTED, 0,
+                       "no version of QUIC in common");
+        enter(c, TBI_CONN_DEAD);
+        return;
+    default:
+        fail(c, rv);
+    }
+}
+
+void tbi_conn_recv(struct tbi_conn *c, const struct tbi_datagram *d, const uint8_t *data,
+                   size_t size)
+{
+    ngtcp2_path path = path_of(&d->remote);
+    ngtcp2_pkt_info pi = {.ecn = d->ecn};
+
+    if (c->state == TBI_CONN_CLOSING) {
+        c->close_seen++;
+        if ((c->close_seen & (c->close_seen - 1)) == 0) { /* answer the 1st, 2nd, 4th, 8th, ... */
+            tbi_conn_ready(c);
+        }
+        return;
+    }
+    if (c->state != TBI_CONN_ALIVE || c->want_close) {
+        return;
+    }
+    c->from = d->local;
+    int rv = ngtcp2_conn_read_pkt(c->qc, &path, &pi, data, size, c->ep->now.mono_ns);
+    if (rv != 0) {
+        read_failed(c, rv);
+        return;
+    }
+    tbi_conn_ready(c);
+}
+
+void tbi_conn_timer(struct tbi_conn *c)
+{
+    if (c->state != TBI_CONN_ALIVE) {
+        tbi_conn_ended(c, TBI_CLOSED_TRANSPORT, TBQ_ERR_LOST, 0, "closed");
+        enter(c, TBI_CONN_DEAD);
+        return;
+    }
+    int rv = ngtcp2_conn_handle_expiry(c->qc, c->ep->now.mono_ns);
+    if (rv == NGTCP2_ERR_IDLE_CLOSE) {
+        tbi_conn_ended(c, TBI_CLOSED_TRANSPORT, TBQ_ERR_LOST, 0,
+                       "nothing was heard from the peer for the idle timeout");
+        enter(c, TBI_CONN_DEAD);
+    } else if (rv == NGTCP2_ERR_HANDSHAKE_TIMEOUT) {
+        tbi_conn_ended(c, TBI_CLOSED_TRANSPORT, TBQ_ERR_TIMEOUT, 0,
+                       "the handshake was not complete in time");
+        enter(c, TBI_CONN_DEAD);
+    } else if (rv != 0) {
+        fail(c, rv);
+    } else {
+        tbi_conn_ready(c);
+    }
+}
+
+/* --- Packets out ------------------------------------------------------------------------------ */
+
+static struct tbi_ostream *next_stream(const struct tbi_conn *c)
+{
+    TBI_LIST_FOREACH(it, &c->streams) {
+        struct tbi_ostream *o = TBI_CONTAINER(it, struct tbi_ostream, entry);
+        if (!o->blocked && !o->closed && (o->unsent > 0 || (o->fin && !o->fin_sent))) {
+            return o;
+        }
+    }
+    return NULL;
+}
+
+static void after_write(struct tbi_conn *c, struct tbi_ostream *o, size_t size, bool fin)
+{
+    tbi_ostream_sent(o, size);
+    if (fin && o->unsent == 0) {
+        o->fin_sent = true;
+    }
+    if (o->was_full && o->unsent < TBI_STREAM_UNSENT_MAX / 2) {
+        o->was_full = false;
+        (void)tbi_endpoint_action(c->ep, c, TBI_QUIC_WRITABLE);
+    }
+}
+
+/* One call into ngtcp2 with the most urgent stream. >0: a packet; 0: nothing; <0: an NGTCP2_ERR_*,
+ * of which WRITE_MORE and the per-stream ones are dealt with here: then *again. */
+static ngtcp2_ssize write_some(struct tbi_conn *c, ngtcp2_path *path, ngtcp2_pkt_info *pi,
+                               uint8_t *dest, size_t size, bool *again)
+{
+    ngtcp2_vec vec[VECTORS_MAX];
+    ngtcp2_ssize used = -1;
+    size_t n = 0;
+    bool fin = false;
+    uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;
+    struct tbi_ostream *o = next_stream(c);
+
+    if (o != NULL) {
+        bool all;
+        n = tbi_ostream_gather(o, vec, VECTORS_MAX, &all);
+        fin = o->fin && all;
+        flags = NGTCP2_WRITE_STREAM_FLAG_MORE | (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0);
+    }
+    ngtcp2_ssize rv = ngtcp2_conn_writev_stream(c->qc, path, pi, dest, size, &used, flags,
+                                                o != NULL ? o->id : -1, vec, n,
+                                                c->ep->now.mono_ns);
+    *again = false;
+    if (o == NULL) {
+        return rv;
+    }
+    if (used >= 0) {
+        after_write(c, o, (size_t)used, fin);
+    }
+    switch (rv) {
+    case NGTCP2_ERR_STREAM_DATA_BLOCKED:
+        o->blocked = true;
+        *again = true;
+        return 0;
+    case NGTCP2_ERR_STREAM_SHUT_WR:
+    case NGTCP2_ERR_STREAM_NOT_FOUND:
+        o->closed = true;
+        *again = true;
+        return 0;
+    case NGTCP2_ERR_WRITE_MORE:
+        *again = true;
+        return 0;
+    default:
+        return rv;
+    }
+}
+
+size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uint8_t *ecn)
+{
+    ngtcp2_path_storage ps;
+    ngtcp2_pkt_info pi = {0};
+    ngtcp2_ssize rv;
+    bool again;
+
+    if (c->want_close && c->state == TBI_CONN_ALIVE) {
+        return write_close(c, dest, size);
+    }
+    if (c->state == TBI_CONN_CLOSING && c->close_seen > 0) {
+        memcpy(dest, c->close_packet, c->close_size);
+        return c->close_size;
+    }
+    if (c->state != TBI_CONN_ALIVE) {
+        return 0;
+    }
+    ngtcp2_path_storage_zero(&ps);
+    do {
+        rv = write_some(c, &ps.path, &pi, dest, size, &again);
+    } while (again);
+    if (rv < 0) {
+        fail(c, (int)rv);
+        return 0;
+    }
+    if (rv > 0) {
+        *ecn = pi.ecn & 3U;
+        (void)tbi_addr_from_sockaddr(&c->remote, ps.path.remote.addr, ps.path.remote.addrlen);
+    }
+    return (size_t)rv;
+}
+
+/* --- Streams ---------------------------------------------------------------------------------- */
+
+struct tbi_ostream *tbi_conn_ostream(const struct tbi_conn *c, int64_t stream)
+{
+    TBI_LIST_FOREACH(it, &c->streams) {
+        struct tbi_ostream *o = TBI_CONTAINER(it, struct tbi_ostream, entry);
+        if (o->id == stream) {
+            return o;
+        }
+    }
+    return NULL;
+}
+
+void tbi_conn_drop_ostream(struct tbi_conn *c, struct tbi_ostream *o)
+{
+    (void)c;
+    tbi_ostream_free(o);
+}
+
+int tbi_conn_open_uni(struct tbi_conn *c, unsigned priority, int64_t *stream)
+{
+    if (c->state != TBI_CONN_ALIVE || c->want_close) {
+        return TBQ_ERR_CLOSED;
+    }
+    struct tbi_ostream *o = tbi_ostream_new(c->ep->alloc, -1, priority);
+    if (o == NULL) {
+        return TBQ_ERR_NOMEM;
+    }
+    int rv = ngtcp2_conn_open_uni_stream(c->qc, &o->id, NULL);
+    if (rv != 0) {
+        tbi_ostream_free(o);
+        return rv == NGTCP2_ERR_NOMEM ? TBQ_ERR_NOMEM : TBQ_ERR_AGAIN;
+    }
+    struct tbi_list *before = &c->streams; /* behind the last one of the same priority */
+    TBI_LIST_FOREACH(it, &c->streams) {
+        if (TBI_CONTAINER(it, struct tbi_ostream, entry)->priority > priority) {
+            before = it;
+            break;
+        }
+    }
+    tbi_list_push(before, &o->entry);
+    *stream = o->id;
+    return 0;
+}
+
+int tbi_conn_write(struct tbi_conn *c, int64_t stream, const uint8_t *head, size_t head_size,
+                   struct tbi_block *body, bool fin)
+{
+    struct tbi_ostream *o = tbi_conn_ostream(c, stream);
+
+    if (c->state != TBI_CONN_ALIVE || c->want_close || o == NULL || o->closed || o->fin) {
+        return TBQ_ERR_CLOSED;
+    }
+    int rv = tbi_ostream_push(o, head, head_size, body);
+    if (rv < 0) {
+        return rv;
+    }
+    o->fin = fin;
+    if (o->unsent >= TBI_STREAM_UNSENT_MAX) {
+        o->was_full = true;
+    }
+    tbi_conn_ready(c);
+    return 0;
+}
+
+size_t tbi_conn_unsent(const struct tbi_conn *c, int64_t stream)
+{
+    const struct tbi_ostream *o = tbi_conn_ostream(c, stream);
+    return o != NULL ? o->unsent : 0;
+}
+
+void tbi_conn_consume(struct tbi_conn *c, int64_t stream, uint64_t size)
+{
+    if (size > 0 && c->state == TBI_CONN_ALIVE) {
+        ngtcp2_conn_extend_max_stream_offset(c->qc, stream, size);
+        tbi_conn_ready(c);
+    }
+}
+
+void tbi_conn_stream_done(struct tbi_conn *c, int64_t stream)
+{
+    (void)stream;
+    if (c->state == TBI_CONN_ALIVE) {
+        ngtcp2_conn_extend_max_streams_uni(c->qc, 1);
+        tbi_conn_ready(c);
+    }
+}
+
+void tbi_conn_stop_sending(struct tbi_conn *c, int64_t stream, uint64_t code)
+{
+    if (c->state == TBI_CONN_ALIVE) {
+        (void)ngtcp2_conn_shutdown_stream_read(c->qc, 0, stream, code);
+        tbi_conn_ready(c);
+    }
+}
+
+int tbi_conn_update_key(struct tbi_conn *c, struct tbi_now now)
+{
+    int rv = ngtcp2_conn_initiate_key_update(c->qc, now.mono_ns);
+    tbi_conn_ready(c);
+    return rv == 0 ? 0 : TBQ_ERR_AGAIN;
+}
+
+/* --- What it is ------------------------------------------------------------------------------- */
+
+uint64_t tbi_conn_number(const struct tbi_conn *c)
+{
+    return c->number;
+}
+
+void tbi_conn_set_user(struct tbi_conn *c, void *user)
+{
+    c->user = user;
+}
+
+void *tbi_conn_user(const struct tbi_conn *c)
+{
+    return c->user;
+}
+
+gnutls_session_t tbi_conn_peer_session(const struct tbi_conn *c)
+{
+    return c->tls;
+}
+
+bool tbi_conn_resumed(const struct tbi_conn *c)
+{
+    return c->resumed;
+}
+
+uint64_t tbi_conn_rtt_ns(const struct tbi_conn *c)
+{
+    ngtcp2_conn_info info;
+    ngtcp2_conn_get_conn_info(c->qc, &info);
+    return info.smoothed_rtt;
+}

@@ -1,0 +1,451 @@
+/* quic/endpoint.c - one UDP port: which connection a datagram belongs to, who may begin one, and
+ * whose turn it is to send. */
+#include <string.h>
+
+#include "quic/parts.h"
+
+/* --- ngtcp2's memory is ours ------------------------------------------------------------------ */
+
+static void *mem_malloc(size_t size, void *user)
+{
+    return tbi_malloc(user, size);
+}
+
+static void mem_free(void *ptr, void *user)
+{
+    tbi_free(user, ptr);
+}
+
+static void *mem_calloc(size_t n, size_t size, void *user)
+{
+    return tbi_calloc(user, n, size);
+}
+
+static void *mem_realloc(void *ptr, size_t size, void *user)
+{
+    return tbi_realloc(user, ptr, size);
+}
+
+/* --- Life ------------------------------------------------------------------------------------- */
+
+int tbi_endpoint_new(struct tbi_endpoint **made, const struct tbi_endpoint_config *config)
+{
+    struct tbi_endpoint *ep = tbi_calloc(config->alloc, 1, sizeof *ep);
+    const struct tbi_crypto *crypto = config->crypto;
+    uint8_t secret[16];
+    int rv;
+
+    if (ep == NULL) {
+        gnutls_certificate_free_credentials(config->credentials);
+        return TBQ_ERR_NOMEM;
+    }
+    ep->cfg = *config;
+    ep->alloc = config->alloc;
+    ep->mem = (ngtcp2_mem){.user_data = (void *)(uintptr_t)config->alloc,
+                           .malloc = mem_malloc,
+                           .free = mem_free,
+                           .calloc = mem_calloc,
+                           .realloc = mem_realloc};
+    tbi_rng_init(&ep->rng, config->seed);
+    tbi_rng_bytes(&ep->rng, secret, sizeof secret);
+    tbi_heap_init(&ep->timers, ep->alloc);
+    /* Twice the connections: those that are closing still answer. */
+    size_t most = 2 * config->max_connections + 16;
+    tbi_map_init(&ep->conns, ep->alloc, secret, sizeof(uint64_t), most);
+    tbi_map_init(&ep->cids, ep->alloc, secret, sizeof(struct tbi_cid_key), 16 * most);
+    tbi_list_init(&ep->ready);
+    tbi_list_init(&ep->reap);
+    tbi_list_init(&ep->actions);
+    ep->next_number = 1;
+    ep->reply = tbi_calloc(ep->alloc, TBI_REPLIES_MAX, sizeof *ep->reply);
+    if (ep->reply == NULL) {
+        rv = TBQ_ERR_NOMEM;
+        goto fail;
+    }
+    /* From the identity key: after a restart the node can still reset what it no longer knows. */
+    rv = crypto->derive(crypto->self, "stateless reset", ep->reset_secret, TBI_SECRET_SIZE);
+    if (rv == 0) {
+        rv = crypto->derive(crypto->self, "retry token", ep->retry_secret, TBI_SECRET_SIZE);
+    }
+    if (rv < 0 || (rv = tbi_tls_init(ep)) < 0) {
+        goto fail;
+    }
+    *made = ep;
+    return 0;
+fail:
+    tbi_endpoint_free(ep);
+    return rv;
+}
+
+static void free_action(struct tbi_endpoint *ep, struct tbi_queued_action *a)
+{
+    tbi_list_remove(&a->entry);
+    tbi_block_unref(a->ticket);
+    tbi_free(ep->alloc, a);
+}
+
+void tbi_endpoint_free(struct tbi_endpoint *ep)
+{
+    struct tbi_map_entry *e;
+
+    if (ep == NULL) {
+        return;
+    }
+    while ((e = tbi_map_first(&ep->conns)) != NULL) {
+        tbi_conn_free(tbi_map_value(e));
+    }
+    while (!tbi_list_empty(&ep->actions)) {
+        free_action(ep, TBI_CONTAINER(ep->actions.next, struct tbi_queued_action, entry));
+    }
+    tbi_block_unref(ep->last_ticket);
+    tbi_tls_free(ep);
+    tbi_map_free(&ep->conns);
+    tbi_map_free(&ep->cids);
+    tbi_heap_free(&ep->timers);
+    tbi_free(ep->alloc, ep->reply);
+    tbi_wipe(ep->reset_secret, sizeof ep->reset_secret);
+    tbi_wipe(ep->retry_secret, sizeof ep->retry_secret);
+    tbi_wipe(&ep->rng, sizeof ep->rng);
+    tbi_free(ep->alloc, ep);
+}
+
+const struct tbi_endpoint_stats *tbi_endpoint_stats(const struct tbi_endpoint *ep)
+{
+    return &ep->stats;
+}
+
+struct tbi_conn *tbi_endpoint_conn(struct tbi_endpoint *ep, uint64_t conn)
+{
+    return tbi_map_get(&ep->conns, &conn);
+}
+
+/* --- Connection ids --------------------------------------------------------------------------- */
+
+static struct tbi_cid_key key_of(const uint8_t *data, size_t size)
+{
+    struct tbi_cid_key key = {{0}};
+    key.bytes[0] = (uint8_t)size;
+    memcpy(key.bytes + 1, data, size < NGTCP2_MAX_CIDLEN ? size : NGTCP2_MAX_CIDLEN);
+    return key;
+}
+
+int tbi_endpoint_add_cid(struct tbi_endpoint *ep, const ngtcp2_cid *cid, struct tbi_conn *c)
+{
+    struct tbi_cid_key key = key_of(cid->data, cid->datalen);
+    return tbi_map_put(&ep->cids, &key, c);
+}
+
+void tbi_endpoint_remove_cid(struct tbi_endpoint *ep, const ngtcp2_cid *cid,
+                             const struct tbi_conn *c)
+{
+    struct tbi_cid_key key = key_of(cid->data, cid->datalen);
+    if (tbi_map_get(&ep->cids, &key) == c) {
+        tbi_map_remove(&ep->cids, &key);
+    }
+}
+
+void tbi_endpoint_new_cid(struct tbi_endpoint *ep, ngtcp2_cid *cid)
+{
+    uint8_t bytes[TBI_CID_SIZE];
+    tbi_rng_bytes(&ep->rng, bytes, sizeof bytes);
+    ngtcp2_cid_init(cid, bytes, sizeof bytes);
+}
+
+/* --- Actions ---------------------------------------------------------------------------------- */
+
+struct tbi_queued_action *tbi_endpoint_action(struct tbi_endpoint *ep, const struct tbi_conn *c,
+                                              enum tbi_quic_action_type type)
+{
+    struct tbi_queued_action *a = tbi_calloc(ep->alloc, 1, sizeof *a);
+    if (a != NULL) {
+        a->action.type = type;
+        a->action.conn = c->number;
+        tbi_list_push(&ep->actions, &a->entry);
+    }
+    return a;
+}
+
+static void reap(struct tbi_endpoint *ep)
+{
+    TBI_LIST_FOREACH(it, &ep->reap) {
+        struct tbi_conn *c = TBI_CONTAINER(it, struct tbi_conn, reap);
+        if (c->drained) {
+            tbi_conn_free(c);
+        }
+    }
+}
+
+bool tbi_endpoint_next_action(struct tbi_endpoint *ep, struct tbi_quic_action *action)
+{
+    tbi_block_unref(ep->last_ticket);
+    ep->last_ticket = NULL;
+    if (tbi_list_empty(&ep->actions)) {
+        reap(ep);
+        return false;
+    }
+    struct tbi_queued_action *a =
+        TBI_CONTAINER(ep->actions.next, struct tbi_queued_action, entry);
+    *action = a->action;
+    if (a->ticket != NULL) {
+        ep->last_ticket = tbi_block_ref(a->ticket);
+        action->ticket.data = a->ticket->data;
+        action->ticket.size = a->ticket->size;
+    }
+    if (action->type == TBI_QUIC_CLOSED) {
+        struct tbi_conn *c = tbi_endpoint_conn(ep, action->conn);
+        if (c != NULL) {
+            c->drained = true;
+        }
+    }
+    free_action(ep, a);
+    return true;
+}
+
+/* --- Receiving -------------------------------------------------------------------------------- */
+
+static void accept_new(struct tbi_endpoint *ep, const struct tbi_datagram *d, const uint8_t *data,
+                       size_t size)
+{
+    ngtcp2_pkt_hd hd;
+    ngtcp2_cid odcid;
+    const ngtcp2_cid *proved = NULL;
+
+    if (!ep->cfg.accept || ngtcp2_accept(&hd, data, size) != 0) {
+        ep->stats.dropped_unknown++;
+        return;
+    }
+    if (ep->stats.connections >= ep->cfg.max_connections) {
+        ep->stats.refused_full++;
+        tbi_send_refusal(ep, d, &hd, NGTCP2_CONNECTION_REFUSED);
+        return;
+    }
+    if (hd.tokenlen > 0 && hd.token[0] == NGTCP2_CRYPTO_TOKEN_MAGIC_RETRY) {
+        if (ngtcp2_crypto_verify_retry_token(
+                &odcid, hd.token, hd.tokenlen, ep->retry_secret, sizeof ep->retry_secret,
+                hd.version, &d->remote.u.sa, d->remote.len, &hd.dcid, TBI_RETRY_TOKEN_NS,
+                ep->now.wall_ms * TBI_NS_PER_MS) != 0) {
+            tbi_send_refusal(ep, d, &hd, NGTCP2_INVALID_TOKEN);
+            return;
+        }
+        proved = &odcid;
+    } else if (ep->cfg.always_retry || ep->stats.half_open >= TBI_HALF_OPEN_RETRY) {
+        tbi_send_retry(ep, d, &hd);
+        return;
+    }
+    struct tbi_conn *c = tbi_conn_new(ep, true, &d->remote);
+    if (c == NULL) {
+        return;
+    }
+    struct tbi_queued_action *a = tbi_endpoint_action(ep, c, TBI_QUIC_ACCEPTED);
+    if (a == NULL || tbi_conn_start_server(c, &hd, proved) < 0) {
+        if (a != NULL) {
+            free_action(ep, a);
+        }
+        tbi_conn_free(c);
+        return;
+    }
+    a->action.accepted.remote = d->remote;
+    ep->stats.accepted++;
+    tbi_conn_recv(c, d, data, size);
+    tbi_conn_rearm(c);
+}
+
+static void recv_packet(struct tbi_endpoint *ep, const struct tbi_datagram *d, const uint8_t *data,
+                        size_t size)
+{
+    ngtcp2_version_cid v;
+
+    ep->stats.datagrams_in++;
+    if (size == 0 || data[0] < 0x40) {
+        ep->stats.dropped_reserved++;
+        return;
+    }
+    int rv = ngtcp2_pkt_decode_version_cid(&v, data, size, TBI_CID_SIZE);
+    if (rv == NGTCP2_ERR_VERSION_NEGOTIATION) {
+        if (ep->cfg.accept) {
+            tbi_send_versions(ep, d, &v);
+        }
+        return;
+    }
+    if (rv != 0 || v.dcidlen > NGTCP2_MAX_CIDLEN) {
+        ep->stats.dropped_unknown++;
+        return;
+    }
+    struct tbi_cid_key key = key_of(v.dcid, v.dcidlen);
+    struct tbi_conn *c = tbi_map_get(&ep->cids, &key);
+    if (c != NULL) {
+        tbi_conn_recv(c, d, data, size);
+        tbi_conn_rearm(c);
+    } else if (v.version == 0) {
+        ep->stats.dropped_unknown++;
+        tbi_send_reset(ep, d, v.dcid, size);
+    } else {
+        accept_new(ep, d, data, size);
+    }
+}
+
+int tbi_endpoint_recv(struct tbi_endpoint *ep, struct tbi_now now,
+                      const struct tbi_datagram *batch, size_t n)
+{
+    ep->now = now;
+    for (size_t i = 0; i < n; i++) {
+        const struct tbi_datagram *d = &batch[i];
+        size_t step = d->segment_size > 0 ? d->segment_size : d->size;
+        for (size_t at = 0; at < d->size; at += step) {
+            recv_packet(ep, d, d->data + at, d->size - at < step ? d->size - at : step);
+        }
+    }
+    return 0;
+}
+
+/* --- Sending ---------------------------------------------------------------------------------- */
+
+static int send_reply(struct tbi_endpoint *ep, struct tbi_send_batch *out)
+{
+    const struct tbi_reply *r = &ep->reply[ep->reply_first];
+
+    ep->reply_first = (ep->reply_first + 1) % TBI_REPLIES_MAX;
+    ep->reply_count--;
+    if (r->size > out->capacity) {
+        return 0;
+    }
+    out->local = r->local;
+    out->remote = r->remote;
+    out->ecn = TBI_ECN_NOT_ECT;
+    memcpy(out->data, r->data, r->size);
+    out->size = r->size;
+    out->segment_size = 0;
+    ep->stats.packets_out++;
+    return 1;
+}
+
+static int send_spare(struct tbi_endpoint *ep, struct tbi_send_batch *out)
+{
+    const struct tbi_send_batch *spare = &ep->spare_batch;
+
+    out->local = spare->local;
+    out->remote = spare->remote;
+    out->ecn = spare->ecn;
+    memcpy(out->data, ep->spare, spare->size);
+    out->size = spare->size;
+    out->segment_size = 0;
+    ep->spare_batch.size = 0;
+    return 1;
+}
+
+/* A packet that is longer, or goes elsewhere, than those before it: the next batch. */
+static void keep_spare(struct tbi_endpoint *ep, const struct tbi_conn *c, const uint8_t *data,
+                       size_t size, uint8_t ecn)
+{
+    memcpy(ep->spare, data, size);
+    ep->spare_batch = (struct tbi_send_batch){
+        .local = c->from, .remote = c->remote, .ecn = ecn, .size = size};
+}
+
+/* Fills the batch from one connection; packets of one size, the last may be shorter. */
+static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_batch *out)
+{
+    size_t quantum = ngtcp2_conn_get_send_quantum(c->qc);
+    size_t packets = 0;
+
+    TBI_LIST_FOREACH(it, &c->streams) {
+        TBI_CONTAINER(it, struct tbi_ostream, entry)->blocked = false;
+    }
+    out->size = 0;
+    while (packets < TBI_SEGMENTS_MAX && out->capacity - out->size >= TBI_PACKET_MAX &&
+           (packets == 0 || out->size < quantum)) {
+        uint8_t *at = out->data + out->size;
+        uint8_t ecn = 0;
+        size_t n = tbi_conn_write_packet(c, at, TBI_PACKET_MAX, &ecn);
+        if (n == 0) {
+            break;
+        }
+        ep->stats.packets_out++;
+        if (packets == 0) {
+            out->local = c->from;
+            out->remote = c->remote;
+            out->ecn = ecn;
+            out->segment_size = n;
+        } else if (n > out->segment_size || ecn != out->ecn ||
+                   !tbi_addr_equal(&out->remote, &c->remote)) {
+            keep_spare(ep, c, at, n, ecn);
+            break;
+        }
+        out->size += n;
+        packets++;
+        if (n < out->segment_size || c->state != TBI_CONN_ALIVE) {
+            break;
+        }
+    }
+    if (out->size > 0 && c->state == TBI_CONN_ALIVE) {
+        ngtcp2_conn_update_pkt_tx_time(c->qc, ep->now.mono_ns);
+    }
+    return out->size > 0;
+}
+
+int tbi_endpoint_send(struct tbi_endpoint *ep, struct tbi_now now, struct tbi_send_batch *out)
+{
+    struct tbi_list *entry;
+
+    ep->now = now;
+    if (ep->spare_batch.size > 0) {
+        return send_spare(ep, out);
+    }
+    while (ep->reply_count > 0) {
+        if (send_reply(ep, out) == 1) {
+            return 1;
+        }
+    }
+    while ((entry = tbi_list_shift(&ep->ready)) != NULL) {
+        struct tbi_conn *c = TBI_CONTAINER(entry, struct tbi_conn, ready);
+        bool got = fill(ep, c, out);
+        if (got && c->state == TBI_CONN_ALIVE) {
+            tbi_conn_ready(c); /* behind the others; asked again until it has nothing */
+        }
+        tbi_conn_rearm(c);
+        if (got) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* --- Time and dialling ------------------------------------------------------------------------ */
+
+uint64_t tbi_endpoint_deadline(const struct tbi_endpoint *ep)
+{
+    bool now = !tbi_list_empty(&ep->ready) || ep->reply_count > 0 || ep->spare_batch.size > 0;
+    return now ? 0 : tbi_heap_next(&ep->timers);
+}
+
+void tbi_endpoint_tick(struct tbi_endpoint *ep, struct tbi_now now)
+{
+    struct tbi_timer *t;
+
+    ep->now = now;
+    while ((t = tbi_heap_due(&ep->timers, now.mono_ns)) != NULL) {
+        tbi_conn_timer(t->owner);
+    }
+}
+
+int tbi_endpoint_dial(struct tbi_endpoint *ep, struct tbi_now now, const struct tbi_addr *remote,
+                      const struct tbi_dial_options *options, uint64_t *conn)
+{
+    ep->now = now;
+    if (ep->stats.connections >= ep->cfg.max_connections) {
+        return TBQ_ERR_LIMIT;
+    }
+    struct tbi_conn *c = tbi_conn_new(ep, false, remote);
+    if (c == NULL) {
+        return TBQ_ERR_NOMEM;
+    }
+    int rv = tbi_conn_start_client(c, options);
+    if (rv < 0) {
+        tbi_conn_free(c);
+        return rv;
+    }
+    ep->stats.dialled++;
+    tbi_conn_ready(c);
+    *conn = c->number;
+    return 0;
+}

@@ -1,0 +1,181 @@
+/* quic/parts.h - what endpoint and connections are made of; shared by the files of this folder. */
+#ifndef TBI_QUIC_PARTS_H
+#define TBI_QUIC_PARTS_H
+
+#include <ngtcp2/ngtcp2.h>
+#include <ngtcp2/ngtcp2_crypto.h>
+#include <ngtcp2/ngtcp2_crypto_gnutls.h>
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "quic/quic.h"
+#include "wire/wire.h"
+
+#define TBI_CID_SIZE 8      /* bytes of the connection ids that we give out; all of one size, since
+                               short headers do not tell it */
+#define TBI_PACKET_MAX 1500 /* bytes of UDP payload that we write or probe for */
+#define TBI_SECRET_SIZE 32
+#define TBI_RETRY_TOKEN_NS (10 * TBI_NS_PER_S)
+#define TBI_HALF_OPEN_RETRY 128 /* handshakes under way; from there on clients prove their address */
+#define TBI_REPLIES_MAX 64      /* stateless answers that wait to be sent */
+
+/* A key of the connection id map: length, then the id, zeroes behind it. */
+struct tbi_cid_key {
+    uint8_t bytes[1 + NGTCP2_MAX_CIDLEN];
+};
+
+/* --- stream.c: what one outgoing stream still holds --- */
+
+struct tbi_ostream {
+    struct tbi_list entry; /* of the connection, by priority */
+    const struct tbi_alloc *alloc;
+    int64_t id;
+    unsigned priority;
+    struct tbi_block **block; /* queued, oldest first: from `first` on, `count` of them */
+    size_t capacity;
+    size_t first;
+    size_t count;
+    size_t next;      /* index from `first` of the block that is sent from */
+    size_t next_used; /* bytes of it that are in packets already */
+    uint64_t front;   /* stream offset at which block[first] begins */
+    uint64_t acked;   /* all below this offset is acknowledged */
+    size_t unsent;
+    bool fin;
+    bool fin_sent;
+    bool blocked;     /* by flow control, for the packet that is being written */
+    bool was_full;
+    bool closed;      /* the peer does not want it any more */
+};
+
+struct tbi_ostream *tbi_ostream_new(const struct tbi_alloc *a, int64_t id, unsigned priority);
+void tbi_ostream_free(struct tbi_ostream *o);
+int tbi_ostream_push(struct tbi_ostream *o, const uint8_t *head, size_t head_size,
+                     struct tbi_block *body);
+size_t tbi_ostream_gather(const struct tbi_ostream *o, ngtcp2_vec *vec, size_t max, bool *all);
+void tbi_ostream_sent(struct tbi_ostream *o, size_t size);
+void tbi_ostream_acked(struct tbi_ostream *o, uint64_t offset, uint64_t size);
+
+/* --- conn.c --- */
+
+enum tbi_conn_state {
+    TBI_CONN_ALIVE,
+    TBI_CONN_CLOSING,  /* our CONNECTION_CLOSE is out; answers with it again */
+    TBI_CONN_DRAINING, /* the peer's came; silent */
+    TBI_CONN_DEAD      /* nothing more to wait for */
+};
+
+struct tbi_conn {
+    struct tbi_endpoint *ep;
+    uint64_t number;
+    void *user;
+    ngtcp2_conn *qc;
+    ngtcp2_crypto_conn_ref ref;
+    gnutls_session_t tls;
+    enum tbi_conn_state state;
+    bool server;
+    bool half_open;
+    bool want_close;  /* marked; the packet is written by the next send */
+    bool told_closed; /* the CLOSED action exists */
+    bool drained;     /* and was drained */
+    bool resumed;
+    bool reset;       /* a stateless reset came */
+    ngtcp2_ccerr error; /* what to close with */
+    char error_text[TBI_CLOSE_TEXT_SIZE];
+    enum tbi_closed_by who;
+    int reason;
+    struct tbi_addr remote;
+    struct tbi_addr from;      /* our address that the peer uses; len 0: not known */
+    struct tbi_list ready;     /* in the endpoint's list: has something to send */
+    struct tbi_list reap;      /* in the endpoint's list: dead */
+    struct tbi_list streams;   /* tbi_ostream, by priority */
+    struct tbi_timer timer;
+    uint8_t *close_packet;
+    size_t close_size;
+    uint64_t close_seen;       /* packets that came while closing */
+};
+
+struct tbi_queued_action {
+    struct tbi_list entry;
+    struct tbi_quic_action action;
+    struct tbi_block *ticket;
+};
+
+struct tbi_reply {
+    struct tbi_addr local;
+    struct tbi_addr remote;
+    size_t size;
+    uint8_t data[NGTCP2_MAX_UDP_PAYLOAD_SIZE];
+};
+
+struct tbi_endpoint {
+    struct tbi_endpoint_config cfg;
+    const struct tbi_alloc *alloc;
+    struct tbi_rng rng;
+    struct tbi_now now;
+    ngtcp2_mem mem;
+    gnutls_priority_t priority;
+    gnutls_datum_t ticket_key;
+    uint8_t reset_secret[TBI_SECRET_SIZE];
+    uint8_t retry_secret[TBI_SECRET_SIZE];
+    struct tbi_heap timers;
+    struct tbi_map cids;    /* tbi_cid_key to tbi_conn */
+    struct tbi_map conns;   /* number to tbi_conn */
+    struct tbi_list ready;
+    struct tbi_list reap;
+    struct tbi_list actions;
+    struct tbi_block *last_ticket; /* of the action that was drained last */
+    struct tbi_reply *reply;       /* a ring of TBI_REPLIES_MAX */
+    size_t reply_first;
+    size_t reply_count;
+    uint8_t spare[TBI_PACKET_MAX]; /* a packet that did not fit the batch it was written for */
+    struct tbi_send_batch spare_batch;
+    uint64_t next_number;
+    struct tbi_endpoint_stats stats;
+};
+
+struct tbi_conn *tbi_conn_new(struct tbi_endpoint *ep, bool server, const struct tbi_addr *remote);
+void tbi_conn_free(struct tbi_conn *c);
+int tbi_conn_start_client(struct tbi_conn *c, const struct tbi_dial_options *options);
+int tbi_conn_start_server(struct tbi_conn *c, const ngtcp2_pkt_hd *hd, const ngtcp2_cid *odcid);
+void tbi_conn_recv(struct tbi_conn *c, const struct tbi_datagram *d, const uint8_t *data,
+                   size_t size);
+void tbi_conn_timer(struct tbi_conn *c);
+void tbi_conn_ready(struct tbi_conn *c); /* put it into the round of sending */
+void tbi_conn_rearm(struct tbi_conn *c);
+/* The next packet into `dest`: its size, or 0. */
+size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uint8_t *ecn);
+void tbi_conn_callbacks(ngtcp2_callbacks *callbacks, bool server);
+struct tbi_ostream *tbi_conn_ostream(const struct tbi_conn *c, int64_t stream);
+void tbi_conn_drop_ostream(struct tbi_conn *c, struct tbi_ostream *o);
+void tbi_conn_ended(struct tbi_conn *c, enum tbi_closed_by who, int reason, uint64_t code,
+                    const char *text);
+
+/* --- endpoint.c --- */
+struct tbi_queued_action *tbi_endpoint_action(struct tbi_endpoint *ep, const struct tbi_conn *c,
+                                              enum tbi_quic_action_type type);
+int tbi_endpoint_add_cid(struct tbi_endpoint *ep, const ngtcp2_cid *cid, struct tbi_conn *c);
+void tbi_endpoint_remove_cid(struct tbi_endpoint *ep, const ngtcp2_cid *cid,
+                             const struct tbi_conn *c);
+void tbi_endpoint_new_cid(struct tbi_endpoint *ep, ngtcp2_cid *cid);
+
+/* --- stateless.c: answers without a connection --- */
+void tbi_send_retry(struct tbi_endpoint *ep, const struct tbi_datagram *d,
+                    const ngtcp2_pkt_hd *hd);
+void tbi_send_refusal(struct tbi_endpoint *ep, const struct tbi_datagram *d,
+                      const ngtcp2_pkt_hd *hd, uint64_t error);
+void tbi_send_versions(struct tbi_endpoint *ep, const struct tbi_datagram *d,
+                       const ngtcp2_version_cid *v);
+void tbi_send_reset(struct tbi_endpoint *ep, const struct tbi_datagram *d, const uint8_t *dcid,
+                    size_t size);
+
+/* --- tls.c --- */
+int tbi_tls_init(struct tbi_endpoint *ep);
+void tbi_tls_free(struct tbi_endpoint *ep);
+int tbi_tls_session(struct tbi_conn *c, const struct tbi_dial_options *options);
+bool tbi_tls_alpn_agreed(const struct tbi_conn *c);
+
+/* --- error.c --- */
+int tbi_ccerr_text(const ngtcp2_ccerr *e, bool remote, char *text, size_t size);
+
+#endif

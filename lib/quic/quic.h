@@ -1,0 +1,169 @@
+/* quic/quic.h - QUIC connections as a sans-I/O engine, over ngtcp2 and GnuTLS.
+ *
+ * An endpoint is one UDP port: it finds the connection of a datagram, accepts and dials, and fills
+ * batches of packets to send. Time is an argument. Connections are named by numbers that are never
+ * reused. Upward: stream bytes go to a sink as they come out of a packet, everything else is an
+ * action to be drained after every call. Terms are those of RFC 9000. */
+#ifndef TBI_QUIC_QUIC_H
+#define TBI_QUIC_QUIC_H
+
+#include <gnutls/gnutls.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/alloc.h"
+#include "base/block.h"
+#include "base/crypto.h"
+#include "base/datagram.h"
+#include "base/log.h"
+#include "base/now.h"
+#include "base/rng.h"
+
+struct tbi_endpoint;
+struct tbi_conn;
+
+#define TBI_STREAM_UNSENT_MAX (256U << 10) /* bytes of a stream that may wait for a packet */
+#define TBI_UNI_STREAMS_MAX 48U            /* that the peer may have open at once */
+#define TBI_CLOSE_TEXT_SIZE 320            /* of a close reason, with its NUL */
+
+/* Called from inside the receipt of a packet: the bytes must be copied, and nothing may be freed;
+ * tbi_conn_close() is fine, it only marks. */
+struct tbi_quic_sink {
+    void *user;
+    void (*stream_data)(void *user, struct tbi_conn *conn, int64_t stream, const uint8_t *data,
+                        size_t size, bool fin);
+    void (*stream_reset)(void *user, struct tbi_conn *conn, int64_t stream);
+};
+
+struct tbi_endpoint_config {
+    const struct tbi_alloc *alloc;   /* outlives the endpoint */
+    const struct tbi_log *log;       /* outlives the endpoint */
+    const struct tbi_crypto *crypto; /* outlives it; derives the reset and Retry secrets */
+    gnutls_certificate_credentials_t credentials; /* the endpoint's own from the call on */
+    uint8_t seed[TBI_RNG_SEED_SIZE];
+    size_t max_connections;
+    bool accept;            /* connections from others */
+    bool always_retry;      /* validate every client's address first, RFC 9000, section 8.1.2 */
+    uint64_t idle_timeout_ms;
+    uint64_t handshake_timeout_ms;
+    uint64_t stream_window; /* bytes a peer may send on a stream beyond what was consumed */
+    struct tbi_quic_sink sink;
+};
+
+struct tbi_endpoint_stats {
+    uint64_t datagrams_in;
+    uint64_t packets_out;
+    uint64_t accepted;
+    uint64_t dialled;
+    uint64_t refused_full;     /* Initials beyond max_connections */
+    uint64_t retries_sent;
+    uint64_t resets_sent;
+    uint64_t versions_sent;    /* Version Negotiation packets */
+    uint64_t replies_dropped;  /* of the three above: too many waited to be sent */
+    uint64_t dropped_reserved; /* first byte below 0x40 */
+    uint64_t dropped_unknown;  /* of no connection, and not a beginning of one */
+    uint64_t half_open;        /* now: handshakes that are not complete */
+    uint64_t connections;      /* now */
+};
+
+/* 0, TBQ_ERR_NOMEM or TBQ_ERR_TLS; the credentials are taken in any case. */
+int tbi_endpoint_new(struct tbi_endpoint **endpoint, const struct tbi_endpoint_config *config);
+void tbi_endpoint_free(struct tbi_endpoint *ep); /* closes nothing, says nothing; NULL is fine */
+const struct tbi_endpoint_stats *tbi_endpoint_stats(const struct tbi_endpoint *ep);
+
+/* 0 or TBQ_ERR_NOMEM (datagrams are then lost, as they may be on the way). */
+int tbi_endpoint_recv(struct tbi_endpoint *ep, struct tbi_now now,
+                      const struct tbi_datagram *batch, size_t n);
+
+/* Fills one batch of equal-sized packets for one destination: 1, or 0: nothing to send now. */
+int tbi_endpoint_send(struct tbi_endpoint *ep, struct tbi_now now, struct tbi_send_batch *out);
+uint64_t tbi_endpoint_deadline(const struct tbi_endpoint *ep);
+void tbi_endpoint_tick(struct tbi_endpoint *ep, struct tbi_now now);
+
+struct tbi_dial_options {
+    const uint8_t *ticket; /* of an earlier connection to that peer, or NULL */
+    size_t ticket_size;
+};
+
+/* 0, TBQ_ERR_LIMIT, TBQ_ERR_NOMEM, TBQ_ERR_TLS. */
+int tbi_endpoint_dial(struct tbi_endpoint *ep, struct tbi_now now, const struct tbi_addr *remote,
+                      const struct tbi_dial_options *options, uint64_t *conn);
+
+/* Valid until the connection's CLOSED action was drained; NULL for other numbers. */
+struct tbi_conn *tbi_endpoint_conn(struct tbi_endpoint *ep, uint64_t conn);
+
+/* --- One connection --------------------------------------------------------------------------- */
+
+uint64_t tbi_conn_number(const struct tbi_conn *c);
+void tbi_conn_set_user(struct tbi_conn *c, void *user);
+void *tbi_conn_user(const struct tbi_conn *c);
+gnutls_session_t tbi_conn_peer_session(const struct tbi_conn *c); /* for the peer's certificate */
+bool tbi_conn_resumed(const struct tbi_conn *c);
+uint64_t tbi_conn_rtt_ns(const struct tbi_conn *c); /* smoothed; 0: not known yet */
+
+/* Opens a stream; lower priorities are sent first, strictly. TBQ_ERR_AGAIN: the peer allows no more
+ * now, a WRITABLE action follows; TBQ_ERR_CLOSED, TBQ_ERR_NOMEM. */
+int tbi_conn_open_uni(struct tbi_conn *c, unsigned priority, int64_t *stream);
+
+/* Queues bytes: head is copied, body referenced (NULL: none). The queue has no limit of its own:
+ * ask tbi_conn_unsent(). 0, TBQ_ERR_CLOSED or TBQ_ERR_NOMEM (nothing was queued). */
+int tbi_conn_write(struct tbi_conn *c, int64_t stream, const uint8_t *head, size_t head_size,
+                   struct tbi_block *body, bool fin);
+
+/* Bytes that were queued and are in no packet yet. A WRITABLE action tells when a stream that had
+ * TBI_STREAM_UNSENT_MAX or more has less than half of it. */
+size_t tbi_conn_unsent(const struct tbi_conn *c, int64_t stream);
+
+void tbi_conn_consume(struct tbi_conn *c, int64_t stream, uint64_t size); /* MAX_STREAM_DATA */
+void tbi_conn_stream_done(struct tbi_conn *c, int64_t stream);            /* MAX_STREAMS */
+void tbi_conn_stop_sending(struct tbi_conn *c, int64_t stream, uint64_t code);
+
+/* Closes with an application close code and a reason; CLOSED follows. May be repeated. */
+void tbi_conn_close(struct tbi_conn *c, struct tbi_now now, uint64_t code, const char *text);
+
+/* Begins a key update, RFC 9001, section 6. 0 or TBQ_ERR_AGAIN (the last one is too fresh). */
+int tbi_conn_update_key(struct tbi_conn *c, struct tbi_now now);
+
+/* --- Actions ---------------------------------------------------------------------------------- */
+
+enum tbi_quic_action_type {
+    TBI_QUIC_ACCEPTED,        /* accepted.remote: a client has begun */
+    TBI_QUIC_CONNECTED_EARLY, /* streams may be opened; a server's bytes go in its first flight */
+    TBI_QUIC_HANDSHAKE_DONE,  /* ask about the peer's key now */
+    TBI_QUIC_WRITABLE,        /* a stream that was full has room, or more streams may be opened */
+    TBI_QUIC_TICKET,          /* ticket: for tbi_dial_options; valid until the next action */
+    TBI_QUIC_PATH,            /* path.remote: the peer's address has changed and is validated */
+    TBI_QUIC_CLOSED           /* closed: the last action of a connection */
+};
+
+enum tbi_closed_by {
+    TBI_CLOSED_LOCAL,       /* by tbi_conn_close() */
+    TBI_CLOSED_APPLICATION, /* by the peer, with app_code */
+    TBI_CLOSED_TRANSPORT    /* by either side's transport or TLS, or by silence */
+};
+
+struct tbi_quic_action {
+    enum tbi_quic_action_type type;
+    uint64_t conn;
+    union {
+        struct {
+            struct tbi_addr remote;
+        } accepted, path;
+        struct {
+            const uint8_t *data;
+            size_t size;
+        } ticket;
+        struct {
+            enum tbi_closed_by who;
+            uint64_t app_code; /* LOCAL and APPLICATION */
+            int reason;        /* TRANSPORT: TBQ_ERR_LOST, _TLS, _PROTOCOL, _TIMEOUT, _LIMIT */
+            char text[TBI_CLOSE_TEXT_SIZE];
+        } closed;
+    };
+};
+
+bool tbi_endpoint_next_action(struct tbi_endpoint *ep, struct tbi_quic_action *action);
+
+#endif
