@@ -1,3 +1,11 @@
 # The node layer: its .c and .h files.
 noinst_LTLIBRARIES += lib/node/libtbi_node.la
-lib_node_libtbi_node_la_SOURCES =
+lib_node_libtbi_node_la_SOURCES = \
+	lib/node/bond.c \
+	lib/node/contact.c \
+	lib/node/dispatch.c \
+	lib/node/event.c lib/node/event.h \
+	lib/node/node.c lib/node/node.h \
+	lib/node/parts.h \
+	lib/node/request.c \
+	lib/node/session.c

@@ -1,3 +1,8 @@
 # The server layer: its .c and .h files.
 noinst_LTLIBRARIES += lib/server/libtbi_server.la
-lib_server_libtbi_server_la_SOURCES =
+lib_server_libtbi_server_la_SOURCES = \
+	lib/server/config.c lib/server/config.h \
+	lib/server/drive.c \
+	lib/server/identity.c \
+	lib/server/parts.h \
+	lib/server/server.c

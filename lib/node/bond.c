@@ -1,0 +1,261 @@
+/* node/bond.c - the links, and the processes they lead to.
+ *
+ * A peer id may have several bonds: one for each process (boot id) that was met under it. A send by
+ * peer id goes to the newest. When a process is gone and another has taken its place, what waits
+ * for the old one moves over. */
+#include <string.h>
+
+#include "node/parts.h"
+
+struct tbi_peer *tbi_peer_get(struct tbi_node *node, const tbq_peer_id *id, bool make)
+{
+    struct tbi_peer *p = tbi_map_get(&node->peers, id->bytes);
+    if (p != NULL || !make) {
+        return p;
+    }
+    p = tbi_calloc(node->alloc, 1, sizeof *p);
+    if (p == NULL) {
+        return NULL;
+    }
+    p->id = *id;
+    tbi_list_init(&p->bonds);
+    if (tbi_map_put(&node->peers, id->bytes, p) < 0) {
+        tbi_free(node->alloc, p);
+        return NULL;
+    }
+    return p;
+}
+
+struct tbi_bond *tbi_peer_newest(struct tbi_peer *peer)
+{
+    return tbi_list_empty(&peer->bonds) ? NULL
+                                        : TBI_CONTAINER(peer->bonds.next, struct tbi_bond, entry);
+}
+
+static void put_newest(struct tbi_peer *peer, struct tbi_bond *b)
+{
+    tbi_list_remove(&b->entry);
+    b->peer = peer;
+    b->entry.next = peer->bonds.next;
+    b->entry.prev = &peer->bonds;
+    peer->bonds.next->prev = &b->entry;
+    peer->bonds.next = &b->entry;
+}
+
+struct tbi_bond *tbi_bond_new(struct tbi_node *node, struct tbi_peer *peer)
+{
+    const tbq_config *settings = &node->cfg.settings;
+    struct tbi_link_config config = {
+        .alloc = node->alloc,
+        .rng = &node->rng,
+        .log = node->log,
+        .outbox_bytes = settings->outbox_bytes,
+        .outbox_messages = settings->outbox_messages,
+        .max_message_size = settings->max_message_size,
+    };
+    struct tbi_bond *b = tbi_calloc(node->alloc, 1, sizeof *b);
+    if (b == NULL) {
+        return NULL;
+    }
+    b->node = node;
+    tbi_list_init(&b->entry);
+    if (tbi_timer_register(&node->timers, &b->timer, b, TBI_TIMER_BOND) < 0) {
+        tbi_free(node->alloc, b);
+        return NULL;
+    }
+    b->link = tbi_link_new(&config);
+    if (b->link == NULL) {
+        tbi_timer_unregister(&node->timers, &b->timer);
+        tbi_free(node->alloc, b);
+        return NULL;
+    }
+    if (peer != NULL) {
+        put_newest(peer, b);
+    } else {
+        tbi_list_push(&node->bonds, &b->entry);
+    }
+    return b;
+}
+
+void tbi_bond_free(struct tbi_bond *b)
+{
+    struct tbi_node *node = b->node;
+    struct tbi_peer *peer = b->peer;
+
+    tbi_requests_forget(node, b);
+    tbi_list_remove(&b->entry);
+    tbi_timer_unregister(&node->timers, &b->timer);
+    tbi_link_free(b->link);
+    tbi_free(node->alloc, b);
+    if (peer != NULL && tbi_list_empty(&peer->bonds)) {
+        tbi_map_remove(&node->peers, peer->id.bytes);
+        tbi_free(node->alloc, peer);
+    }
+}
+
+/* Frees it when nothing leads here any more. */
+static void free_if_unused(struct tbi_bond *b)
+{
+    if (b->session == NULL && b->contacts == 0 && b->given_up) {
+        tbi_bond_free(b);
+    }
+}
+
+void tbi_bond_let_go(struct tbi_bond *b)
+{
+    b->contacts--;
+    tbi_bond_drain(b);
+    if (b->contacts == 0 && b->session == NULL && b->lost_at == 0) {
+        tbi_bond_give_up(b, TBQ_ERR_CLOSED); /* never was up: nobody will come back */
+        return;
+    }
+    free_if_unused(b);
+}
+
+struct tbi_bond *tbi_bond_for(struct tbi_node *node, const tbq_peer_id *id,
+                              const uint8_t boot_id[TBI_BOOT_ID_SIZE], struct tbi_bond *waiting)
+{
+    struct tbi_peer *peer = tbi_peer_get(node, id, true);
+    struct tbi_bond *found = NULL;
+    struct tbi_bond *old = NULL;
+
+    if (peer == NULL) {
+        return NULL;
+    }
+    TBI_LIST_FOREACH(it, &peer->bonds) {
+        struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
+        if (b->have_boot && memcmp(b->boot_id, boot_id, TBI_BOOT_ID_SIZE) == 0) {
+            found = b;
+        } else if (!b->have_boot && found == NULL) {
+            found = b; /* made for a pinned address, waits for any process */
+        } else if (b->session == NULL && !b->given_up && old == NULL) {
+            old = b;
+        } else if (b->session != NULL) {
+            tbi_node_warn(node, id, "two processes with the same key are connected; "
+                                    "messages by peer id go to the newer one");
+        }
+    }
+    if (found == NULL && waiting != NULL && waiting->peer == NULL) {
+        found = waiting;
+    }
+    if (found == NULL && (found = tbi_bond_new(node, peer)) == NULL) {
+        return NULL;
+    }
+    put_newest(peer, found);
+    found->have_boot = true;
+    memcpy(found->boot_id, boot_id, TBI_BOOT_ID_SIZE);
+    if (waiting != NULL && waiting != found && waiting->peer == NULL) {
+        tbi_link_absorb(found->link, waiting->link, node->now);
+        tbi_bond_drain(waiting);
+    }
+    if (old != NULL && old != found) { /* the process that it led to was replaced by this one */
+        tbi_link_absorb(found->link, old->link, node->now);
+        tbi_bond_give_up(old, TBQ_ERR_RESTARTED);
+    }
+    return found;
+}
+
+static void tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f)
+{
+    struct tbi_node *node = b->node;
+    struct tbi_event *e = tbi_event_new(&node->events, node, TBQ_EVENT_FATE);
+
+    if (e == NULL) {
+        tbi_log(node->log, TBQ_LOG_ERROR, "out of memory: a fate could not be told");
+        return;
+    }
+    if (b->peer != NULL) {
+        tbi_event_set_peer(e, &b->peer->id);
+    }
+    e->pub.connection = f->cookie;
+    e->pub.tag = f->tag;
+    e->pub.fate = f->fate;
+    e->pub.reason = f->reason;
+    e->pub.lane = f->lane;
+    if (f->declined) {
+        tbi_event_set_text(e, tbi_decline_text(f->decline_code));
+    } else if (f->reason != 0) {
+        tbi_event_set_text(e, tbq_strerror(f->reason));
+    }
+    tbi_events_push(&node->events, e);
+}
+
+static void tell_writable(struct tbi_bond *b)
+{
+    struct tbi_event *e;
+    if (!b->wants_writable) {
+        return;
+    }
+    e = tbi_event_new(&b->node->events, b->node, TBQ_EVENT_WRITABLE);
+    if (e != NULL) {
+        b->wants_writable = false;
+        if (b->peer != NULL) {
+            tbi_event_set_peer(e, &b->peer->id);
+        }
+        tbi_events_push(&b->node->events, e);
+    }
+}
+
+void tbi_bond_drain(struct tbi_bond *b)
+{
+    struct tbi_link_action a;
+
+    while (tbi_link_next_action(b->link, &a)) {
+        switch (a.type) {
+        case TBI_LINK_DELIVER:
+            a.u.delivery->user = b;
+            tbi_dispatch_delivery(b, a.u.delivery);
+            break;
+        case TBI_LINK_FATE:
+            tell_fate(b, &a.u.fate);
+            break;
+        case TBI_LINK_WRITABLE:
+            tell_writable(b);
+            break;
+        case TBI_LINK_ERROR:
+            if (b->session != NULL) {
+                tbi_session_close(b->session, a.u.error.code, a.u.error.text);
+            }
+            break;
+        }
+    }
+    uint64_t at = tbi_link_deadline(b->link);
+    if (b->session == NULL && b->lost_at != 0 && !b->given_up) {
+        uint64_t end = b->lost_at +
+                       (uint64_t)b->node->cfg.settings.peer_timeout_ms * TBI_NS_PER_MS;
+        at = end < at ? end : at;
+    }
+    tbi_timer_set(&b->node->timers, &b->timer, at);
+}
+
+void tbi_bond_timer(struct tbi_bond *b)
+{
+    uint64_t end = b->lost_at +
+                   (uint64_t)b->node->cfg.settings.peer_timeout_ms * TBI_NS_PER_MS;
+
+    if (b->session == NULL && b->lost_at != 0 && b->node->now.mono_ns >= end) {
+        tbi_bond_give_up(b, TBQ_ERR_LOST);
+        return;
+    }
+    tbi_link_tick(b->link, b->node->now);
+    tbi_bond_drain(b);
+}
+
+void tbi_bond_lost(struct tbi_bond *b, int reason)
+{
+    b->session = NULL;
+    b->lost_at = b->node->now.mono_ns;
+    tbi_link_detach(b->link, b->node->now, reason);
+    tbi_bond_drain(b);
+}
+
+void tbi_bond_give_up(struct tbi_bond *b, int reason)
+{
+    if (!b->given_up) {
+        tbi_link_give_up(b->link, b->node->now, reason);
+        b->given_up = b->contacts == 0;
+        b->lost_at = 0;
+        tbi_bond_drain(b);
+    }
+    free_if_unused(b);
+}

@@ -1,0 +1,355 @@
+/* node/dispatch.c - the nine kinds of message: out of the application's structs, and into events.
+ *
+ * One function for each kind that arrives; a kind without one does not build. */
+#include <string.h>
+
+#include "node/parts.h"
+
+
+/* --- Out -------------------------------------------------------------------------------------- */
+
+static int note_ping(struct tbi_bond *b, uint64_t id, bool own)
+{
+    struct tbi_bond_ping *p = &b->ping[b->ping_next++ % TBI_PINGS_MAX];
+    *p = (struct tbi_bond_ping){.id = id, .sent_ns = b->node->now.mono_ns, .own = own};
+    return 0;
+}
+
+/* Writes what stands before the bytes, and tells which bytes follow. */
+static int encode(struct tbi_bond *b, const tbq_message *m, struct tbi_writer *w, tbq_bytes *bytes)
+{
+    *bytes = (tbq_bytes){NULL, 0};
+    switch (m->kind) {
+    case TBQ_PING: {
+        struct tbi_ping ping = {.id = b->node->next_number++, .wall_ms = b->node->now.wall_ms};
+        tbi_put_ping(w, &ping);
+        return note_ping(b, ping.id, false);
+    }
+    case TBQ_TRANSITION:
+        *bytes = m->u.transition;
+        return 0;
+    case TBQ_RESOURCE_REQUEST: {
+        struct tbi_resource_request r = {.id = m->u.request.id,
+                                         .timeout_ms = m->u.request.timeout_ms};
+        if (r.id == 0) {
+            r.id = b->node->next_number++;
+        }
+        tbi_put_resource_request(w, &r);
+        *bytes = m->u.request.bytes;
+        return 0;
+    }
+    case TBQ_RESOURCE_RESPONSE: {
+        struct tbi_resource_response r = {.id = m->u.response.id, .status = m->u.response.status};
+        tbi_put_resource_response(w, &r);
+        *bytes = m->u.response.bytes;
+        return 0;
+    }
+    case TBQ_ERROR: {
+        struct tbi_error_body e = {.code = (uint64_t)(-(int64_t)m->u.error.code),
+                                   .text = m->u.error.text.data,
+                                   .text_size = m->u.error.text.size};
+        if (m->u.error.code >= 0) {
+            return TBQ_ERR_INVALID;
+        }
+        if (e.text_size > TBI_ERROR_TEXT_MAX) {
+            e.text_size = TBI_ERROR_TEXT_MAX;
+        }
+        tbi_put_error_body(w, &e);
+        *bytes = (tbq_bytes){.data = w->begin, .size = tbi_put_size(w)}; /* too long for a head */
+        return 0;
+    }
+    case TBQ_PONG:
+    case TBQ_DISCOVER:
+    case TBQ_ANNOUNCE:
+    case TBQ_PEER_LIST:
+        return TBQ_ERR_UNSUPPORTED;
+    }
+    return TBQ_ERR_INVALID;
+}
+
+static int hand_to_link(struct tbi_bond *b, struct tbi_outgoing *out)
+{
+    int rv = tbi_link_send(b->link, b->node->now, out);
+    tbi_bond_drain(b);
+    return rv;
+}
+
+int tbi_dispatch_send(struct tbi_bond *b, tbq_connection connection, const tbq_message *message,
+                      const tbq_send_options *options)
+{
+    uint8_t head[TBI_LINK_HEAD_MAX + TBI_ERROR_TEXT_MAX];
+    struct tbi_writer w;
+    tbq_bytes bytes;
+
+    tbi_put_init(&w, head, sizeof head);
+    int rv = encode(b, message, &w, &bytes);
+    if (rv < 0) {
+        return rv;
+    }
+    if (tbi_put_error(&w) < 0) {
+        return TBQ_ERR_INVALID;
+    }
+    if (bytes.size > b->node->cfg.settings.max_message_size) {
+        return TBQ_ERR_TOO_LARGE;
+    }
+    struct tbi_block *body = NULL;
+    if (bytes.size > 0 && (body = tbi_block_copy(b->node->alloc, bytes.data, bytes.size)) == NULL) {
+        return TBQ_ERR_NOMEM;
+    }
+    struct tbi_outgoing out = {
+        .kind = message->kind,
+        .head = head,
+        .head_size = bytes.data == head ? 0 : tbi_put_size(&w),
+        .payload = body,
+        .lane = options->lane,
+        .ttl_ns = options->ttl_ms * TBI_NS_PER_MS,
+        .unordered = options->unordered,
+        .tag = options->tag,
+        .want_fate = true,
+        .cookie = connection,
+    };
+    rv = hand_to_link(b, &out);
+    if (rv == TBQ_ERR_AGAIN) {
+        b->wants_writable = true;
+    }
+    tbi_block_unref(body);
+    return rv;
+}
+
+int tbi_dispatch_ping(struct tbi_bond *b)
+{
+    uint8_t head[TBI_LINK_HEAD_MAX];
+    struct tbi_writer w;
+    struct tbi_ping ping = {.id = b->node->next_number++, .wall_ms = b->node->now.wall_ms};
+    struct tbi_outgoing out = {.kind = TBQ_PING, .head = head, .lane = TBQ_LANE_CRITICAL};
+
+    tbi_put_init(&w, head, sizeof head);
+    tbi_put_ping(&w, &ping);
+    out.head_size = tbi_put_size(&w);
+    note_ping(b, ping.id, true);
+    return hand_to_link(b, &out);
+}
+
+/* --- In --------------------------------------------------------------------------------------- */
+
+static struct tbi_event *message_event(struct tbi_bond *b, struct tbi_delivery *d,
+                                       tbq_event_type type)
+{
+    struct tbi_event *e = tbi_event_new(&b->node->events, b->node, type);
+    if (e == NULL) {
+        return NULL;
+    }
+    tbi_event_set_peer(e, &b->peer->id);
+    e->pub.lane = d->lane;
+    e->pub.repeat = d->repeat;
+    e->pub.message = &e->message;
+    e->message.kind = (tbq_kind)d->kind;
+    e->body = tbi_block_ref(d->body);
+    if (b->session != NULL && b->session->contact != NULL) {
+        e->pub.connection = b->session->contact->handle;
+    }
+    return e;
+}
+
+/* The event owes the link a take from here on. */
+static int queue(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_event *e)
+{
+    e->delivery = d;
+    tbi_events_push(&b->node->events, e);
+    return 0;
+}
+
+static int on_ping(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor body)
+{
+    struct tbi_ping ping;
+    uint8_t head[TBI_LINK_HEAD_MAX];
+    struct tbi_writer w;
+    int rv = tbi_get_ping(body, &ping);
+    if (rv < 0) {
+        return rv;
+    }
+    struct tbi_pong pong = {
+        .id = ping.id, .echo_wall_ms = ping.wall_ms, .wall_ms = b->node->now.wall_ms};
+    struct tbi_outgoing out = {.kind = TBQ_PONG, .head = head, .lane = d->lane};
+    tbi_put_init(&w, head, sizeof head);
+    tbi_put_pong(&w, &pong);
+    out.head_size = tbi_put_size(&w);
+    tbi_delivery_take(d, b->node->now);
+    /* A full outbox: no answer, as if it had been lost; the other side's own ping tells as much. */
+    (void)tbi_link_send(b->link, b->node->now, &out);
+    return 0;
+}
+
+static int on_pong(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor body)
+{
+    struct tbi_pong pong;
+    int rv = tbi_get_pong(body, &pong);
+    if (rv < 0) {
+        return rv;
+    }
+    for (size_t i = 0; i < TBI_PINGS_MAX; i++) {
+        struct tbi_bond_ping *p = &b->ping[i];
+        if (p->id == 0 || p->id != pong.id) {
+            continue;
+        }
+        p->id = 0;
+        if (p->own) {
+            break;
+        }
+        struct tbi_event *e = message_event(b, d, TBQ_EVENT_MESSAGE);
+        if (e == NULL) {
+            return TBQ_ERR_NOMEM;
+        }
+        uint64_t rtt = b->node->now.mono_ns - p->sent_ns;
+        e->message.u.pong.rtt_ns = rtt;
+        e->message.u.pong.wall_ms = pong.wall_ms;
+        e->message.u.pong.offset_ms = (int64_t)pong.wall_ms - (int64_t)b->node->now.wall_ms +
+                                      (int64_t)(rtt / 2 / TBI_NS_PER_MS);
+        return queue(b, d, e);
+    }
+    tbi_delivery_take(d, b->node->now);
+    return 0;
+}
+
+static int on_transition(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor body)
+{
+    struct tbi_event *e = message_event(b, d, TBQ_EVENT_MESSAGE);
+    if (e == NULL) {
+        return TBQ_ERR_NOMEM;
+    }
+    e->message.u.transition.data = tbi_cur_rest(&body, &e->message.u.transition.size);
+    return queue(b, d, e);
+}
+
+static int on_resource_request(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor body)
+{
+    struct tbi_resource_request m;
+    int rv = tbi_get_resource_request(body, &m);
+    if (rv < 0) {
+        return rv;
+    }
+    struct tbi_request *r = tbi_request_owed(b, m.id);
+    struct tbi_event *e = r != NULL ? message_event(b, d, TBQ_EVENT_REQUEST) : NULL;
+    if (e == NULL) {
+        if (r != NULL) {
+            tbi_request_free(r, &b->node->owed);
+        }
+        return TBQ_ERR_LIMIT;
+    }
+    e->pub.request = r->id;
+    e->message.u.request.id = r->id;
+    e->message.u.request.timeout_ms = m.timeout_ms;
+    e->message.u.request.bytes = (tbq_bytes){.data = m.data, .size = m.size};
+    return queue(b, d, e);
+}
+
+static int on_resource_response(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor body)
+{
+    struct tbi_resource_response m;
+    int rv = tbi_get_resource_response(body, &m);
+    if (rv < 0) {
+        return rv;
+    }
+    struct tbi_request *r = tbi_map_get(&b->node->asked, &m.id);
+    if (r == NULL || tbq_peer_id_compare(&r->peer, &b->peer->id) != 0) {
+        tbi_delivery_take(d, b->node->now); /* too late, or never asked */
+        return 0;
+    }
+    struct tbi_event *e = message_event(b, d, TBQ_EVENT_RESPONSE);
+    if (e == NULL) {
+        return TBQ_ERR_NOMEM;
+    }
+    e->pub.request = m.id;
+    e->message.u.response.id = m.id;
+    e->message.u.response.status = (tbq_response_status)m.status;
+    e->message.u.response.bytes = (tbq_bytes){.data = m.data, .size = m.size};
+    tbi_request_free(r, &b->node->asked);
+    return queue(b, d, e);
+}
+
+static int on_error(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor body)
+{
+    struct tbi_error_body m;
+    int rv = tbi_get_error_body(body, &m);
+    if (rv < 0) {
+        return rv;
+    }
+    struct tbi_event *e = message_event(b, d, TBQ_EVENT_MESSAGE);
+    if (e == NULL) {
+        return TBQ_ERR_NOMEM;
+    }
+    e->message.u.error.code = m.code <= 0x7fffffff ? -(int)m.code : TBQ_ERR_INTERNAL;
+    e->message.u.error.text = (tbq_bytes){.data = m.text, .size = m.text_size};
+    return queue(b, d, e);
+}
+
+static int dispatch(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor body)
+{
+    switch ((tbq_kind)d->kind) {
+    case TBQ_PING:
+        return on_ping(b, d, body);
+    case TBQ_PONG:
+        return on_pong(b, d, body);
+    case TBQ_TRANSITION:
+        return on_transition(b, d, body);
+    case TBQ_RESOURCE_REQUEST:
+        return on_resource_request(b, d, body);
+    case TBQ_RESOURCE_RESPONSE:
+        return on_resource_response(b, d, body);
+    case TBQ_ERROR:
+        return on_error(b, d, body);
+    case TBQ_DISCOVER:
+    case TBQ_ANNOUNCE:
+    case TBQ_PEER_LIST:
+        return TBQ_ERR_UNSUPPORTED;
+    }
+    return TBQ_ERR_UNSUPPORTED;
+}
+
+void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d)
+{
+    struct tbi_cursor body;
+
+    tbi_cur_init(&body, d->body->data, d->body->size);
+    int rv = dispatch(b, d, body);
+    if (rv < 0) {
+        tbi_delivery_refuse(d, b->node->now,
+                            rv == TBQ_ERR_UNSUPPORTED ? TBI_DECLINE_NOT_SERVED
+                            : rv == TBQ_ERR_MALFORMED ? TBI_DECLINE_MALFORMED
+                                                      : TBI_DECLINE_REFUSED);
+    }
+}
+
+/* --- The application's word about a message --------------------------------------------------- */
+
+static void settle(struct tbi_event *e, bool take)
+{
+    struct tbi_delivery *d = e->delivery;
+
+    if (d != NULL) {
+        struct tbi_bond *b = d->link != NULL ? d->user : NULL;
+        if (take) {
+            tbi_delivery_take(d, e->node->now);
+        } else {
+            tbi_delivery_refuse(d, e->node->now, TBI_DECLINE_REFUSED);
+        }
+        if (b != NULL) {
+            tbi_bond_drain(b);
+        }
+    }
+    tbi_event_free(e);
+}
+
+void tbi_node_event_release(tbq_event *event)
+{
+    if (event != NULL) {
+        settle((struct tbi_event *)event, true);
+    }
+}
+
+void tbi_node_event_refuse(tbq_event *event)
+{
+    if (event != NULL) {
+        settle((struct tbi_event *)event, false);
+    }
+}

@@ -1,0 +1,63 @@
+/* node/event.h - what the application has not pulled, or not released, yet.
+ *
+ * Three lists hold every event that exists: waiting, held back (of a paused lane) and handed out.
+ * Messages are bounded by the links' receive windows, fates by the outboxes' slots; only notices
+ * (connected, log lines, ...) have a limit of their own, and are counted when it drops them. */
+#ifndef TBI_NODE_EVENT_H
+#define TBI_NODE_EVENT_H
+
+#include <tbquic/event.h>
+
+#include "base/addr.h"
+#include "base/alloc.h"
+#include "base/block.h"
+#include "base/list.h"
+
+#define TBI_NOTICES_MAX 16384 /* notices that wait, then new ones are dropped */
+#define TBI_EVENT_TEXT_SIZE 320
+
+struct tbi_delivery;
+struct tbi_node;
+struct tbi_event {
+    tbq_event pub; /* what the application sees; first, so that a tbq_event * leads back */
+    struct tbi_list entry;
+    const struct tbi_alloc *alloc;
+    struct tbi_node *node;
+    tbq_peer_id peer;
+    tbq_message message;
+    char text[TBI_EVENT_TEXT_SIZE];
+    char address[TBI_ADDR_TEXT_SIZE];
+    struct tbi_block *body; /* what message.u points into; a reference of its own */
+    struct tbi_delivery *delivery; /* owed to its link: a take or a refusal; NULL: nothing */
+};
+
+struct tbi_events {
+    const struct tbi_alloc *alloc;
+    struct tbi_list waiting;
+    struct tbi_list held;
+    struct tbi_list handed_out;
+    size_t notices;         /* that wait */
+    uint64_t notices_lost;
+};
+
+void tbi_events_init(struct tbi_events *q, const struct tbi_alloc *a);
+
+/* A new event, in no list yet; NULL when out of memory. */
+struct tbi_event *tbi_event_new(struct tbi_events *q, struct tbi_node *node, tbq_event_type type);
+void tbi_event_set_peer(struct tbi_event *e, const tbq_peer_id *id); /* NULL: none */
+void tbi_event_set_text(struct tbi_event *e, const char *text);
+void tbi_event_set_address(struct tbi_event *e, const struct tbi_addr *addr);
+
+/* Queues an event that is bounded elsewhere. */
+void tbi_events_push(struct tbi_events *q, struct tbi_event *e);
+
+/* Queues a notice, or drops it and counts when too many wait. */
+void tbi_events_push_notice(struct tbi_events *q, struct tbi_event *e);
+
+/* The oldest waiting event, which is now handed out; NULL when there is none. */
+struct tbi_event *tbi_events_hand_out(struct tbi_events *q);
+
+/* Takes it out of its list and frees it; the delivery is the caller's concern. */
+void tbi_event_free(struct tbi_event *e);
+
+#endif

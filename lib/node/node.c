@@ -1,0 +1,529 @@
+/* node/node.c - the engine's entries: what comes in is handed to its part, and then everything that
+ * the parts have to tell each other is drained. Start reading here. */
+#include "node/node.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "node/parts.h"
+
+/* --- Life ------------------------------------------------------------------------------------- */
+
+static void on_stream_data(void *user, struct tbi_conn *conn, int64_t stream, const uint8_t *data,
+                           size_t size, bool fin)
+{
+    struct tbi_session *s = tbi_conn_user(conn);
+    (void)user;
+    if (s != NULL) {
+        tbi_session_stream(s, stream, data, size, fin);
+    }
+}
+
+static void on_stream_reset(void *user, struct tbi_conn *conn, int64_t stream)
+{
+    struct tbi_session *s = tbi_conn_user(conn);
+    (void)user;
+    if (s != NULL) {
+        tbi_session_stream_reset(s, stream);
+    }
+}
+
+/* Our own record, told to peers in CONFIRM. */
+static int make_record(struct tbi_node *node)
+{
+    struct tbi_record record = {
+        .sequence = node->now.wall_ms,
+        .role = node->cfg.settings.role,
+        .capabilities = node->cfg.settings.capabilities,
+    };
+    memcpy(record.key, tbi_identity_key(node->cfg.identity), sizeof record.key);
+    if (!tbi_addr_is_any(&node->cfg.local) && !tbi_addr_is_loopback(&node->cfg.local)) {
+        record.address[0].kind = TBI_ADDRESS_LOCAL;
+        record.address[0].addr = node->cfg.local;
+        record.addresses_len = 1;
+    }
+    return tbi_record_seal(&record, tbi_identity_crypto(node->cfg.identity), node->record,
+                           sizeof node->record, &node->record_size);
+}
+
+static int make_endpoint(struct tbi_node *node)
+{
+    const tbq_config *settings = &node->cfg.settings;
+    struct tbi_endpoint_config config = {
+        .alloc = node->alloc,
+        .log = node->log,
+        .crypto = tbi_identity_crypto(node->cfg.identity),
+        .max_connections = settings->max_connections,
+        .accept = settings->network_mode != TBQ_MODE_CLIENT,
+        .idle_timeout_ms = settings->idle_timeout_ms,
+        .handshake_timeout_ms = settings->connection_timeout_ms,
+        .stream_window = settings->receive_window,
+        .sink = {.user = node,
+                 .stream_data = on_stream_data,
+                 .stream_reset = on_stream_reset},
+    };
+    tbi_rng_bytes(&node->rng, config.seed, sizeof config.seed);
+    int rv = tbi_identity_credentials(node->cfg.identity, &config.credentials);
+    if (rv < 0) {
+        return rv;
+    }
+    rv = tbi_endpoint_new(&node->endpoint, &config);
+    tbi_wipe(config.seed, sizeof config.seed);
+    return rv;
+}
+
+int tbi_node_new(struct tbi_node **made, const struct tbi_node_config *config, struct tbi_now now)
+{
+    struct tbi_node *node = tbi_calloc(config->alloc, 1, sizeof *node);
+    uint8_t secret[16];
+    int rv;
+
+    if (node == NULL) {
+        return TBQ_ERR_NOMEM;
+    }
+    node->cfg = *config;
+    node->alloc = config->alloc;
+    node->log = config->log;
+    node->now = now;
+    node->next_number = 1;
+    node->id = *tbi_identity_id(config->identity);
+    tbi_rng_init(&node->rng, config->seed);
+    tbi_rng_bytes(&node->rng, secret, sizeof secret);
+    tbi_rng_bytes(&node->rng, node->boot_id, sizeof node->boot_id);
+    tbi_heap_init(&node->timers, node->alloc);
+    tbi_events_init(&node->events, node->alloc);
+    tbi_list_init(&node->bonds);
+    tbi_list_init(&node->touched);
+    /* Dials and accepted connections, and as many peers that were here a moment ago. */
+    size_t most = 2 * (size_t)config->settings.max_connections + 64;
+    tbi_map_init(&node->contacts, node->alloc, secret, sizeof(tbq_connection), most);
+    tbi_map_init(&node->sessions, node->alloc, secret, sizeof(uint64_t), most);
+    tbi_map_init(&node->peers, node->alloc, secret, TBQ_PEER_ID_SIZE, 2 * most);
+    tbi_map_init(&node->asked, node->alloc, secret, sizeof(tbq_request_id), TBI_REQUESTS_MAX);
+    tbi_map_init(&node->owed, node->alloc, secret, sizeof(tbq_request_id), TBI_REQUESTS_MAX);
+    if ((rv = make_endpoint(node)) < 0 || (rv = make_record(node)) < 0) {
+        tbi_node_free(node);
+        return rv;
+    }
+    *made = node;
+    return 0;
+}
+
+static void free_events(struct tbi_list *list)
+{
+    struct tbi_list *entry;
+    while ((entry = tbi_list_shift(list)) != NULL) {
+        struct tbi_event *e = TBI_CONTAINER(entry, struct tbi_event, entry);
+        if (e->delivery != NULL) {
+            tbi_delivery_refuse(e->delivery, e->node->now, TBI_DECLINE_REFUSED);
+        }
+        tbi_event_free(e);
+    }
+}
+
+void tbi_node_free(struct tbi_node *node)
+{
+    struct tbi_map_entry *e;
+
+    if (node == NULL) {
+        return;
+    }
+    while ((e = tbi_map_first(&node->sessions)) != NULL) {
+        tbi_session_free(tbi_map_value(e));
+    }
+    while ((e = tbi_map_first(&node->contacts)) != NULL) {
+        tbi_contact_free(tbi_map_value(e));
+    }
+    while (!tbi_list_empty(&node->bonds)) {
+        tbi_bond_free(TBI_CONTAINER(node->bonds.next, struct tbi_bond, entry));
+    }
+    while ((e = tbi_map_first(&node->peers)) != NULL) {
+        struct tbi_peer *peer = tbi_map_value(e);
+        struct tbi_bond *b = tbi_peer_newest(peer);
+        if (b != NULL) {
+            tbi_bond_free(b); /* and the peer with its last one */
+        } else {
+            tbi_map_remove(&node->peers, peer->id.bytes);
+            tbi_free(node->alloc, peer);
+        }
+    }
+    while ((e = tbi_map_first(&node->asked)) != NULL) {
+        tbi_request_free(tbi_map_value(e), &node->asked);
+    }
+    while ((e = tbi_map_first(&node->owed)) != NULL) {
+        tbi_request_free(tbi_map_value(e), &node->owed);
+    }
+    free_events(&node->events.waiting);
+    free_events(&node->events.held);
+    free_events(&node->events.handed_out);
+    tbi_endpoint_free(node->endpoint);
+    tbi_map_free(&node->contacts);
+    tbi_map_free(&node->sessions);
+    tbi_map_free(&node->peers);
+    tbi_map_free(&node->asked);
+    tbi_map_free(&node->owed);
+    tbi_heap_free(&node->timers);
+    tbi_wipe(&node->rng, sizeof node->rng);
+    tbi_free(node->alloc, node);
+}
+
+/* --- What the connections tell ---------------------------------------------------------------- */
+
+static void on_closed(struct tbi_node *node, struct tbi_session *s, const struct tbi_quic_action *a)
+{
+    uint64_t code = a->closed.app_code;
+    bool application = a->closed.who == TBI_CLOSED_APPLICATION;
+    int reason = application ? tbi_close_reason(code) : a->closed.reason;
+    (void)node;
+    tbi_session_ended(s, reason, a->closed.text, application ? code : UINT64_MAX);
+}
+
+static void drain(struct tbi_node *node)
+{
+    struct tbi_quic_action a;
+
+    while (tbi_endpoint_next_action(node->endpoint, &a)) {
+        struct tbi_session *s = tbi_map_get(&node->sessions, &a.conn);
+        if (s == NULL) {
+            if (a.type != TBI_QUIC_ACCEPTED) {
+                continue;
+            }
+            s = tbi_session_new(node, a.conn, false, &a.accepted.remote);
+            if (s == NULL) {
+                tbi_conn_close(tbi_endpoint_conn(node->endpoint, a.conn), node->now,
+                               TBI_CLOSE_BUSY, tbi_close_text(TBI_CLOSE_BUSY));
+            }
+            continue;
+        }
+        switch (a.type) {
+        case TBI_QUIC_ACCEPTED:
+            break;
+        case TBI_QUIC_CONNECTED_EARLY:
+            tbi_session_writable_early(s);
+            break;
+        case TBI_QUIC_HANDSHAKE_DONE:
+            tbi_session_handshake_done(s);
+            break;
+        case TBI_QUIC_WRITABLE:
+            if (s->bond != NULL && s->bond->session == s) {
+                tbi_link_writable(s->bond->link, node->now);
+            }
+            break;
+        case TBI_QUIC_TICKET:
+            if (s->contact != NULL) {
+                tbi_block_unref(s->contact->ticket);
+                s->contact->ticket = tbi_block_copy(node->alloc, a.ticket.data, a.ticket.size);
+            }
+            break;
+        case TBI_QUIC_PATH:
+            s->remote = a.path.remote;
+            break;
+        case TBI_QUIC_CLOSED:
+            on_closed(node, s, &a);
+            break;
+        }
+    }
+}
+
+/* Links that were touched by bytes that came in: their actions, and their next deadlines. */
+static void drain_bonds(struct tbi_node *node)
+{
+    struct tbi_list *entry;
+    while ((entry = tbi_list_shift(&node->touched)) != NULL) {
+        struct tbi_session *s = TBI_CONTAINER(entry, struct tbi_session, touched);
+        if (s->bond != NULL) {
+            tbi_bond_drain(s->bond);
+        }
+    }
+}
+
+static void maybe_stopped(struct tbi_node *node);
+
+static void settle_down(struct tbi_node *node)
+{
+    drain(node);
+    drain_bonds(node);
+    drain(node);
+    maybe_stopped(node);
+}
+
+/* --- Datagrams and time ----------------------------------------------------------------------- */
+
+int tbi_node_recv(struct tbi_node *node, struct tbi_now now, const struct tbi_datagram *batch,
+                  size_t n)
+{
+    node->now = now;
+    int rv = tbi_endpoint_recv(node->endpoint, now, batch, n);
+    settle_down(node);
+    return rv;
+}
+
+int tbi_node_send(struct tbi_node *node, struct tbi_now now, struct tbi_send_batch *out)
+{
+    node->now = now;
+    int rv = tbi_endpoint_send(node->endpoint, now, out);
+    if (rv == 0) {
+        settle_down(node);
+        rv = tbi_endpoint_send(node->endpoint, now, out);
+    }
+    return rv;
+}
+
+static void fire(struct tbi_timer *t)
+{
+    switch ((enum tbi_timer_kind)t->kind) {
+    case TBI_TIMER_CONTACT:
+        tbi_contact_timer(t->owner);
+        break;
+    case TBI_TIMER_SESSION:
+        tbi_session_timer(t->owner);
+        break;
+    case TBI_TIMER_BOND:
+        tbi_bond_timer(t->owner);
+        break;
+    case TBI_TIMER_REQUEST:
+        tbi_request_timer(t->owner);
+        break;
+    }
+}
+
+void tbi_node_step(struct tbi_node *node, struct tbi_now now)
+{
+    struct tbi_timer *t;
+
+    node->now = now;
+    tbi_endpoint_tick(node->endpoint, now);
+    drain(node);
+    while ((t = tbi_heap_due(&node->timers, now.mono_ns)) != NULL) {
+        fire(t);
+    }
+    settle_down(node);
+}
+
+uint64_t tbi_node_deadline(const struct tbi_node *node)
+{
+    uint64_t at = tbi_heap_next(&node->timers);
+    uint64_t other = tbi_endpoint_deadline(node->endpoint);
+    at = other < at ? other : at;
+    if (node->stopping && !node->stopped && node->stop_at < at) {
+        at = node->stop_at;
+    }
+    return at;
+}
+
+/* --- Stopping --------------------------------------------------------------------------------- */
+
+static bool all_settled(struct tbi_node *node)
+{
+    for (struct tbi_map_entry *e = tbi_map_first(&node->peers); e != NULL; e = tbi_map_next(e)) {
+        struct tbi_peer *peer = tbi_map_value(e);
+        TBI_LIST_FOREACH(it, &peer->bonds) {
+            if (!tbi_link_outbox_empty(TBI_CONTAINER(it, struct tbi_bond, entry)->link)) {
+                return false;
+            }
+        }
+    }
+    return tbi_list_empty(&node->bonds);
+}
+
+static void end_all(struct tbi_node *node)
+{
+    struct tbi_map_entry *e, *next;
+
+    for (e = tbi_map_first(&node->sessions); e != NULL; e = next) {
+        next = tbi_map_next(e);
+        tbi_session_close(tbi_map_value(e), TBI_CLOSE_STOPPED, tbi_close_text(TBI_CLOSE_STOPPED));
+    }
+    for (e = tbi_map_first(&node->peers); e != NULL; e = next) {
+        struct tbi_peer *peer = tbi_map_value(e);
+        next = tbi_map_next(e);
+        TBI_LIST_FOREACH(it, &peer->bonds) {
+            struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
+            tbi_link_give_up(b->link, node->now, TBQ_ERR_STOPPED);
+            tbi_bond_drain(b);
+        }
+    }
+    TBI_LIST_FOREACH(it, &node->bonds) {
+        struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
+        tbi_link_give_up(b->link, node->now, TBQ_ERR_STOPPED);
+        tbi_bond_drain(b);
+    }
+    drain(node);
+}
+
+static void maybe_stopped(struct tbi_node *node)
+{
+    if (!node->stopping || node->stopped ||
+        (node->now.mono_ns < node->stop_at && !all_settled(node))) {
+        return;
+    }
+    struct tbi_event *e = tbi_event_new(&node->events, node, TBQ_EVENT_STOPPED);
+    if (e == NULL) {
+        return; /* tried again by the next step */
+    }
+    node->stopped = true;
+    end_all(node);
+    tbi_events_push(&node->events, e);
+}
+
+void tbi_node_stop(struct tbi_node *node, struct tbi_now now, uint32_t deadline_ms)
+{
+    uint64_t at = now.mono_ns + deadline_ms * TBI_NS_PER_MS;
+
+    node->now = now;
+    if (!node->stopping || at < node->stop_at) {
+        node->stop_at = at;
+    }
+    node->stopping = true;
+    settle_down(node);
+}
+
+bool tbi_node_stopped(const struct tbi_node *node)
+{
+    return node->stopped;
+}
+
+/* --- Messages --------------------------------------------------------------------------------- */
+
+static int check_options(const tbq_send_options *given, tbq_send_options *o)
+{
+    tbq_send_options_init(o);
+    if (given != NULL) {
+        if (given->size < sizeof given->size) {
+            return TBQ_ERR_INVALID;
+        }
+        size_t known = given->size < sizeof *o ? given->size : sizeof *o;
+        memcpy(o, given, known);
+    }
+    return (unsigned)o->lane < TBQ_LANES ? 0 : TBQ_ERR_INVALID;
+}
+
+int tbi_node_send_on(struct tbi_node *node, struct tbi_now now, tbq_connection connection,
+                     const tbq_message *message, const tbq_send_options *options)
+{
+    tbq_send_options o;
+    struct tbi_contact *c = tbi_map_get(&node->contacts, &connection);
+
+    node->now = now;
+    if (node->stopping || c == NULL || c->bond == NULL) {
+        return TBQ_ERR_CLOSED;
+    }
+    int rv = check_options(options, &o);
+    return rv < 0 ? rv : tbi_dispatch_send(c->bond, connection, message, &o);
+}
+
+int tbi_node_send_to(struct tbi_node *node, struct tbi_now now, const tbq_peer_id *id,
+                     const tbq_message *message, const tbq_send_options *options)
+{
+    tbq_send_options o;
+    struct tbi_peer *peer = tbi_peer_get(node, id, false);
+    struct tbi_bond *b = peer != NULL ? tbi_peer_newest(peer) : NULL;
+
+    node->now = now;
+    if (node->stopping) {
+        return TBQ_ERR_CLOSED;
+    }
+    if (b == NULL || b->given_up) {
+        return TBQ_ERR_NO_ROUTE;
+    }
+    int rv = check_options(options, &o);
+    return rv < 0 ? rv : tbi_dispatch_send(b, 0, message, &o);
+}
+
+/* --- Events ----------------------------------------------------------------------------------- */
+
+static bool is_paused(const struct tbi_event *e)
+{
+    const struct tbi_delivery *d = e->delivery;
+    if (d == NULL || d->link == NULL || d->user == NULL) {
+        return false;
+    }
+    return (((const struct tbi_bond *)d->user)->paused & TBQ_LANE_BIT(d->lane)) != 0;
+}
+
+tbq_event *tbi_node_next_event(struct tbi_node *node)
+{
+    struct tbi_event *e;
+
+    while ((e = tbi_events_hand_out(&node->events)) != NULL) {
+        if (!is_paused(e)) {
+            return &e->pub;
+        }
+        tbi_list_remove(&e->entry);
+        tbi_list_push(&node->events.held, &e->entry);
+    }
+    return NULL;
+}
+
+static int set_paused(struct tbi_node *node, const tbq_peer_id *id, unsigned clear, unsigned set)
+{
+    struct tbi_peer *peer = tbi_peer_get(node, id, false);
+    if (peer == NULL) {
+        return TBQ_ERR_NO_ROUTE;
+    }
+    TBI_LIST_FOREACH(it, &peer->bonds) {
+        struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
+        b->paused = (b->paused & ~clear) | (set & TBQ_LANES_ALL);
+    }
+    return 0;
+}
+
+int tbi_node_pause(struct tbi_node *node, const tbq_peer_id *peer, unsigned lanes)
+{
+    return set_paused(node, peer, 0, lanes);
+}
+
+int tbi_node_resume(struct tbi_node *node, const tbq_peer_id *peer, unsigned lanes)
+{
+    struct tbi_list back;
+    int rv = set_paused(node, peer, lanes, 0);
+
+    if (rv < 0) {
+        return rv;
+    }
+    /* What was held goes before what came later, in its order. */
+    tbi_list_init(&back);
+    TBI_LIST_FOREACH(it, &node->events.held) {
+        struct tbi_event *e = TBI_CONTAINER(it, struct tbi_event, entry);
+        if (!is_paused(e)) {
+            tbi_list_remove(it);
+            tbi_list_push(&back, it);
+        }
+    }
+    struct tbi_list *entry;
+    while ((entry = tbi_list_shift(&node->events.waiting)) != NULL) {
+        tbi_list_push(&back, entry);
+    }
+    while ((entry = tbi_list_shift(&back)) != NULL) {
+        tbi_list_push(&node->events.waiting, entry);
+    }
+    return 0;
+}
+
+void tbi_node_log_event(struct tbi_node *node, tbq_log_level level, const char *line)
+{
+    struct tbi_event *e = tbi_event_new(&node->events, node, TBQ_EVENT_LOG);
+    if (e != NULL) {
+        e->pub.level = level;
+        tbi_event_set_text(e, line);
+        tbi_events_push_notice(&node->events, e);
+    }
+}
+
+void tbi_node_warn(struct tbi_node *node, const tbq_peer_id *peer, const char *format, ...)
+{
+    char line[TBI_EVENT_TEXT_SIZE];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    tbi_log(node->log, TBQ_LOG_WARNING, "%s", line);
+    struct tbi_event *e = tbi_event_new(&node->events, node, TBQ_EVENT_WARNING);
+    if (e != NULL) {
+        tbi_event_set_peer(e, peer);
+        tbi_event_set_text(e, line);
+        tbi_events_push_notice(&node->events, e);
+    }
+}

@@ -1,0 +1,86 @@
+/* node/node.h - the engine: datagrams, commands and the time go in; datagrams, events and the next
+ * deadline come out. It makes no system call. lib/server drives it with sockets, tests/sim with a
+ * pretended network.
+ *
+ * Every entry takes the time. Calls must not overlap. Nothing calls back. */
+#ifndef TBI_NODE_NODE_H
+#define TBI_NODE_NODE_H
+
+#include <tbquic/event.h>
+#include <tbquic/server.h>
+
+#include "base/addr.h"
+#include "base/alloc.h"
+#include "base/datagram.h"
+#include "base/log.h"
+#include "base/now.h"
+#include "base/rng.h"
+#include "identity/identity.h"
+#include "identity/trust.h"
+
+struct tbi_node;
+
+struct tbi_node_config {
+    const struct tbi_alloc *alloc;       /* outlives the node */
+    const struct tbi_log *log;           /* outlives the node */
+    const struct tbi_identity *identity; /* outlives the node */
+    const struct tbi_trust *trust;       /* outlives the node */
+    uint8_t seed[TBI_RNG_SEED_SIZE];     /* of the random stream */
+    struct tbi_addr local;               /* what the socket is bound to */
+    tbq_config settings;                 /* numbers only; checked by the caller */
+};
+
+int tbi_node_new(struct tbi_node **node, const struct tbi_node_config *config, struct tbi_now now);
+void tbi_node_free(struct tbi_node *node); /* frees every event too */
+
+/* --- Datagrams and time ----------------------------------------------------------------------- */
+
+int tbi_node_recv(struct tbi_node *node, struct tbi_now now, const struct tbi_datagram *batch,
+                  size_t n);
+
+/* Fills one batch: 1, or 0 when there is nothing to send now. Call until 0. */
+int tbi_node_send(struct tbi_node *node, struct tbi_now now, struct tbi_send_batch *out);
+
+/* Does what is due. After it, and after every command, send and ask for the deadline again. */
+void tbi_node_step(struct tbi_node *node, struct tbi_now now);
+uint64_t tbi_node_deadline(const struct tbi_node *node); /* ns; TBI_NEVER */
+
+/* --- Events ----------------------------------------------------------------------------------- */
+
+tbq_event *tbi_node_next_event(struct tbi_node *node);
+void tbi_node_event_release(tbq_event *event); /* takes what it carried */
+void tbi_node_event_refuse(tbq_event *event);
+void tbi_node_log_event(struct tbi_node *node, tbq_log_level level, const char *line);
+
+/* --- Names: the node asks, the server resolves ------------------------------------------------ */
+
+struct tbi_lookup {
+    tbq_connection contact;
+    const char *host; /* valid until the next call */
+    uint16_t port;
+};
+bool tbi_node_next_lookup(struct tbi_node *node, struct tbi_lookup *lookup);
+void tbi_node_resolved(struct tbi_node *node, struct tbi_now now, tbq_connection contact,
+                       const struct tbi_addr *addrs, size_t n, const char *why_none);
+
+/* --- Commands: the arguments and errors of <tbquic/server.h> ---------------------------------- */
+
+/* persistent: a bootstrap node, dialled for as long as the node runs. */
+int tbi_node_connect(struct tbi_node *node, struct tbi_now now, const struct tbi_target *target,
+                     bool persistent, tbq_connection *connection);
+int tbi_node_close(struct tbi_node *node, struct tbi_now now, tbq_connection connection);
+int tbi_node_send_on(struct tbi_node *node, struct tbi_now now, tbq_connection connection,
+                     const tbq_message *message, const tbq_send_options *options);
+int tbi_node_send_to(struct tbi_node *node, struct tbi_now now, const tbq_peer_id *peer,
+                     const tbq_message *message, const tbq_send_options *options);
+int tbi_node_request(struct tbi_node *node, struct tbi_now now, const tbq_peer_id *peer,
+                     tbq_bytes bytes, uint32_t timeout_ms, const tbq_send_options *options,
+                     tbq_request_id *request);
+int tbi_node_respond(struct tbi_node *node, struct tbi_now now, tbq_request_id request,
+                     const tbq_answer *answer);
+int tbi_node_pause(struct tbi_node *node, const tbq_peer_id *peer, unsigned lanes);
+int tbi_node_resume(struct tbi_node *node, const tbq_peer_id *peer, unsigned lanes);
+void tbi_node_stop(struct tbi_node *node, struct tbi_now now, uint32_t deadline_ms);
+bool tbi_node_stopped(const struct tbi_node *node);
+
+#endif

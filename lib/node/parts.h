@@ -1,0 +1,228 @@
+/* node/parts.h - what a node is made of; shared by the files of this folder only.
+ *
+ *   contact  somebody we dial or who dialled us: the number that the application holds. A dialled
+ *            contact outlives its connections: it is dialled again when one is lost.
+ *   session  one QUIC connection: Hello, Confirm, and which stream is which.
+ *   peer     a peer id, with one bond for each process that lives (or lived) under it.
+ *   bond     what we have in common with one process of a peer: the link, and the session that
+ *            carries it now, if any.
+ */
+#ifndef TBI_NODE_PARTS_H
+#define TBI_NODE_PARTS_H
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "link/link.h"
+#include "node/event.h"
+#include "node/node.h"
+#include "quic/quic.h"
+#include "wire/frame.h"
+#include "wire/kind.h"
+
+#define TBI_CONTACT_ADDRESSES_MAX 16
+#define TBI_BACKOFF_FIRST_MS 250
+#define TBI_BACKOFF_LAST_MS 30000
+#define TBI_PINGS_MAX 64       /* own pings that wait for a pong, per bond; the oldest gives way */
+#define TBI_REQUESTS_MAX 4096  /* own requests without an answer, and peers' ones, each */
+#define TBI_REQUEST_TIMEOUT_MS 30000
+#define TBI_INSTREAMS_MAX 64   /* incoming streams per connection */
+
+enum tbi_contact_state {
+    TBI_CONTACT_WAITING,   /* for its backoff to pass */
+    TBI_CONTACT_RESOLVING, /* for the server's answer about a name */
+    TBI_CONTACT_DIALLING,
+    TBI_CONTACT_UP
+};
+
+struct tbi_contact {
+    struct tbi_node *node;
+    struct tbi_list entry;
+    tbq_connection handle;
+    bool dialled;
+    bool persistent;     /* dialled for as long as the node runs */
+    bool was_up;
+    bool lookup_pending; /* the server has not fetched the name yet */
+    bool announced;      /* CONNECTED was told for the present session */
+    enum tbi_contact_state state;
+    struct tbi_target target;
+    struct tbi_addr addrs[TBI_CONTACT_ADDRESSES_MAX];
+    size_t addrs_len;
+    size_t addrs_next;
+    struct tbi_session *session; /* dialling or up */
+    struct tbi_bond *bond;       /* where messages go; without a peer until one is known */
+    unsigned failures;           /* in a row, for the backoff */
+    uint64_t give_up_at;         /* ns; of the dial, or of the peer that was lost */
+    int last_reason;
+    char last_text[TBI_EVENT_TEXT_SIZE];
+    struct tbi_block *ticket; /* for resumption */
+    struct tbi_timer timer;
+};
+
+/* One incoming stream, from its first byte. */
+struct tbi_instream {
+    int64_t id; /* of QUIC; -1: free */
+    enum { TBI_IN_PROLOGUE, TBI_IN_CONTROL, TBI_IN_LANE, TBI_IN_UNORDERED, TBI_IN_IGNORED } what;
+    tbq_lane lane;
+    uint8_t head[TBI_PROLOGUE_SIZE_MAX];
+    size_t head_len;
+    struct tbi_link_stream *unordered;
+    struct tbi_block *early; /* lane bytes that came before the peer's HELLO */
+    bool fin;
+};
+
+struct tbi_session {
+    struct tbi_node *node;
+    uint64_t conn; /* number of the QUIC connection in the endpoint */
+    struct tbi_contact *contact;
+    struct tbi_bond *bond; /* from the moment that the peer is known */
+    struct tbi_addr remote;
+    uint64_t began; /* ns */
+    uint64_t ready_at; /* ns: both HELLOs and trust */
+    bool dialled;
+    bool hello_sent;
+    bool hello_in;
+    bool handshake_done;
+    bool trusted;
+    bool confirm_sent;
+    bool confirm_in;
+    bool up;
+    bool closing;
+    struct tbi_list touched; /* in the node's list: its link has something to tell */
+    tbq_peer_id peer_id;
+    uint8_t peer_key[TBQ_PUBLIC_KEY_SIZE];
+    struct tbi_hello hello; /* the peer's */
+    int64_t control_out;            /* -1: not open */
+    int64_t lane_out[TBQ_LANES];
+    struct tbi_frame_reader control_in;
+    uint8_t control_body[TBI_CONTROL_FRAME_MAX];
+    size_t control_body_len;
+    struct tbi_instream in[TBI_INSTREAMS_MAX];
+    size_t early_bytes;
+    struct tbi_timer timer; /* HELLO in time; then the ping interval */
+};
+
+struct tbi_bond_ping {
+    uint64_t id;
+    uint64_t sent_ns;
+    bool own; /* the node's, for liveness: nobody is told */
+};
+
+struct tbi_bond {
+    struct tbi_node *node;
+    struct tbi_list entry;      /* of the peer's bonds, the newest first; or of the node's */
+    struct tbi_peer *peer;      /* NULL: not known yet */
+    bool have_boot;
+    uint8_t boot_id[TBI_BOOT_ID_SIZE];
+    struct tbi_link *link;
+    struct tbi_session *session; /* carries the link now, or NULL */
+    size_t contacts;            /* that point here */
+    unsigned paused;            /* lanes */
+    bool wants_writable;
+    bool given_up;
+    struct tbi_bond_ping ping[TBI_PINGS_MAX];
+    size_t ping_next;
+    struct tbi_timer timer;      /* of the link's deadline */
+    uint64_t lost_at;            /* ns; when the last session ended */
+};
+
+struct tbi_peer {
+    tbq_peer_id id;
+    struct tbi_list bonds;
+};
+
+/* An own request that waits for its answer, or a peer's that waits for ours. */
+struct tbi_request {
+    struct tbi_node *node;
+    tbq_request_id id;       /* ours: the number the application knows */
+    uint64_t their_id;       /* of a peer's request */
+    tbq_peer_id peer;
+    struct tbi_bond *bond;   /* of a peer's request; NULL when gone */
+    struct tbi_timer timer;  /* of an own request */
+};
+
+struct tbi_node {
+    struct tbi_node_config cfg;
+    const struct tbi_alloc *alloc;
+    const struct tbi_log *log;
+    struct tbi_rng rng;
+    struct tbi_now now; /* of the call that runs */
+    struct tbi_endpoint *endpoint;
+    struct tbi_heap timers;
+    struct tbi_events events;
+    struct tbi_map contacts; /* by handle */
+    struct tbi_map sessions; /* by number of the QUIC connection */
+    struct tbi_map peers;    /* by peer id */
+    struct tbi_map asked;    /* own requests, by id */
+    struct tbi_map owed;     /* peers' requests, by id */
+    struct tbi_list touched; /* sessions whose links have something to tell */
+    struct tbi_list bonds;   /* whose peer is not known yet */
+    uint8_t boot_id[TBI_BOOT_ID_SIZE];
+    tbq_peer_id id;
+    uint8_t record[TBI_RECORD_SIZE_MAX];
+    size_t record_size;
+    uint64_t next_number; /* handles, requests, pings: never reused */
+    bool stopping;
+    bool stopped;
+    uint64_t stop_at;
+};
+
+enum tbi_timer_kind { TBI_TIMER_CONTACT, TBI_TIMER_SESSION, TBI_TIMER_BOND, TBI_TIMER_REQUEST };
+
+/* --- contact.c: dialling, and dialling again --- */
+struct tbi_contact *tbi_contact_new(struct tbi_node *node);
+void tbi_contact_free(struct tbi_contact *c);
+void tbi_contact_begin(struct tbi_contact *c); /* a first dial, or the next after a backoff */
+void tbi_contact_timer(struct tbi_contact *c);
+void tbi_contact_session_up(struct tbi_contact *c);
+/* The session has ended; `text` says why. May free the contact. */
+void tbi_contact_session_lost(struct tbi_contact *c, int reason, const char *text, bool final);
+/* Ends the contact: fates are told, and CONNECT_FAILED where it never was up. Frees it. */
+void tbi_contact_end(struct tbi_contact *c, int reason, const char *text);
+
+/* --- session.c: one connection's Hello and streams --- */
+struct tbi_session *tbi_session_new(struct tbi_node *node, uint64_t conn, bool dialled,
+                                    const struct tbi_addr *remote);
+void tbi_session_free(struct tbi_session *s);
+void tbi_session_writable_early(struct tbi_session *s); /* HELLO may go out */
+void tbi_session_handshake_done(struct tbi_session *s);
+void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *data, size_t size,
+                        bool fin);
+void tbi_session_stream_reset(struct tbi_session *s, int64_t stream);
+void tbi_session_timer(struct tbi_session *s);
+void tbi_session_close(struct tbi_session *s, uint64_t code, const char *text);
+void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint64_t close_code);
+const struct tbi_link_conn *tbi_session_link_conn(void); /* how a link writes to a session */
+
+/* --- bond.c: links and the processes they lead to --- */
+struct tbi_peer *tbi_peer_get(struct tbi_node *node, const tbq_peer_id *id, bool make);
+struct tbi_bond *tbi_bond_new(struct tbi_node *node, struct tbi_peer *peer); /* peer may be NULL */
+struct tbi_bond *tbi_peer_newest(struct tbi_peer *peer);                     /* or NULL */
+/* The bond for a process that has just said HELLO; moves what waits in `waiting` there. */
+struct tbi_bond *tbi_bond_for(struct tbi_node *node, const tbq_peer_id *id,
+                              const uint8_t boot_id[TBI_BOOT_ID_SIZE], struct tbi_bond *waiting);
+void tbi_bond_let_go(struct tbi_bond *b); /* one contact less; frees it when nothing needs it */
+void tbi_bond_drain(struct tbi_bond *b);  /* the link's actions; re-arms its timer */
+void tbi_bond_lost(struct tbi_bond *b, int reason);
+void tbi_bond_timer(struct tbi_bond *b);
+void tbi_bond_give_up(struct tbi_bond *b, int reason);
+void tbi_bond_free(struct tbi_bond *b); /* events that are out stay valid */
+
+/* --- dispatch.c: kinds of message, each way --- */
+int tbi_dispatch_send(struct tbi_bond *b, tbq_connection connection, const tbq_message *message,
+                      const tbq_send_options *options);
+int tbi_dispatch_ping(struct tbi_bond *b); /* the node's own, for liveness */
+void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d);
+
+/* --- request.c --- */
+void tbi_request_timer(struct tbi_request *r);
+void tbi_requests_forget(struct tbi_node *node, struct tbi_bond *b); /* the requester is gone */
+struct tbi_request *tbi_request_owed(struct tbi_bond *b, uint64_t their_id);
+void tbi_request_free(struct tbi_request *r, struct tbi_map *from);
+
+void tbi_node_warn(struct tbi_node *node, const tbq_peer_id *peer, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The TBQ_ERR_* that tells an embedder what a close code means. */
+int tbi_close_reason(uint64_t code);
+#endif

@@ -1,0 +1,756 @@
+/* node/session.c - one connection from its handshake to its end: trust, HELLO, CONFIRM, and which
+ * stream is which (docs/protocol.md, sections 3 and 5).
+ *
+ * Stream bytes arrive from inside the transport's callback: nothing here frees or ends a connection
+ * then, it only marks it closing. */
+#include <string.h>
+
+#include "node/parts.h"
+
+struct tbi_session *tbi_session_new(struct tbi_node *node, uint64_t conn, bool dialled,
+                                    const struct tbi_addr *remote)
+{
+    struct tbi_session *s = tbi_calloc(node->alloc, 1, sizeof *s);
+    uint64_t timeout = (uint64_t)node->cfg.settings.connection_timeout_ms * TBI_NS_PER_MS;
+
+    if (s == NULL) {
+        return NULL;
+    }
+    s->node = node;
+    s->conn = conn;
+    s->dialled = dialled;
+    s->remote = *remote;
+    s->began = node->now.mono_ns;
+    s->control_out = -1;
+    tbi_list_init(&s->touched);
+    tbi_frame_reader_init(&s->control_in);
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        s->lane_out[i] = -1;
+    }
+    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
+        s->in[i].id = -1;
+    }
+    if (tbi_timer_register(&node->timers, &s->timer, s, TBI_TIMER_SESSION) < 0) {
+        tbi_free(node->alloc, s);
+        return NULL;
+    }
+    if (tbi_map_put(&node->sessions, &s->conn, s) < 0) {
+        tbi_timer_unregister(&node->timers, &s->timer);
+        tbi_free(node->alloc, s);
+        return NULL;
+    }
+    tbi_conn_set_user(tbi_endpoint_conn(node->endpoint, conn), s);
+    tbi_timer_set(&node->timers, &s->timer, s->began + timeout);
+    return s;
+}
+
+static void free_instream(struct tbi_instream *in)
+{
+    tbi_link_stream_free(in->unordered);
+    tbi_block_unref(in->early);
+    memset(in, 0, sizeof *in);
+    in->id = -1;
+}
+
+void tbi_session_free(struct tbi_session *s)
+{
+    struct tbi_node *node = s->node;
+    struct tbi_conn *conn = tbi_endpoint_conn(node->endpoint, s->conn);
+
+    if (conn != NULL) {
+        tbi_conn_set_user(conn, NULL);
+    }
+    if (s->bond != NULL && s->bond->session == s) {
+        tbi_link_detach(s->bond->link, node->now, TBQ_ERR_CLOSED);
+        s->bond->session = NULL;
+    }
+    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
+        free_instream(&s->in[i]);
+    }
+    tbi_list_remove(&s->touched);
+    tbi_map_remove(&node->sessions, &s->conn);
+    tbi_timer_unregister(&node->timers, &s->timer);
+    tbi_free(node->alloc, s);
+}
+
+static struct tbi_conn *conn_of(const struct tbi_session *s)
+{
+    return tbi_endpoint_conn(s->node->endpoint, s->conn);
+}
+
+void tbi_session_close(struct tbi_session *s, uint64_t code, const char *text)
+{
+    if (!s->closing) {
+        s->closing = true;
+        tbi_conn_close(conn_of(s), s->node->now, code, text);
+    }
+}
+
+static void touch(struct tbi_session *s)
+{
+    if (tbi_list_empty(&s->touched)) {
+        tbi_list_push(&s->node->touched, &s->touched);
+    }
+}
+
+/* --- What a link writes ----------------------------------------------------------------------- */
+
+static int64_t stream_out(struct tbi_session *s, int stream)
+{
+    return stream == TBI_LINK_CONTROL ? s->control_out : s->lane_out[stream];
+}
+
+static int open_stream(struct tbi_session *s, const struct tbi_prologue *p, unsigned priority,
+                       int64_t *stream)
+{
+    uint8_t bytes[TBI_PROLOGUE_SIZE_MAX];
+    struct tbi_writer w;
+
+    int rv = tbi_conn_open_uni(conn_of(s), priority, stream);
+    if (rv < 0) {
+        return rv;
+    }
+    tbi_put_init(&w, bytes, sizeof bytes);
+    tbi_put_prologue(&w, p);
+    return tbi_conn_write(conn_of(s), *stream, bytes, tbi_put_size(&w), NULL, false);
+}
+
+static size_t link_room(void *user, int stream)
+{
+    struct tbi_session *s = user;
+    int64_t id = stream_out(s, stream);
+    if (s->closing) {
+        return 0;
+    }
+    size_t unsent = id >= 0 ? tbi_conn_unsent(conn_of(s), id) : 0;
+    return unsent < TBI_STREAM_UNSENT_MAX ? TBI_STREAM_UNSENT_MAX - unsent : 0;
+}
+
+static int link_write(void *user, int stream, const uint8_t *head, size_t head_size,
+                      struct tbi_block *body)
+{
+    struct tbi_session *s = user;
+
+    if (s->closing) {
+        return TBQ_ERR_CLOSED;
+    }
+    if (stream != TBI_LINK_CONTROL && s->lane_out[stream] < 0) {
+        struct tbi_prologue p = {.type = TBI_STREAM_LANE, .lane = (tbq_lane)stream};
+        int rv = open_stream(s, &p, 1 + (unsigned)stream, &s->lane_out[stream]);
+        if (rv < 0) {
+            s->lane_out[stream] = -1;
+            return rv;
+        }
+    }
+    return tbi_conn_write(conn_of(s), stream_out(s, stream), head, head_size, body, false);
+}
+
+static int link_write_unordered(void *user, tbq_lane lane, const uint8_t *head, size_t head_size,
+                                struct tbi_block *body)
+{
+    struct tbi_session *s = user;
+    struct tbi_prologue p = {.type = TBI_STREAM_UNORDERED, .lane = lane};
+    int64_t stream;
+
+    if (s->closing) {
+        return TBQ_ERR_CLOSED;
+    }
+    int rv = open_stream(s, &p, 1 + (unsigned)lane, &stream);
+    return rv < 0 ? rv : tbi_conn_write(conn_of(s), stream, head, head_size, body, true);
+}
+
+static void link_consume(void *user, tbq_lane lane, uint64_t bytes)
+{
+    struct tbi_session *s = user;
+    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
+        if (s->in[i].what == TBI_IN_LANE && s->in[i].lane == lane && s->in[i].id >= 0) {
+            tbi_conn_consume(conn_of(s), s->in[i].id, bytes);
+            return;
+        }
+    }
+}
+
+static void link_consume_stream(void *user, uint64_t stream_id, uint64_t bytes)
+{
+    tbi_conn_consume(conn_of(user), (int64_t)stream_id, bytes);
+}
+
+static void link_stream_done(void *user, uint64_t stream_id)
+{
+    tbi_conn_stream_done(conn_of(user), (int64_t)stream_id);
+}
+
+/* --- Hello and Confirm ------------------------------------------------------------------------ */
+
+static int write_control(struct tbi_session *s, const struct tbi_writer *w)
+{
+    int rv = tbi_put_error(w);
+    if (rv == 0) {
+        rv = tbi_conn_write(conn_of(s), s->control_out, w->begin, tbi_put_size(w), NULL, false);
+    }
+    if (rv < 0) {
+        tbi_session_close(s, TBI_CLOSE_INTERNAL, tbq_strerror(rv));
+    }
+    return rv;
+}
+
+static void send_hello(struct tbi_session *s)
+{
+    uint8_t bytes[256];
+    struct tbi_writer w;
+    struct tbi_hello hello = {
+        .minor = TBI_PROTOCOL_MINOR,
+        .max_message_size = s->node->cfg.settings.max_message_size,
+        .idle_timeout_ms = s->node->cfg.settings.idle_timeout_ms,
+    };
+    struct tbi_prologue p = {.type = TBI_STREAM_CONTROL};
+
+    if (s->hello_sent || s->closing || open_stream(s, &p, 0, &s->control_out) < 0) {
+        return;
+    }
+    memcpy(hello.boot_id, s->node->boot_id, sizeof hello.boot_id);
+    tbi_put_init(&w, bytes, sizeof bytes);
+    tbi_put_hello(&w, &hello);
+    s->hello_sent = write_control(s, &w) == 0;
+}
+
+/* Two connections to one process: the newer wins where the same side dialled both; where both sides
+ * dialled, within a connection timeout of each other, the one that the lower peer id dialled does.
+ * Both sides compute the same. */
+static bool loses_to(const struct tbi_session *s, const struct tbi_session *other)
+{
+    uint64_t window = (uint64_t)s->node->cfg.settings.connection_timeout_ms * TBI_NS_PER_MS;
+
+    if (s->dialled == other->dialled || s->ready_at > other->ready_at + window) {
+        return false;
+    }
+    bool lower_is_us = tbq_peer_id_compare(&s->node->id, &s->peer_id) < 0;
+    return s->dialled != lower_is_us;
+}
+
+static void send_confirm(struct tbi_session *s)
+{
+    uint8_t bytes[TBI_CONTROL_FRAME_MAX];
+    struct tbi_writer w;
+    struct tbi_confirm confirm;
+
+    tbi_link_confirm(s->bond->link, &confirm);
+    confirm.observed = s->remote;
+    confirm.record = s->node->record;
+    confirm.record_size = s->node->record_size;
+    tbi_put_init(&w, bytes, sizeof bytes);
+    tbi_put_confirm(&w, &confirm);
+    s->confirm_sent = write_control(s, &w) == 0;
+}
+
+/* The handshake is done, the peer is trusted and its HELLO is in: find its bond, and say so. */
+static void get_ready(struct tbi_session *s)
+{
+    struct tbi_node *node = s->node;
+    struct tbi_bond *waiting = s->contact != NULL ? s->contact->bond : NULL;
+
+    if (!s->trusted || !s->hello_in || s->confirm_sent || s->closing) {
+        return;
+    }
+    if (memcmp(s->hello.boot_id, node->boot_id, TBI_BOOT_ID_SIZE) == 0) {
+        tbi_session_close(s, TBI_CLOSE_SELF, tbi_close_text(TBI_CLOSE_SELF));
+        return;
+    }
+    s->ready_at = node->now.mono_ns;
+    if (s->contact == NULL) {
+        if (s->dialled || (s->contact = tbi_contact_new(node)) == NULL) {
+            tbi_session_close(s, TBI_CLOSE_BUSY, tbi_close_text(TBI_CLOSE_BUSY));
+            return;
+        }
+        s->contact->session = s;
+    }
+    s->bond = tbi_bond_for(node, &s->peer_id, s->hello.boot_id, waiting);
+    if (s->bond == NULL) {
+        tbi_session_close(s, TBI_CLOSE_BUSY, tbi_close_text(TBI_CLOSE_BUSY));
+        return;
+    }
+    if (waiting != s->bond) {
+        s->bond->contacts++;
+        s->contact->bond = s->bond;
+        if (waiting != NULL) {
+            tbi_bond_let_go(waiting);
+        }
+    }
+    send_confirm(s);
+}
+
+static void tell_connected(struct tbi_session *s)
+{
+    struct tbi_event *e = tbi_event_new(&s->node->events, s->node, TBQ_EVENT_CONNECTED);
+    if (e != NULL) {
+        tbi_event_set_peer(e, &s->peer_id);
+        tbi_event_set_address(e, &s->remote);
+        e->pub.connection = s->contact->handle;
+        e->pub.dialled = s->dialled;
+        tbi_events_push_notice(&s->node->events, e);
+    }
+}
+
+static void early_bytes_to_link(struct tbi_session *s);
+
+static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
+{
+    static const struct tbi_link_conn functions = {
+        .room = link_room,
+        .write = link_write,
+        .write_unordered = link_write_unordered,
+        .consume = link_consume,
+        .consume_stream = link_consume_stream,
+        .stream_done = link_stream_done,
+    };
+    struct tbi_link_conn conn = functions;
+    struct tbi_link_limits limits = {.max_message_size = s->hello.max_message_size};
+    struct tbi_session *other = s->bond->session;
+
+    if (other != NULL && other != s) {
+        struct tbi_session *loser = loses_to(s, other) ? s : other;
+        tbi_session_close(loser, TBI_CLOSE_REPLACED, tbi_close_text(TBI_CLOSE_REPLACED));
+        if (loser == s) {
+            return;
+        }
+    }
+    conn.user = s;
+    s->bond->session = s;
+    s->bond->lost_at = 0;
+    s->bond->given_up = false;
+    s->up = true;
+    tbi_link_attach(s->bond->link, s->node->now, &conn, theirs, &limits);
+    tbi_contact_session_up(s->contact);
+    tell_connected(s);
+    early_bytes_to_link(s);
+    tbi_timer_set(&s->node->timers, &s->timer,
+                  s->node->now.mono_ns +
+                      (uint64_t)s->node->cfg.settings.ping_interval_ms * TBI_NS_PER_MS);
+    touch(s);
+}
+
+void tbi_session_writable_early(struct tbi_session *s)
+{
+    send_hello(s);
+}
+
+void tbi_session_handshake_done(struct tbi_session *s)
+{
+    struct tbi_node *node = s->node;
+    struct tbi_verdict verdict = {0};
+    const struct tbi_target *target = s->contact != NULL ? &s->contact->target : NULL;
+
+    s->handshake_done = true;
+    int rv = tbi_identity_peer_key(tbi_conn_peer_session(conn_of(s)), node->now.wall_ms,
+                                   s->peer_key, &verdict);
+    if (rv == 0) {
+        rv = tbq_peer_id_from_key(&s->peer_id, s->peer_key);
+    }
+    if (rv == 0) {
+        struct tbi_trust_query query = {
+            .id = &s->peer_id,
+            .pin = target != NULL && target->pinned ? &target->id : NULL,
+            .dialled = s->dialled,
+            .wall_ms = node->now.wall_ms,
+        };
+        rv = tbi_trust_ask(node->cfg.trust, &query, &verdict);
+    }
+    if (rv < 0 && verdict.close_code == TBI_CLOSE_NONE) {
+        verdict.close_code = TBI_CLOSE_INTERNAL;
+        tbi_text(verdict.text, sizeof verdict.text, "%s", tbq_strerror(rv));
+    }
+    if (rv < 0) {
+        tbi_log(node->log, TBQ_LOG_WARNING, "a peer was refused: %s", verdict.text);
+        tbi_session_close(s, verdict.close_code, verdict.text);
+        return;
+    }
+    s->trusted = true;
+    send_hello(s);
+    get_ready(s);
+}
+
+/* --- What comes in ---------------------------------------------------------------------------- */
+
+static void violation(struct tbi_session *s, int error, const char *what)
+{
+    uint64_t code = error == TBQ_ERR_UNSUPPORTED ? TBI_CLOSE_VERSION
+                    : error == TBQ_ERR_LIMIT     ? TBI_CLOSE_LIMIT
+                                                 : TBI_CLOSE_PROTOCOL;
+    tbi_session_close(s, code, what);
+}
+
+static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cursor body)
+{
+    if (type == TBI_FRAME_HELLO) {
+        int rv = s->hello_in ? TBQ_ERR_PROTOCOL : tbi_get_hello(body, &s->hello);
+        if (rv < 0) {
+            violation(s, rv, "HELLO is not as it must be");
+            return;
+        }
+        s->hello_in = true;
+        get_ready(s);
+        return;
+    }
+    if (!s->hello_in) {
+        violation(s, TBQ_ERR_PROTOCOL, "the first frame must be HELLO");
+        return;
+    }
+    if (type == TBI_FRAME_CONFIRM) {
+        struct tbi_confirm confirm;
+        int rv = s->confirm_in ? TBQ_ERR_PROTOCOL : tbi_get_confirm(body, &confirm);
+        if (rv < 0) {
+            violation(s, rv, "CONFIRM is not as it must be");
+            return;
+        }
+        if (!s->confirm_sent) { /* it answers our HELLO, so ours went out when theirs came in */
+            violation(s, TBQ_ERR_PROTOCOL, "CONFIRM came too early");
+            return;
+        }
+        s->confirm_in = true;
+        come_up(s, &confirm);
+        return;
+    }
+    if (!s->up && (type & 1) == 0) {
+        violation(s, TBQ_ERR_PROTOCOL, "a frame came before CONFIRM");
+        return;
+    }
+    if (s->up && (type & 1) == 0) {
+        tbi_link_control(s->bond->link, s->node->now, type, body);
+    }
+}
+
+static void control_bytes(struct tbi_session *s, const uint8_t *data, size_t size)
+{
+    struct tbi_cursor c;
+    tbi_cur_init(&c, data, size);
+    while (!s->closing) {
+        const uint8_t *piece;
+        size_t piece_size;
+        bool complete;
+        struct tbi_frame_reader *r = &s->control_in;
+        switch (tbi_frame_step(r, &c, &piece, &piece_size, &complete)) {
+        case TBI_STEP_NEED_MORE:
+            return;
+        case TBI_STEP_HEAD:
+            s->control_body_len = 0;
+            if (r->length > TBI_CONTROL_FRAME_MAX) {
+                violation(s, TBQ_ERR_LIMIT, "a control frame is too long");
+            }
+            break;
+        case TBI_STEP_BODY: {
+            struct tbi_cursor body;
+            if (!complete || s->control_body_len > 0) {
+                memcpy(s->control_body + s->control_body_len, piece, piece_size);
+                s->control_body_len += piece_size;
+                piece = s->control_body;
+                piece_size = s->control_body_len;
+            }
+            if (complete) {
+                tbi_cur_init(&body, piece, piece_size);
+                on_control_frame(s, r->type, body);
+                s->control_body_len = 0;
+            }
+            break;
+        }
+        case TBI_STEP_ERROR:
+            violation(s, TBQ_ERR_LIMIT, "a frame's head cannot be");
+            break;
+        }
+    }
+}
+
+/* Lane bytes of a peer that did not wait for CONFIRM: kept, up to a limit, until the link is up. */
+static void keep_early(struct tbi_session *s, struct tbi_instream *in, const uint8_t *data,
+                       size_t size)
+{
+    s->early_bytes += size;
+    if (s->early_bytes > TBI_EARLY_BYTES_MAX) {
+        violation(s, TBQ_ERR_LIMIT, "more lane bytes before CONFIRM than allowed");
+        return;
+    }
+    if (in->early == NULL) {
+        in->early = tbi_block_new(s->node->alloc, size);
+    }
+    if (in->early == NULL || tbi_block_append(in->early, data, size) < 0) {
+        tbi_session_close(s, TBI_CLOSE_INTERNAL, "out of memory");
+    }
+}
+
+static void message_bytes(struct tbi_session *s, struct tbi_instream *in, const uint8_t *data,
+                          size_t size, bool fin)
+{
+    struct tbi_link *link = s->bond->link;
+
+    if (in->what == TBI_IN_LANE) {
+        if (size > 0) {
+            tbi_link_lane_data(link, s->node->now, in->lane, data, size);
+        }
+        if (fin) {
+            violation(s, TBQ_ERR_PROTOCOL, "a lane stream ended");
+        }
+        touch(s);
+        return;
+    }
+    if (in->unordered == NULL) {
+        in->unordered = tbi_link_stream_new(link, s->node->now, in->lane, (uint64_t)in->id);
+    }
+    if (in->unordered != NULL) {
+        tbi_link_stream_data(in->unordered, s->node->now, data, size, fin);
+    }
+    if (fin) {
+        free_instream(in);
+    }
+    touch(s);
+}
+
+static void early_bytes_to_link(struct tbi_session *s)
+{
+    for (size_t i = 0; i < TBI_INSTREAMS_MAX && !s->closing; i++) {
+        struct tbi_instream *in = &s->in[i];
+        struct tbi_block *early = in->early;
+        if (early != NULL || (in->id >= 0 && in->what == TBI_IN_UNORDERED && in->fin)) {
+            in->early = NULL;
+            message_bytes(s, in, early != NULL ? early->data : NULL,
+                          early != NULL ? early->size : 0, in->fin);
+            tbi_block_unref(early);
+        }
+    }
+}
+
+static struct tbi_instream *find_instream(struct tbi_session *s, int64_t stream)
+{
+    struct tbi_instream *unused = NULL;
+    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
+        if (s->in[i].id == stream) {
+            return &s->in[i];
+        }
+        if (s->in[i].id < 0 && unused == NULL) {
+            unused = &s->in[i];
+        }
+    }
+    if (unused != NULL) {
+        memset(unused, 0, sizeof *unused);
+        unused->id = stream;
+    }
+    return unused;
+}
+
+/* What stream this is: set from its prologue. False: close or ignore was decided. */
+static bool know_stream(struct tbi_session *s, struct tbi_instream *in, const struct tbi_prologue *p)
+{
+    switch (p->type) {
+    case TBI_STREAM_CONTROL:
+        in->what = TBI_IN_CONTROL;
+        break;
+    case TBI_STREAM_LANE:
+        in->what = TBI_IN_LANE;
+        break;
+    case TBI_STREAM_UNORDERED:
+        in->what = TBI_IN_UNORDERED;
+        break;
+    default:
+        if ((p->type & 1) == 0) {
+            violation(s, TBQ_ERR_UNSUPPORTED, "a stream of an unknown type that must be understood");
+            return false;
+        }
+        in->what = TBI_IN_IGNORED;
+        tbi_conn_stop_sending(conn_of(s), in->id, TBI_CLOSE_NONE);
+        return false;
+    }
+    in->lane = p->lane;
+    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
+        const struct tbi_instream *o = &s->in[i];
+        if (o != in && o->id >= 0 && o->what == in->what && in->what != TBI_IN_UNORDERED &&
+            (in->what == TBI_IN_CONTROL || o->lane == in->lane)) {
+            violation(s, TBQ_ERR_PROTOCOL, "a second control stream, or a second one of a lane");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Reads the prologue byte by byte; returns how many bytes it used. */
+static size_t prologue_bytes(struct tbi_session *s, struct tbi_instream *in, const uint8_t *data,
+                             size_t size)
+{
+    size_t used = 0;
+    while (in->what == TBI_IN_PROLOGUE && used < size && !s->closing) {
+        struct tbi_prologue p;
+        size_t whole;
+        if (in->head_len == sizeof in->head) {
+            violation(s, TBQ_ERR_PROTOCOL, "a stream begins with no type");
+            break;
+        }
+        in->head[in->head_len++] = data[used++];
+        int rv = tbi_get_prologue(in->head, in->head_len, &p, &whole);
+        if (rv == 0) {
+            know_stream(s, in, &p);
+        } else if (rv != TBQ_ERR_AGAIN) {
+            violation(s, rv, "a stream begins with an unknown type or lane");
+        }
+    }
+    return used;
+}
+
+void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *data, size_t size,
+                        bool fin)
+{
+    struct tbi_instream *in = s->closing ? NULL : find_instream(s, stream);
+
+    if (in == NULL) {
+        if (!s->closing) {
+            violation(s, TBQ_ERR_LIMIT, "more streams at once than allowed");
+        }
+        return;
+    }
+    size_t used = prologue_bytes(s, in, data, size);
+    tbi_conn_consume(conn_of(s), stream, used);
+    data += used;
+    size -= used;
+    if (s->closing) {
+        return;
+    }
+    switch (in->what) {
+    case TBI_IN_PROLOGUE:
+        if (fin) {
+            violation(s, TBQ_ERR_PROTOCOL, "a stream ended within its type");
+        }
+        break;
+    case TBI_IN_CONTROL:
+        control_bytes(s, data, size);
+        tbi_conn_consume(conn_of(s), stream, size);
+        if (fin) {
+            violation(s, TBQ_ERR_PROTOCOL, "the control stream ended");
+        }
+        break;
+    case TBI_IN_LANE:
+    case TBI_IN_UNORDERED:
+        in->fin = in->fin || fin;
+        if (s->up) {
+            message_bytes(s, in, data, size, fin);
+        } else if (size > 0) {
+            keep_early(s, in, data, size);
+        }
+        break;
+    case TBI_IN_IGNORED:
+        tbi_conn_consume(conn_of(s), stream, size);
+        if (fin) {
+            tbi_conn_stream_done(conn_of(s), stream);
+            free_instream(in);
+        }
+        break;
+    }
+}
+
+void tbi_session_stream_reset(struct tbi_session *s, int64_t stream)
+{
+    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
+        struct tbi_instream *in = &s->in[i];
+        if (in->id != stream) {
+            continue;
+        }
+        if (in->what == TBI_IN_CONTROL || in->what == TBI_IN_LANE) {
+            violation(s, TBQ_ERR_PROTOCOL, "a control or lane stream was reset");
+        }
+        free_instream(in);
+        return;
+    }
+}
+
+/* --- Time and the end ------------------------------------------------------------------------- */
+
+void tbi_session_timer(struct tbi_session *s)
+{
+    if (!s->up) {
+        tbi_session_close(s, TBI_CLOSE_TIMEOUT, tbi_close_text(TBI_CLOSE_TIMEOUT));
+        return;
+    }
+    /* A full outbox needs no ping: what waits in it asks for acknowledgements already. */
+    (void)tbi_dispatch_ping(s->bond);
+    tbi_timer_set(&s->node->timers, &s->timer,
+                  s->node->now.mono_ns +
+                      (uint64_t)s->node->cfg.settings.ping_interval_ms * TBI_NS_PER_MS);
+}
+
+static bool is_final(uint64_t close_code)
+{
+    switch (close_code) {
+    case TBI_CLOSE_NONE:
+    case TBI_CLOSE_VERSION:
+    case TBI_CLOSE_NO_CERTIFICATE:
+    case TBI_CLOSE_KEY_TYPE:
+    case TBI_CLOSE_CERTIFICATE:
+    case TBI_CLOSE_PIN:
+    case TBI_CLOSE_DENIED:
+    case TBI_CLOSE_NOT_ALLOWED:
+    case TBI_CLOSE_REPLACED:
+    case TBI_CLOSE_SELF:
+    case TBI_CLOSE_MODE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint64_t close_code)
+{
+    struct tbi_node *node = s->node;
+    struct tbi_contact *c = s->contact;
+    struct tbi_bond *b = s->bond;
+
+    if (s->up) {
+        struct tbi_event *e = tbi_event_new(&node->events, node, TBQ_EVENT_DISCONNECTED);
+        if (e != NULL) {
+            tbi_event_set_peer(e, &s->peer_id);
+            tbi_event_set_address(e, &s->remote);
+            e->pub.connection = c != NULL ? c->handle : 0;
+            e->pub.reason = reason;
+            tbi_event_set_text(e, text);
+            tbi_events_push_notice(&node->events, e);
+        }
+    }
+    if (b != NULL && b->session == s) {
+        tbi_bond_lost(b, reason);
+    }
+    s->bond = NULL;
+    s->contact = NULL;
+    tbi_session_free(s);
+    if (c != NULL) {
+        tbi_contact_session_lost(c, reason, text, is_final(close_code));
+    }
+}
+
+int tbi_close_reason(uint64_t code)
+{
+    switch (code) {
+    case TBI_CLOSE_NONE:
+        return TBQ_ERR_CLOSED;
+    case TBI_CLOSE_STOPPED:
+        return TBQ_ERR_STOPPED;
+    case TBI_CLOSE_LIMIT:
+    case TBI_CLOSE_BUSY:
+        return TBQ_ERR_LIMIT;
+    case TBI_CLOSE_VERSION:
+        return TBQ_ERR_UNSUPPORTED;
+    case TBI_CLOSE_NO_CERTIFICATE:
+    case TBI_CLOSE_KEY_TYPE:
+    case TBI_CLOSE_CERTIFICATE:
+    case TBI_CLOSE_PIN:
+        return TBQ_ERR_IDENTITY;
+    case TBI_CLOSE_DENIED:
+    case TBI_CLOSE_NOT_ALLOWED:
+        return TBQ_ERR_TRUST;
+    case TBI_CLOSE_REPLACED:
+        return TBQ_ERR_EXISTS;
+    case TBI_CLOSE_SELF:
+        return TBQ_ERR_SELF;
+    case TBI_CLOSE_TIMEOUT:
+        return TBQ_ERR_TIMEOUT;
+    case TBI_CLOSE_MODE:
+        return TBQ_ERR_MODE;
+    case TBI_CLOSE_INTERNAL:
+        return TBQ_ERR_INTERNAL;
+    default:
+        return TBQ_ERR_PROTOCOL;
+    }
+}

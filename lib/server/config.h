@@ -1,0 +1,23 @@
+/* server/config.h - the public configuration, checked and copied. */
+#ifndef TBI_SERVER_CONFIG_H
+#define TBI_SERVER_CONFIG_H
+
+#include <tbquic/config.h>
+
+#include "base/addr.h"
+#include "base/alloc.h"
+
+#define TBI_BOOTSTRAP_MAX 64
+
+/* A whole tbq_config with the defaults filled in, however old the caller's struct is. */
+struct tbi_settings {
+    tbq_config c;                                    /* its pointers are still the caller's */
+    struct tbi_addr bind;
+    struct tbi_target bootstrap[TBI_BOOTSTRAP_MAX];
+    size_t bootstrap_len;
+};
+
+/* 0 or TBQ_ERR_INVALID; then config->error_text names the field, its value and what is allowed. */
+int tbi_settings_read(struct tbi_settings *s, const tbq_config *config);
+
+#endif

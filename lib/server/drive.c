@@ -1,0 +1,172 @@
+/* server/drive.c - what moves a server: what to wait for, and what to do then. */
+#include <string.h>
+
+#include "server/parts.h"
+
+/* How many times the socket is read before what waits to be sent gets its turn. */
+#define READS_PER_TURN 16
+
+size_t tbq_server_pollfds(tbq_server *s, struct pollfd *fds, size_t max)
+{
+    size_t n = 0;
+
+    if (max < 2) {
+        return 0;
+    }
+    fds[n++] = (struct pollfd){.fd = tbi_udp_fd(s->udp),
+                               .events = s->unsent.size > 0 ? POLLIN | POLLOUT : POLLIN};
+    fds[n++] = (struct pollfd){.fd = tbi_wake_fd(s->wake), .events = POLLIN};
+    return n + tbi_names_pollfds(s->names, fds + n, max - n);
+}
+
+/* The nearest moment at which there is something to do, ns. */
+static uint64_t deadline(tbq_server *s, uint64_t now)
+{
+    uint64_t at = tbi_node_deadline(s->node);
+    uint64_t names = tbi_names_deadline(s->names, now);
+
+    if (s->unsent.size > 0) {
+        at = TBI_NEVER; /* nothing can be sent before the socket takes more */
+    }
+    return names < at ? names : at;
+}
+
+const struct timespec *tbq_server_timeout(tbq_server *s, struct timespec *t)
+{
+    uint64_t now = tbi_clock_now().mono_ns;
+    uint64_t at = deadline(s, now);
+
+    if (at == TBI_NEVER) {
+        return NULL;
+    }
+    uint64_t left = at > now ? at - now : 0;
+    t->tv_sec = (time_t)(left / TBI_NS_PER_S);
+    t->tv_nsec = (long)(left % TBI_NS_PER_S);
+    return t;
+}
+
+int tbq_server_fd(tbq_server *s)
+{
+    struct pollfd fds[TBQ_FDS_MAX];
+    int rv = s->onefd != NULL ? 0 : tbi_onefd_new(&s->onefd, &s->alloc);
+
+    if (rv < 0) {
+        return rv;
+    }
+    size_t n = tbq_server_pollfds(s, fds, TBQ_FDS_MAX);
+    rv = tbi_onefd_update(s->onefd, fds, n, 2, deadline(s, tbi_clock_now().mono_ns));
+    return rv < 0 ? rv : tbi_onefd_fd(s->onefd);
+}
+
+static int receive(tbq_server *s, struct tbi_now now)
+{
+    for (int i = 0; i < READS_PER_TURN; i++) {
+        const struct tbi_datagram *batch;
+        int n = tbi_udp_recv(s->udp, &batch);
+        if (n <= 0) {
+            return n;
+        }
+        int rv = tbi_node_recv(s->node, now, batch, (size_t)n);
+        if (rv < 0 && rv != TBQ_ERR_NOMEM) { /* without memory the datagrams count as lost */
+            return rv;
+        }
+    }
+    return 0;
+}
+
+static int flush(tbq_server *s, struct tbi_now now)
+{
+    if (s->unsent_data == NULL) {
+        s->unsent_data = tbi_malloc(&s->alloc, TBI_DATAGRAM_MAX);
+        if (s->unsent_data == NULL) {
+            return TBQ_ERR_NOMEM;
+        }
+    }
+    for (;;) {
+        if (s->unsent.size == 0) {
+            s->unsent = (struct tbi_send_batch){.data = s->unsent_data,
+                                                .capacity = TBI_DATAGRAM_MAX};
+            int got = tbi_node_send(s->node, now, &s->unsent);
+            if (got <= 0) {
+                s->unsent.size = 0;
+                return got;
+            }
+        }
+        int rv = tbi_udp_send(s->udp, &s->unsent);
+        if (rv == TBQ_ERR_AGAIN) {
+            return 0; /* the rest stays in s->unsent until the socket takes it */
+        }
+        s->unsent.size = 0;
+        if (rv == TBQ_ERR_IO) {
+            return rv;
+        }
+    }
+}
+
+static void resolve(tbq_server *s, struct tbi_now now)
+{
+    struct tbi_lookup lookup;
+    struct tbi_names_result result;
+    uint64_t timeout = s->settings.c.connection_timeout_ms * TBI_NS_PER_MS;
+
+    while (tbi_node_next_lookup(s->node, &lookup)) {
+        int rv = tbi_names_start(s->names, lookup.host, lookup.port, now.mono_ns + timeout,
+                                 lookup.contact);
+        if (rv < 0) {
+            tbi_node_resolved(s->node, now, lookup.contact, NULL, 0, tbq_strerror(rv));
+        }
+    }
+    tbi_names_process(s->names, now.mono_ns);
+    while (tbi_names_next(s->names, &result)) {
+        tbi_node_resolved(s->node, now, result.cookie, result.addrs, result.n, result.why);
+    }
+}
+
+/* Hands every event to the actor, in order. */
+static void act(tbq_server *s)
+{
+    tbq_event *e;
+
+    while (s->has_actor && (e = tbi_node_next_event(s->node)) != NULL) {
+        bool carries = e->type == TBQ_EVENT_MESSAGE || e->type == TBQ_EVENT_REQUEST;
+        int refused = 0;
+        s->in_callback++;
+        if (carries) {
+            refused = s->actor.on_message(s->actor.user, s, e);
+        } else if (s->actor.on_event != NULL) {
+            s->actor.on_event(s->actor.user, s, e);
+        }
+        s->in_callback--;
+        if (refused != 0) {
+            tbi_node_event_refuse(e);
+        } else {
+            tbi_node_event_release(e);
+        }
+    }
+}
+
+int tbq_server_process(tbq_server *s)
+{
+    if (s->in_callback > 0) {
+        return TBQ_ERR_BUSY;
+    }
+    int rv = receive(s, tbi_clock_now());
+    if (rv < 0) {
+        return rv;
+    }
+    s->in_callback++;
+    tbi_wake_run(s->wake);
+    s->in_callback--;
+    struct tbi_now now = tbi_clock_now();
+    tbi_node_step(s->node, now);
+    resolve(s, now);
+    act(s);
+    rv = flush(s, now);
+    if (s->onefd != NULL) {
+        (void)tbq_server_fd(s);
+    }
+    if (tbi_node_stopped(s->node)) {
+        tbi_wake_close(s->wake);
+    }
+    return rv;
+}

@@ -1,0 +1,49 @@
+/* server/parts.h - what a tbq_server is made of; shared by the files of this folder only. */
+#ifndef TBI_SERVER_PARTS_H
+#define TBI_SERVER_PARTS_H
+
+#include <tbquic/server.h>
+
+#include "base/datagram.h"
+#include "base/log.h"
+#include "identity/identity.h"
+#include "identity/trust.h"
+#include "io/clock.h"
+#include "io/file.h"
+#include "io/names.h"
+#include "io/onefd.h"
+#include "io/random.h"
+#include "io/udp.h"
+#include "io/wake.h"
+#include "node/node.h"
+#include "server/config.h"
+
+struct tbq_server {
+    struct tbi_alloc alloc;
+    struct tbi_log log;
+    struct tbi_settings settings;
+    struct tbi_rng rng;
+    struct tbi_identity *identity;
+    struct tbi_file_lock key_lock;
+    struct tbi_trust trust;
+    struct tbi_udp *udp;
+    struct tbi_wake *wake;
+    struct tbi_names *names;
+    struct tbi_onefd *onefd; /* made when it is asked for */
+    struct tbi_node *node;
+    tbq_loop *loop;
+    tbq_actor actor;
+    bool has_actor;
+    unsigned in_callback;
+    uint8_t *unsent_data;         /* the batch buffer */
+    struct tbi_send_batch unsent; /* what the socket did not take yet; size 0: nothing */
+    char address[TBI_ADDR_TEXT_SIZE];
+    char uri[TBQ_URI_SIZE];
+};
+
+/* identity.c: the key from its files, or a new one; the trust lists. 0 or a TBQ_ERR_*, and the
+ * configuration's error_text says why. */
+int tbi_server_load_identity(struct tbq_server *s, struct tbi_now now);
+int tbi_server_load_trust(struct tbq_server *s);
+
+#endif

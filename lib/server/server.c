@@ -1,0 +1,298 @@
+/* server/server.c - tbq_server: the engine with a socket, files and the time around it. */
+#include <tbquic/server.h>
+
+#include <string.h>
+
+#include "server/parts.h"
+
+/* --- Start and end ---------------------------------------------------------------------------- */
+
+static void write_log(void *user, tbq_log_level level, const char *line)
+{
+    tbq_server *s = user;
+    if (s->settings.c.log != NULL) {
+        s->in_callback++;
+        s->settings.c.log(s->settings.c.log_user, level, line);
+        s->in_callback--;
+    } else if (s->node != NULL) {
+        tbi_node_log_event(s->node, level, line);
+    }
+}
+
+static int open_socket(tbq_server *s)
+{
+    struct tbi_udp_config config = {.bind = s->settings.bind};
+    int rv = tbi_udp_open(&s->udp, &s->alloc, &config, s->settings.c.error_text,
+                          s->settings.c.error_text_size);
+    if (rv < 0) {
+        return rv;
+    }
+    tbi_addr_to_text(tbi_udp_local(s->udp), s->address);
+    return 0;
+}
+
+static int make_node(tbq_server *s, struct tbi_now now)
+{
+    struct tbi_node_config config = {
+        .alloc = &s->alloc,
+        .log = &s->log,
+        .identity = s->identity,
+        .trust = &s->trust,
+        .local = *tbi_udp_local(s->udp),
+        .settings = s->settings.c,
+    };
+    tbi_rng_bytes(&s->rng, config.seed, sizeof config.seed);
+    int rv = tbi_node_new(&s->node, &config, now);
+    tbi_wipe(config.seed, sizeof config.seed);
+    for (size_t i = 0; rv == 0 && i < s->settings.bootstrap_len; i++) {
+        rv = tbi_node_connect(s->node, now, &s->settings.bootstrap[i], true, NULL);
+    }
+    return rv;
+}
+
+/* What another node can dial: the bound address, or loopback where every address is bound. */
+static void make_uri(tbq_server *s)
+{
+    static const uint8_t loopback4[4] = {127, 0, 0, 1};
+    struct tbi_target t = {.numeric = true, .pinned = true, .addr = *tbi_udp_local(s->udp)};
+
+    t.id = *tbi_identity_id(s->identity);
+    if (tbi_addr_is_any(&t.addr)) {
+        tbi_addr_from_bytes(&t.addr, loopback4, sizeof loopback4, tbi_addr_port(&t.addr));
+    }
+    tbi_target_to_text(&t, s->uri);
+}
+
+static int check_pubkey(tbq_server *s, const uint8_t *pubkey)
+{
+    if (pubkey == NULL ||
+        memcmp(pubkey, tbi_identity_key(s->identity), TBQ_PUBLIC_KEY_SIZE) == 0) {
+        return 0;
+    }
+    tbi_text(s->settings.c.error_text, s->settings.c.error_text_size,
+             "the key file does not hold the private key of the public key that was given");
+    return TBQ_ERR_IDENTITY;
+}
+
+static int build(tbq_server *s, const tbq_actor *actor, const uint8_t *pubkey, tbq_loop *loop)
+{
+    uint8_t seed[TBI_RNG_SEED_SIZE];
+    struct tbi_now now = tbi_clock_now();
+    int rv = tbi_random_fill(seed, sizeof seed);
+
+    if (rv < 0) {
+        return rv;
+    }
+    tbi_rng_init(&s->rng, seed);
+    tbi_wipe(seed, sizeof seed);
+    tbi_trust_init(&s->trust, &s->alloc, &s->rng);
+    if (actor != NULL) {
+        memcpy(&s->actor, actor, actor->size < sizeof s->actor ? actor->size : sizeof s->actor);
+        s->has_actor = true;
+        s->settings.c.role = s->actor.role != 0 ? s->actor.role : s->settings.c.role;
+        if (s->actor.capabilities != 0) {
+            s->settings.c.capabilities = s->actor.capabilities;
+        }
+    }
+    if ((rv = tbi_server_load_identity(s, now)) < 0 || (rv = check_pubkey(s, pubkey)) < 0 ||
+        (rv = tbi_server_load_trust(s)) < 0 || (rv = open_socket(s)) < 0 ||
+        (rv = tbi_wake_new(&s->wake, &s->alloc)) < 0 ||
+        (rv = tbi_names_new(&s->names, &s->alloc, NULL)) < 0 || (rv = make_node(s, now)) < 0) {
+        return rv;
+    }
+    make_uri(s);
+    if (loop != NULL) {
+        rv = loop->attach(loop, s);
+        s->loop = rv == 0 ? loop : NULL;
+    }
+    return rv;
+}
+
+int tbq_server_start(tbq_server **server, const tbq_config *config, const tbq_actor *actor,
+                     const uint8_t *pubkey, tbq_loop *loop)
+{
+    struct tbi_settings settings;
+    struct tbi_alloc alloc;
+    int rv;
+
+    if (server == NULL || config == NULL || (actor != NULL && actor->on_message == NULL)) {
+        return TBQ_ERR_INVALID;
+    }
+    rv = tbi_settings_read(&settings, config);
+    if (rv == 0) {
+        rv = tbi_alloc_init(&alloc, &settings.c.allocator);
+    }
+    if (rv < 0) {
+        return rv;
+    }
+    tbi_text(settings.c.error_text, settings.c.error_text_size, "%s", "");
+    tbq_server *s = tbi_calloc(&alloc, 1, sizeof *s);
+    if (s == NULL) {
+        return TBQ_ERR_NOMEM;
+    }
+    s->alloc = alloc;
+    s->settings = settings;
+    s->key_lock.fd = -1;
+    s->log = (struct tbi_log){.level = settings.c.log_level, .write = write_log, .user = s};
+    rv = build(s, actor, pubkey, loop);
+    if (rv < 0) {
+        if (settings.c.error_text != NULL && settings.c.error_text_size > 0 &&
+            settings.c.error_text[0] == '\0') {
+            tbi_text(settings.c.error_text, settings.c.error_text_size, "%s", tbq_strerror(rv));
+        }
+        tbq_server_free(s);
+        return rv;
+    }
+    s->settings.c.error_text = NULL; /* was promised not to be kept */
+    *server = s;
+    return 0;
+}
+
+void tbq_server_free(tbq_server *s)
+{
+    if (s == NULL || s->in_callback > 0) {
+        return;
+    }
+    if (s->loop != NULL) {
+        s->loop->detach(s->loop, s);
+    }
+    if (s->wake != NULL) {
+        tbi_wake_close(s->wake);
+    }
+    struct tbi_node *node = s->node;
+    s->node = NULL; /* log lines have nowhere to go from here on */
+    tbi_node_free(node);
+    tbi_onefd_free(s->onefd);
+    tbi_names_free(s->names);
+    tbi_wake_free(s->wake);
+    tbi_udp_close(s->udp);
+    tbi_free(&s->alloc, s->unsent_data);
+    tbi_trust_free(&s->trust);
+    tbi_identity_free(s->identity);
+    tbi_file_unlock(&s->key_lock);
+    tbi_wipe(&s->rng, sizeof s->rng);
+    struct tbi_alloc alloc = s->alloc;
+    tbi_free(&alloc, s);
+}
+
+int tbq_server_stop(tbq_server *s, uint32_t deadline_ms)
+{
+    tbi_node_stop(s->node, tbi_clock_now(), deadline_ms);
+    return 0;
+}
+
+const tbq_peer_id *tbq_server_peer_id(const tbq_server *s)
+{
+    return tbi_identity_id(s->identity);
+}
+
+const char *tbq_server_uri(const tbq_server *s)
+{
+    return s->uri;
+}
+
+const char *tbq_server_address(const tbq_server *s)
+{
+    return s->address;
+}
+
+const char *tbq_server_trust(const tbq_server *s)
+{
+    return tbi_trust_name(&s->trust);
+}
+
+/* --- Events and commands ---------------------------------------------------------------------- */
+
+tbq_event *tbq_server_next_event(tbq_server *s)
+{
+    return s->has_actor ? NULL : tbi_node_next_event(s->node);
+}
+
+void tbq_event_release(tbq_event *event)
+{
+    tbi_node_event_release(event);
+}
+
+void tbq_event_refuse(tbq_event *event)
+{
+    tbi_node_event_refuse(event);
+}
+
+int tbq_post(tbq_server *s, void (*fn)(void *arg), void *arg)
+{
+    return fn != NULL ? tbi_wake_post(s->wake, fn, arg) : TBQ_ERR_INVALID;
+}
+
+int tbq_server_connect(tbq_server *s, const char *address, tbq_connection *connection)
+{
+    struct tbi_target target;
+    int rv = address != NULL ? tbi_target_parse(&target, address) : TBQ_ERR_INVALID;
+    return rv < 0 ? rv : tbi_node_connect(s->node, tbi_clock_now(), &target, false, connection);
+}
+
+int tbq_connection_close(tbq_server *s, tbq_connection connection)
+{
+    return tbi_node_close(s->node, tbi_clock_now(), connection);
+}
+
+void tbq_send_options_init_sized(tbq_send_options *options, size_t size)
+{
+    static const tbq_send_options defaults = {.size = sizeof defaults, .lane = TBQ_LANE_NORMAL};
+    if (options != NULL && size >= sizeof options->size) {
+        memcpy(options, &defaults, size < sizeof defaults ? size : sizeof defaults);
+        options->size = size;
+    }
+}
+
+void tbq_actor_init_sized(tbq_actor *actor, size_t size)
+{
+    static const tbq_actor defaults = {.size = sizeof defaults};
+    if (actor != NULL && size >= sizeof actor->size) {
+        memcpy(actor, &defaults, size < sizeof defaults ? size : sizeof defaults);
+        actor->size = size;
+    }
+}
+
+int tbq_send(tbq_server *s, tbq_connection connection, const tbq_message *message,
+             const tbq_send_options *options)
+{
+    if (message == NULL) {
+        return TBQ_ERR_INVALID;
+    }
+    return tbi_node_send_on(s->node, tbi_clock_now(), connection, message, options);
+}
+
+int tbq_send_to(tbq_server *s, const tbq_peer_id *peer, const tbq_message *message,
+                const tbq_send_options *options)
+{
+    if (message == NULL || peer == NULL) {
+        return TBQ_ERR_INVALID;
+    }
+    return tbi_node_send_to(s->node, tbi_clock_now(), peer, message, options);
+}
+
+int tbq_request(tbq_server *s, const tbq_peer_id *peer, const void *data, size_t size,
+                uint32_t timeout_ms, const tbq_send_options *options, tbq_request_id *request)
+{
+    if (peer == NULL || request == NULL || (data == NULL && size > 0)) {
+        return TBQ_ERR_INVALID;
+    }
+    return tbi_node_request(s->node, tbi_clock_now(), peer,
+                            (tbq_bytes){.data = data, .size = size}, timeout_ms, options, request);
+}
+
+int tbq_respond(tbq_server *s, tbq_request_id request, const tbq_answer *answer)
+{
+    return answer != NULL ? tbi_node_respond(s->node, tbi_clock_now(), request, answer)
+                          : TBQ_ERR_INVALID;
+}
+
+int tbq_pause(tbq_server *s, const tbq_peer_id *peer, unsigned lanes)
+{
+    return peer != NULL ? tbi_node_pause(s->node, peer, lanes) : TBQ_ERR_INVALID;
+}
+
+int tbq_resume(tbq_server *s, const tbq_peer_id *peer, unsigned lanes)
+{
+    return peer != NULL ? tbi_node_resume(s->node, peer, lanes) : TBQ_ERR_INVALID;
+}
