@@ -241,6 +241,9 @@ static ssize_t send_bundle(struct tbi_udp *u, const struct envelope *envelope, c
 static int send_bundles(struct tbi_udp *u, struct envelope *e, const uint8_t *data, size_t size,
                         size_t segment, size_t *done)
 {
+    if (segment > BUNDLE_MAX || segment >= size) {
+        return send_packets(u, e, data, size, segment, done);
+    }
     size_t most = BUNDLE_MAX / segment;
     most = (most > TBI_SEGMENTS_MAX ? TBI_SEGMENTS_MAX : most) * segment;
 
