@@ -152,6 +152,7 @@ void tbi_link_control(struct tbi_link *link, struct tbi_now now, uint64_t type,
     if (!link->attached || link->failed) {
         return;
     }
+    link->proven = true;
     int rv = read_frame(link, now, type, body);
     if (rv == TBQ_ERR_UNSUPPORTED) {
         tbi_link_fail(link, TBI_CLOSE_VERSION, "unknown control frame or field");

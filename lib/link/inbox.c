@@ -360,6 +360,7 @@ static void feed(struct source *s, const uint8_t *data, size_t size)
     struct tbi_cursor c;
 
     tbi_cur_init(&c, data, size);
+    s->link->proven = s->link->proven || size > 0;
     while (!s->link->failed) {
         const uint8_t *piece;
         size_t piece_size, before = tbi_cur_left(&c);

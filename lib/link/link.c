@@ -123,7 +123,10 @@ void tbi_link_confirm(struct tbi_link *link, struct tbi_confirm *confirm)
 {
     memset(confirm, 0, sizeof *confirm);
     confirm->incarnation = link->incarnation;
-    confirm->known = link->known;
+    /* State that was begun anew counts only when the peer has heard of that: else it would go on
+     * believing what the lost state had told it. */
+    link->told_known = link->proven ? link->known : 0;
+    confirm->known = link->told_known;
     for (size_t i = 0; i < TBQ_LANES; i++) {
         struct tbi_tx_lane *l = &link->tx[i];
         struct tbi_out *m = tbi_outbox_next(l, NULL);
@@ -151,14 +154,16 @@ void tbi_link_attach(struct tbi_link *link, struct tbi_now now, const struct tbi
     link->retry_at = TBI_NEVER;
     link->peer_max = limits->max_message_size;
     link->stats.attached++;
-    if (peer->incarnation != link->known) {
+    if (peer->incarnation != link->told_known) {
         link->known = peer->incarnation;
+        link->proven = false;
         tbi_taken_begin(link, peer->base);
     }
     tbi_taken_retell(link);
     tbi_outbox_resume(link, resumed);
     if (link->failed) {
-        link->known = 0; /* nothing is held for that incarnation after all */
+        link->known = 0;
+        link->proven = false; /* nothing is held for that incarnation after all */
     }
     if (link->log != NULL) {
         tbi_log(link->log, TBQ_LOG_DEBUG, "link: connection %llu, the peer %s",

@@ -1,0 +1,617 @@
+/* tests/unit/link_world.c - see link_world.h. */
+#include "link_world.h"
+
+#include <check.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- Bytes and memory ----------------------------------------------------------------------- */
+
+static void bytes_add(struct world_bytes *b, const void *data, size_t size)
+{
+    if (b->size + size > b->capacity) {
+        b->capacity = 2 * (b->size + size);
+        b->data = realloc(b->data, b->capacity);
+        ck_assert_ptr_nonnull(b->data);
+    }
+    if (size > 0) {
+        memcpy(b->data + b->size, data, size);
+    }
+    b->size += size;
+}
+
+static void bytes_drop(struct world_bytes *b, size_t size)
+{
+    memmove(b->data, b->data + size, b->size - size);
+    b->size -= size;
+}
+
+static void *hook_alloc(void *user, size_t size)
+{
+    struct world *w = user;
+    return ++w->allocs == w->fail_at ? NULL : malloc(size);
+}
+
+static void *hook_realloc(void *user, void *ptr, size_t size)
+{
+    struct world *w = user;
+    return ++w->allocs == w->fail_at ? NULL : realloc(ptr, size);
+}
+
+static void hook_free(void *user, void *ptr)
+{
+    (void)user;
+    free(ptr);
+}
+
+/* --- The story ------------------------------------------------------------------------------ */
+
+void world_say(struct world *w, const char *format, ...)
+{
+    va_list args;
+
+    if (!w->keep_story) {
+        return;
+    }
+    va_start(args, format);
+    int n = vsnprintf(w->story + w->story_len, sizeof w->story - w->story_len, format, args);
+    va_end(args);
+    ck_assert_int_ge(n, 0);
+    w->story_len += (size_t)n;
+    ck_assert_uint_lt(w->story_len, sizeof w->story);
+    if (w->aloud) {
+        fputs(w->story, stderr);
+        w->story_len = 0;
+    }
+}
+
+void world_expect(struct world *w, const char *story)
+{
+    ck_assert_str_eq(w->story, story);
+    w->story_len = 0;
+    w->story[0] = '\0';
+}
+
+static char name(int at)
+{
+    return at == A ? 'A' : 'B';
+}
+
+static void say_set(struct world *w, const struct tbi_ack_set *s)
+{
+    world_say(w, " <%llu", (unsigned long long)s->below);
+    for (size_t i = 0; i < s->ranges_len; i++) {
+        world_say(w, "+%llu", (unsigned long long)s->ranges[i].from);
+        if (s->ranges[i].count > 1) {
+            world_say(w, "..%llu",
+                      (unsigned long long)(s->ranges[i].from + s->ranges[i].count - 1));
+        }
+    }
+}
+
+static void say_control(struct world *w, int from, uint64_t type, struct tbi_cursor body)
+{
+    union {
+        struct tbi_ack ack;
+        struct tbi_numbers skip;
+        struct tbi_declined declined;
+        struct tbi_settled settled;
+    } f;
+
+    world_say(w, "  %c: ", name(from));
+    if (type == TBI_FRAME_ACK && tbi_get_ack(body, &f.ack) == 0) {
+        world_say(w, "ACK %d", (int)f.ack.lane);
+        say_set(w, &f.ack.received);
+        say_set(w, &f.ack.taken);
+    } else if (type == TBI_FRAME_SKIP && tbi_get_numbers(body, &f.skip) == 0) {
+        world_say(w, "SKIP %d", (int)f.skip.lane);
+        for (size_t i = 0; i < f.skip.len; i++) {
+            world_say(w, " %llu", (unsigned long long)f.skip.number[i]);
+        }
+    } else if (type == TBI_FRAME_DECLINED && tbi_get_declined(body, &f.declined) == 0) {
+        world_say(w, "DECLINED %d", (int)f.declined.lane);
+        for (size_t i = 0; i < f.declined.len; i++) {
+            world_say(w, " %llu:%llu", (unsigned long long)f.declined.entry[i].number,
+                      (unsigned long long)f.declined.entry[i].code);
+        }
+    } else if (type == TBI_FRAME_SETTLED && tbi_get_settled(body, &f.settled) == 0) {
+        world_say(w, "SETTLED %d <%llu", (int)f.settled.lane, (unsigned long long)f.settled.below);
+    } else {
+        ck_abort_msg("a control frame that nobody can read: %llu", (unsigned long long)type);
+    }
+    world_say(w, "\n");
+}
+
+/* --- The connection, as a link sees it ------------------------------------------------------ */
+
+static struct world_bytes *queue(struct world_end *e, int stream)
+{
+    return stream == TBI_LINK_CONTROL ? &e->control : &e->lane[stream];
+}
+
+static size_t conn_room(void *user, int stream)
+{
+    struct world_end *e = user;
+    size_t used = queue(e, stream)->size;
+    return used < e->world->room ? e->world->room - used : 0;
+}
+
+static int conn_write(void *user, int stream, const uint8_t *head, size_t head_size,
+                      struct tbi_block *body)
+{
+    struct world_end *e = user;
+
+    if (e->no_write) {
+        return TBQ_ERR_NOMEM;
+    }
+    ck_assert_uint_gt(conn_room(e, stream), 0);
+    bytes_add(queue(e, stream), head, head_size);
+    if (body != NULL) {
+        bytes_add(queue(e, stream), body->data, body->size);
+    }
+    return 0;
+}
+
+static int conn_write_unordered(void *user, tbq_lane lane, const uint8_t *head, size_t head_size,
+                                struct tbi_block *body)
+{
+    struct world_end *e = user;
+
+    if (e->no_write) {
+        return TBQ_ERR_NOMEM;
+    }
+    for (size_t i = 0; i < WORLD_STREAMS; i++) {
+        struct world_stream *s = &e->stream[i];
+        if (s->open) {
+            continue;
+        }
+        s->open = true;
+        s->ended = false;
+        s->id = e->next_stream++;
+        s->lane = lane;
+        s->in = NULL;
+        s->bytes.size = 0;
+        bytes_add(&s->bytes, head, head_size);
+        if (body != NULL) {
+            bytes_add(&s->bytes, body->data, body->size);
+        }
+        return 0;
+    }
+    return TBQ_ERR_AGAIN;
+}
+
+static struct world_end *other(struct world_end *e)
+{
+    return &e->world->end[1 - e->me];
+}
+
+static void conn_consume(void *user, tbq_lane lane, uint64_t bytes)
+{
+    struct world_end *from = other(user);
+
+    from->consumed[lane] += bytes;
+    ck_assert_uint_le(from->consumed[lane], from->passed[lane]);
+}
+
+static void conn_consume_stream(void *user, uint64_t stream_id, uint64_t bytes)
+{
+    (void)user;
+    (void)stream_id;
+    ck_assert_uint_gt(bytes, 0);
+}
+
+static void conn_stream_done(void *user, uint64_t stream_id)
+{
+    struct world_end *from = other(user);
+
+    for (size_t i = 0; i < WORLD_STREAMS; i++) {
+        if (from->stream[i].open && from->stream[i].id == stream_id) {
+            from->stream[i].open = false;
+            return;
+        }
+    }
+    ck_abort_msg("stream %llu was given back twice", (unsigned long long)stream_id);
+}
+
+/* --- Life ----------------------------------------------------------------------------------- */
+
+struct tbi_link *world_link(struct world *w, int at)
+{
+    const struct tbi_link_config config = {.alloc = &w->alloc,
+                                           .rng = &w->rng,
+                                           .outbox_messages = w->outbox_messages,
+                                           .outbox_bytes = w->outbox_bytes,
+                                           .max_message_size = w->end[at].max_message_size};
+    return tbi_link_new(&config);
+}
+
+void world_init(struct world *w, uint64_t seed)
+{
+    uint8_t key[TBI_RNG_SEED_SIZE] = {0};
+    const tbq_allocator hook = {
+        .alloc = hook_alloc, .realloc = hook_realloc, .free = hook_free, .user = w};
+
+    memset(w, 0, sizeof *w);
+    memcpy(key, &seed, sizeof seed);
+    tbi_rng_init(&w->rng, key);
+    ck_assert_int_eq(tbi_alloc_init(&w->alloc, &hook), 0);
+    w->now = (struct tbi_now){.mono_ns = 1000 * TBI_NS_PER_S};
+    w->room = 4096;
+    w->keep_story = true;
+    for (int i = A; i <= B; i++) {
+        struct world_end *e = &w->end[i];
+        e->world = w;
+        e->me = i;
+        e->max_message_size = WORLD_MAX;
+        e->conn = (struct tbi_link_conn){.user = e,
+                                         .room = conn_room,
+                                         .write = conn_write,
+                                         .write_unordered = conn_write_unordered,
+                                         .consume = conn_consume,
+                                         .consume_stream = conn_consume_stream,
+                                         .stream_done = conn_stream_done};
+        e->link = world_link(w, i);
+        ck_assert_ptr_nonnull(e->link);
+    }
+}
+
+static void clear_end(struct world_end *e)
+{
+    e->control.size = e->frame.size = 0;
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        e->lane[i].size = 0;
+        e->passed[i] = e->consumed[i] = 0;
+    }
+    for (size_t i = 0; i < WORLD_STREAMS; i++) {
+        tbi_link_stream_free(e->stream[i].in);
+        e->stream[i].in = NULL;
+        e->stream[i].open = false;
+        e->stream[i].bytes.size = 0;
+    }
+    tbi_frame_reader_init(&e->reader);
+    e->errors = 0;
+}
+
+static void drop_held(struct world *w, int at)
+{
+    struct world_end *e = &w->end[at];
+
+    while (e->held_len > 0) {
+        tbi_delivery_take(e->held[--e->held_len], w->now);
+    }
+}
+
+void world_free(struct world *w)
+{
+    if (w->up) {
+        tbi_link_detach(w->end[A].link, w->now, TBQ_ERR_LOST);
+        tbi_link_detach(w->end[B].link, w->now, TBQ_ERR_LOST);
+    }
+    for (int i = A; i <= B; i++) {
+        struct world_end *e = &w->end[i];
+        tbi_link_free(e->link);
+        drop_held(w, i); /* after the link: they outlive it */
+        clear_end(e);
+        free(e->control.data);
+        free(e->frame.data);
+        for (size_t k = 0; k < TBQ_LANES; k++) {
+            free(e->lane[k].data);
+        }
+        for (size_t k = 0; k < WORLD_STREAMS; k++) {
+            free(e->stream[k].bytes.data);
+        }
+    }
+}
+
+void world_confirm(struct world *w)
+{
+    for (int i = A; i <= B; i++) {
+        clear_end(&w->end[i]);
+        tbi_link_confirm(w->end[i].link, &w->end[i].confirm);
+    }
+}
+
+void world_attach(struct world *w, int at)
+{
+    const struct tbi_link_limits limits = {.max_message_size = w->end[1 - at].max_message_size};
+
+    w->up = true;
+    tbi_link_attach(w->end[at].link, w->now, &w->end[at].conn, &w->end[1 - at].confirm, &limits);
+    world_drain(w, at);
+}
+
+void world_connect(struct world *w)
+{
+    world_confirm(w);
+    world_attach(w, A);
+    world_attach(w, B);
+}
+
+void world_cut(struct world *w)
+{
+    w->up = false;
+    for (int i = A; i <= B; i++) {
+        tbi_link_detach(w->end[i].link, w->now, TBQ_ERR_LOST);
+        world_drain(w, i);
+    }
+    clear_end(&w->end[A]);
+    clear_end(&w->end[B]);
+}
+
+/* What the process had is gone with it. */
+static void kill_link(struct world *w, int at)
+{
+    struct world_end *e = &w->end[at];
+
+    tbi_link_free(e->link);
+    drop_held(w, at);
+    e->link = world_link(w, at);
+    ck_assert_ptr_nonnull(e->link);
+}
+
+void world_forget(struct world *w, int at)
+{
+    world_cut(w);
+    kill_link(w, at);
+}
+
+void world_restart(struct world *w, int at)
+{
+    struct world_end *e = &w->end[1 - at];
+    struct tbi_link *old = e->link;
+    struct tbi_link *fresh = world_link(w, 1 - at);
+
+    world_cut(w);
+    kill_link(w, at);
+    ck_assert_ptr_nonnull(fresh);
+    tbi_link_absorb(fresh, old, w->now);
+    world_drain(w, 1 - at);
+    e->link = fresh;
+    tbi_link_free(old);
+}
+
+/* --- Sending and moving --------------------------------------------------------------------- */
+
+int world_send_more(struct world *w, int from, const struct tbi_outgoing *like, const void *data,
+                    size_t size)
+{
+    struct tbi_outgoing m = *like;
+    struct tbi_block *b = tbi_block_copy(&w->alloc, data, size);
+    int rv = TBQ_ERR_NOMEM;
+
+    if (b != NULL) {
+        m.kind = m.kind != 0 ? m.kind : TBQ_TRANSITION;
+        m.payload = b;
+        rv = tbi_link_send(w->end[from].link, w->now, &m);
+        tbi_block_unref(b);
+    }
+    world_drain(w, from);
+    return rv;
+}
+
+int world_send(struct world *w, int from, tbq_lane lane, uint64_t tag, const char *text)
+{
+    const struct tbi_outgoing m = {.lane = lane, .tag = tag, .want_fate = true};
+    return world_send_more(w, from, &m, text, strlen(text));
+}
+
+static void control_in(struct world *w, int from, const uint8_t *data, size_t size)
+{
+    struct world_end *to = &w->end[1 - from];
+    struct tbi_cursor c;
+
+    tbi_cur_init(&c, data, size);
+    for (;;) {
+        const uint8_t *body;
+        size_t body_size;
+        bool complete;
+        struct tbi_cursor whole;
+        enum tbi_frame_step step = tbi_frame_step(&to->reader, &c, &body, &body_size, &complete);
+        ck_assert_int_ne(step, TBI_STEP_ERROR);
+        if (step == TBI_STEP_NEED_MORE) {
+            return;
+        }
+        if (step == TBI_STEP_HEAD) {
+            ck_assert_uint_le(to->reader.length, TBI_CONTROL_FRAME_MAX);
+            to->frame.size = 0;
+            continue;
+        }
+        bytes_add(&to->frame, body, body_size);
+        if (complete) {
+            tbi_cur_init(&whole, to->frame.data, to->frame.size);
+            if (w->show_control) {
+                say_control(w, from, to->reader.type, whole);
+            }
+            tbi_link_control(to->link, w->now, to->reader.type, whole);
+        }
+    }
+}
+
+static size_t move_unordered(struct world *w, int from, struct world_stream *s, size_t most)
+{
+    struct world_end *to = &w->end[1 - from];
+    size_t size = s->bytes.size < most ? s->bytes.size : most;
+
+    if (!s->open || s->ended) {
+        return 0;
+    }
+    if (s->in == NULL) {
+        s->in = tbi_link_stream_new(to->link, w->now, s->lane, s->id);
+    }
+    bool fin = size == s->bytes.size;
+    if (s->in != NULL) {
+        struct tbi_link_stream *in = s->in;
+        s->ended = fin;
+        if (fin) {
+            s->in = NULL;
+        }
+        tbi_link_stream_data(in, w->now, s->bytes.data, size, fin);
+        if (fin) {
+            tbi_link_stream_free(in);
+        }
+    }
+    bytes_drop(&s->bytes, size);
+    return size;
+}
+
+size_t world_move(struct world *w, int from, int stream, size_t most)
+{
+    struct world_end *e = &w->end[from];
+    size_t size = 0;
+
+    if (!tbi_link_attached(w->end[A].link) || !tbi_link_attached(w->end[B].link)) {
+        return 0;
+    }
+    if (stream >= TBQ_LANES) {
+        size = move_unordered(w, from, &e->stream[stream - TBQ_LANES], most);
+    } else {
+        struct world_bytes *b = queue(e, stream);
+        size = b->size < most ? b->size : most;
+        if (stream >= 0) {
+            uint64_t left = WORLD_WINDOW - (e->passed[stream] - e->consumed[stream]);
+            size = size < left ? size : (size_t)left;
+            e->passed[stream] += size;
+        }
+        if (size > 0) {
+            uint8_t *copy = malloc(size); /* so that reading past it is seen */
+            ck_assert_ptr_nonnull(copy);
+            memcpy(copy, b->data, size);
+            bytes_drop(b, size);
+            if (stream == TBI_LINK_CONTROL) {
+                control_in(w, from, copy, size);
+            } else {
+                tbi_link_lane_data(w->end[1 - from].link, w->now, (tbq_lane)stream, copy, size);
+            }
+            free(copy);
+        }
+    }
+    world_drain(w, 1 - from);
+    tbi_link_writable(e->link, w->now);
+    world_drain(w, from);
+    return size;
+}
+
+void world_flow(struct world *w)
+{
+    size_t moved;
+
+    do {
+        moved = 0;
+        for (int from = A; from <= B; from++) {
+            for (int s = TBI_LINK_CONTROL; s < TBQ_LANES + WORLD_STREAMS; s++) {
+                moved += world_move(w, from, s, SIZE_MAX);
+            }
+        }
+    } while (moved > 0);
+}
+
+void world_wait(struct world *w, uint64_t ms)
+{
+    uint64_t end = w->now.mono_ns + ms * TBI_NS_PER_MS;
+
+    for (int at = A; at <= B; at++) {
+        tbi_link_tick(w->end[at].link, w->now);
+        world_drain(w, at);
+    }
+    world_flow(w);
+    while (w->now.mono_ns < end) {
+        uint64_t next = end;
+        for (int at = A; at <= B; at++) {
+            uint64_t due = tbi_link_deadline(w->end[at].link);
+            ck_assert_uint_gt(due, w->now.mono_ns); /* or a loop would spin */
+            next = due < next ? due : next;
+        }
+        w->now.mono_ns = next;
+        for (int at = A; at <= B; at++) {
+            if (tbi_link_deadline(w->end[at].link) <= next) {
+                tbi_link_tick(w->end[at].link, w->now);
+                world_drain(w, at);
+            }
+        }
+        world_flow(w);
+    }
+}
+
+/* --- What comes out ------------------------------------------------------------------------- */
+
+static void say_fate(struct world *w, int at, const struct tbi_link_fate *f)
+{
+    static const char *const what[] = {"?", "delivered", "not delivered", "unknown"};
+
+    world_say(w, "%c %llu %s", name(at), (unsigned long long)f->tag, what[f->fate]);
+    if (f->reason != 0) {
+        world_say(w, ", %s", tbq_error_name(f->reason));
+    }
+    world_say(w, "\n");
+}
+
+static void say_delivery(struct world *w, int at, const struct tbi_delivery *d)
+{
+    int size = d->body->size < 20 ? (int)d->body->size : 20;
+
+    world_say(w, "%c gets %d/%llu %.*s%s\n", name(at), (int)d->lane, (unsigned long long)d->number,
+              size, (const char *)d->body->data, d->repeat ? ", perhaps again" : "");
+}
+
+void world_drain(struct world *w, int at)
+{
+    struct world_end *e = &w->end[at];
+    struct tbi_link_action a;
+
+    while (tbi_link_next_action(e->link, &a)) {
+        switch (a.type) {
+        case TBI_LINK_DELIVER:
+            say_delivery(w, at, a.u.delivery);
+            ck_assert_uint_lt(e->held_len, WORLD_HELD);
+            e->held[e->held_len++] = a.u.delivery;
+            if (w->on_deliver != NULL) {
+                w->on_deliver(w, at, a.u.delivery);
+            }
+            break;
+        case TBI_LINK_FATE:
+            say_fate(w, at, &a.u.fate);
+            if (w->on_fate != NULL) {
+                w->on_fate(w, at, &a.u.fate);
+            }
+            break;
+        case TBI_LINK_WRITABLE:
+            world_say(w, "%c writable\n", name(at));
+            break;
+        case TBI_LINK_ERROR:
+            world_say(w, "%c error %llu: %s\n", name(at), (unsigned long long)a.u.error.code,
+                      a.u.error.text);
+            e->errors++;
+            break;
+        }
+    }
+}
+
+static struct tbi_delivery *release(struct world_end *e, size_t held)
+{
+    struct tbi_delivery *d = e->held[held];
+
+    memmove(e->held + held, e->held + held + 1, (e->held_len - held - 1) * sizeof(e->held[0]));
+    e->held_len--;
+    return d;
+}
+
+void world_take(struct world *w, int at, size_t held)
+{
+    tbi_delivery_take(release(&w->end[at], held), w->now);
+    world_drain(w, at);
+}
+
+void world_take_all(struct world *w, int at)
+{
+    while (w->end[at].held_len > 0) {
+        world_take(w, at, 0);
+    }
+}
+
+void world_refuse(struct world *w, int at, size_t held, enum tbi_decline_code code)
+{
+    tbi_delivery_refuse(release(&w->end[at], held), w->now, code);
+    world_drain(w, at);
+}
