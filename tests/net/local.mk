@@ -1,3 +1,11 @@
 # Real sockets and real processes: net_tests (programs), net_scripts (scripts that print TAP).
+if HAVE_CHECK
+net_io = tests/net/test_io_file tests/net/test_io_names tests/net/test_io_udp tests/net/test_io_wake
+net_tests += $(net_io)
+tests_net_test_io_file_LDADD = $(UNIT_LDADD) $(UP_TO_IO)
+tests_net_test_io_names_LDADD = $(UNIT_LDADD) $(UP_TO_IO)
+tests_net_test_io_udp_LDADD = $(UNIT_LDADD) $(UP_TO_IO)
+tests_net_test_io_wake_LDADD = $(UNIT_LDADD) $(UP_TO_IO)
+endif
 dist_check_SCRIPTS += $(net_scripts)
 check_PROGRAMS += $(net_tests)
