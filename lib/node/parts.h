@@ -92,6 +92,7 @@ struct tbi_session {
     tbq_peer_id peer_id;
     uint8_t peer_key[TBQ_PUBLIC_KEY_SIZE];
     struct tbi_hello hello; /* the peer's */
+    struct tbi_confirm confirm; /* the peer's, while ours cannot be sent yet */
     int64_t control_out;            /* -1: not open */
     int64_t lane_out[TBQ_LANES];
     struct tbi_frame_reader control_in;

@@ -243,6 +243,8 @@ static void send_confirm(struct tbi_session *s)
     s->confirm_sent = write_control(s, &w) == 0;
 }
 
+static void maybe_up(struct tbi_session *s);
+
 /* The handshake is done, the peer is trusted and its HELLO is in: find its bond, and say so. */
 static void get_ready(struct tbi_session *s)
 {
@@ -277,6 +279,7 @@ static void get_ready(struct tbi_session *s)
         }
     }
     send_confirm(s);
+    maybe_up(s);
 }
 
 static void tell_connected(struct tbi_session *s)
@@ -327,6 +330,15 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
                   s->node->now.mono_ns +
                       (uint64_t)s->node->cfg.settings.ping_interval_ms * TBI_NS_PER_MS);
     touch(s);
+}
+
+/* A client's CONFIRM comes in the same packet as the end of its handshake: before it was asked
+ * whether to trust it. Then it waits here until ours is sent. */
+static void maybe_up(struct tbi_session *s)
+{
+    if (s->confirm_in && s->confirm_sent && !s->up && !s->closing) {
+        come_up(s, &s->confirm);
+    }
 }
 
 void tbi_session_writable_early(struct tbi_session *s)
@@ -402,12 +414,11 @@ static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cu
             violation(s, rv, "CONFIRM is not as it must be");
             return;
         }
-        if (!s->confirm_sent) { /* it answers our HELLO, so ours went out when theirs came in */
-            violation(s, TBQ_ERR_PROTOCOL, "CONFIRM came too early");
-            return;
-        }
         s->confirm_in = true;
-        come_up(s, &confirm);
+        s->confirm = confirm;
+        s->confirm.record = NULL; /* the bytes do not outlive this call */
+        s->confirm.record_size = 0;
+        maybe_up(s);
         return;
     }
     if (!s->up && (type & 1) == 0) {
@@ -416,6 +427,7 @@ static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cu
     }
     if (s->up && (type & 1) == 0) {
         tbi_link_control(s->bond->link, s->node->now, type, body);
+        touch(s);
     }
 }
 

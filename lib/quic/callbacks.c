@@ -171,6 +171,25 @@ static int on_remove_cid(ngtcp2_conn *qc, const ngtcp2_cid *cid, void *user)
     return 0;
 }
 
+/* The peer's ids that we use: a stateless reset is told by the token that came with one. */
+static int on_dcid_status(ngtcp2_conn *qc, ngtcp2_connection_id_status_type type, uint64_t number,
+                          const ngtcp2_cid *cid, const uint8_t *token, void *user)
+{
+    struct tbi_conn *c = user;
+    struct tbi_map *tokens = &c->ep->tokens;
+    (void)qc, (void)number, (void)cid;
+
+    if (token == NULL) {
+        return 0;
+    }
+    if (type == NGTCP2_CONNECTION_ID_STATUS_TYPE_ACTIVATE) {
+        (void)tbi_map_put(tokens, token, c); /* full: the idle timeout finds out instead */
+    } else if (tbi_map_get(tokens, token) == c) {
+        tbi_map_remove(tokens, token);
+    }
+    return 0;
+}
+
 /* ngtcp2's own helper draws from GnuTLS; ours shall repeat under a seed. */
 static int on_path_challenge(ngtcp2_conn *qc, uint8_t *data, void *user)
 {
@@ -204,6 +223,7 @@ void tbi_conn_callbacks(ngtcp2_callbacks *callbacks, bool server)
         .extend_max_local_streams_uni = on_more_streams,
         .extend_max_stream_data = on_more_stream_data,
         .recv_stateless_reset = on_stateless_reset,
+        .dcid_status = on_dcid_status,
         .path_validation = on_path,
         .rand = on_rand,
         .get_new_connection_id = on_new_cid,

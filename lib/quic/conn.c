@@ -61,6 +61,17 @@ static void forget_cids(struct tbi_conn *c)
     if (c->server) {
         tbi_endpoint_remove_cid(c->ep, ngtcp2_conn_get_client_initial_dcid(c->qc), c);
     }
+    n = ngtcp2_conn_get_active_dcid(c->qc, NULL);
+    ngtcp2_cid_token tokens[32];
+    if (n <= sizeof tokens / sizeof tokens[0]) {
+        ngtcp2_conn_get_active_dcid(c->qc, tokens);
+        for (size_t i = 0; i < n; i++) {
+            if (tokens[i].token_present &&
+                tbi_map_get(&c->ep->tokens, tokens[i].token) == c) {
+                tbi_map_remove(&c->ep->tokens, tokens[i].token);
+            }
+        }
+    }
 }
 
 void tbi_conn_free(struct tbi_conn *c)

@@ -53,6 +53,7 @@ int tbi_endpoint_new(struct tbi_endpoint **made, const struct tbi_endpoint_confi
     size_t most = 2 * config->max_connections + 16;
     tbi_map_init(&ep->conns, ep->alloc, secret, sizeof(uint64_t), most);
     tbi_map_init(&ep->cids, ep->alloc, secret, sizeof(struct tbi_cid_key), 16 * most);
+    tbi_map_init(&ep->tokens, ep->alloc, secret, NGTCP2_STATELESS_RESET_TOKENLEN, 16 * most);
     tbi_list_init(&ep->ready);
     tbi_list_init(&ep->reap);
     tbi_list_init(&ep->actions);
@@ -101,6 +102,7 @@ void tbi_endpoint_free(struct tbi_endpoint *ep)
     tbi_tls_free(ep);
     tbi_map_free(&ep->conns);
     tbi_map_free(&ep->cids);
+    tbi_map_free(&ep->tokens);
     tbi_heap_free(&ep->timers);
     tbi_free(ep->alloc, ep->reply);
     tbi_wipe(ep->reset_secret, sizeof ep->reset_secret);
@@ -250,6 +252,25 @@ static void accept_new(struct tbi_endpoint *ep, const struct tbi_datagram *d, co
     tbi_conn_rearm(c);
 }
 
+/* A short header with an id that is not ours: a stateless reset, told by its last bytes (RFC 9000,
+ * section 10.3.1), or a packet of a connection that we have forgotten: then we reset it. */
+static void short_unknown(struct tbi_endpoint *ep, const struct tbi_datagram *d,
+                          const uint8_t *data, size_t size, const uint8_t *dcid)
+{
+    struct tbi_conn *c = NULL;
+
+    if (size >= NGTCP2_STATELESS_RESET_TOKENLEN) {
+        c = tbi_map_get(&ep->tokens, data + size - NGTCP2_STATELESS_RESET_TOKENLEN);
+    }
+    if (c != NULL) {
+        tbi_conn_recv(c, d, data, size);
+        tbi_conn_rearm(c);
+        return;
+    }
+    ep->stats.dropped_unknown++;
+    tbi_send_reset(ep, d, dcid, size);
+}
+
 static void recv_packet(struct tbi_endpoint *ep, const struct tbi_datagram *d, const uint8_t *data,
                         size_t size)
 {
@@ -277,8 +298,7 @@ static void recv_packet(struct tbi_endpoint *ep, const struct tbi_datagram *d, c
         tbi_conn_recv(c, d, data, size);
         tbi_conn_rearm(c);
     } else if (v.version == 0) {
-        ep->stats.dropped_unknown++;
-        tbi_send_reset(ep, d, v.dcid, size);
+        short_unknown(ep, d, data, size, v.dcid);
     } else {
         accept_new(ep, d, data, size);
     }

@@ -120,6 +120,7 @@ struct tbi_endpoint {
     uint8_t retry_secret[TBI_SECRET_SIZE];
     struct tbi_heap timers;
     struct tbi_map cids;    /* tbi_cid_key to tbi_conn */
+    struct tbi_map tokens;  /* stateless reset tokens of the peers' ids to tbi_conn */
     struct tbi_map conns;   /* number to tbi_conn */
     struct tbi_list ready;
     struct tbi_list reap;

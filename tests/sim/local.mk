@@ -1,2 +1,7 @@
-# Stories over virtual time: sim_tests, programs that print TAP (or use Check).
+# Stories over virtual time: real engines with real TLS on a pretended network.
+if HAVE_CHECK
+sim_tests += tests/sim/test_sim_two
+tests_sim_test_sim_two_SOURCES = tests/sim/test_sim_two.c tests/sim/sim.c tests/sim/sim.h
+tests_sim_test_sim_two_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
+endif
 check_PROGRAMS += $(sim_tests)

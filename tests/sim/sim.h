@@ -1,0 +1,65 @@
+/* tests/sim/sim.h - stories over virtual time: real engines with real TLS on a pretended network.
+ *
+ * A simulation has nodes, and between every two of them a link each way made of pieces: delay, loss,
+ * reordering, duplication, bandwidth, partition. Nothing sleeps: time jumps from one deadline to the
+ * next. Everything random comes from one seed, and what happens is written to a transcript that a
+ * person can read; the same seed gives the same transcript. */
+#ifndef TBI_TESTS_SIM_H
+#define TBI_TESTS_SIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "node/node.h"
+
+#define SIM_NODES_MAX 8
+
+struct sim_link {       /* from one node to another */
+    uint64_t delay_ms;
+    unsigned loss;      /* per mille */
+    unsigned duplicate; /* per mille */
+    unsigned reorder;   /* per mille of datagrams that wait a random while longer */
+    uint64_t rate_bps;  /* bits a second; 0: no limit */
+    bool cut;           /* a partition: nothing passes */
+    uint64_t busy_until; /* of the bandwidth piece */
+};
+
+struct sim;
+struct sim_node {
+    struct sim *sim;
+    char name;
+    bool alive;
+    struct tbi_node *node;
+    struct tbi_identity *identity;
+    struct tbi_trust trust;
+    struct tbi_addr addr;
+    tbq_config settings;
+    uint8_t key_seed[32];
+    /* Asked for every event; return true when the simulation shall release it (false: kept). */
+    bool (*on_event)(struct sim_node *n, tbq_event *e);
+    void *user;
+};
+
+struct sim *sim_new(uint64_t seed);
+void sim_free(struct sim *s);
+
+/* A node with its own key, at 10.0.0.1, .2, ... port 8443; named A, B, C, ... */
+struct sim_node *sim_add(struct sim *s);
+tbq_config *sim_settings(struct sim_node *n); /* before sim_boot() */
+void sim_boot(struct sim_node *n);            /* starts, or starts again after sim_kill() */
+void sim_kill(struct sim_node *n);            /* as kill -9: nothing is said */
+struct sim_link *sim_link(struct sim_node *from, struct sim_node *to);
+void sim_both(struct sim_node *a, struct sim_node *b, struct sim_link link);
+
+tbq_connection sim_dial(struct sim_node *from, struct sim_node *to, bool persistent);
+struct tbi_now sim_now(const struct sim *s);
+uint64_t sim_ms(const struct sim *s); /* since the beginning */
+
+/* Runs until `done` says so, or until that much time has passed: then false. */
+bool sim_run(struct sim *s, uint64_t ms, bool (*done)(void *), void *arg);
+
+void sim_say(struct sim_node *n, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const char *sim_transcript(const struct sim *s);
+
+#endif
