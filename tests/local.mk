@@ -24,10 +24,13 @@ tool_scripts =
 fuzz_targets =
 dist_check_SCRIPTS =
 
-UNIT_LDADD = $(CHECK_LIBS)
+# TAP out of Check, and memory that runs out: for every test program in C.
+check_LTLIBRARIES += tests/unit/libharness.la
+tests_unit_libharness_la_SOURCES = tests/unit/harness.c tests/unit/harness.h
+UNIT_LDADD = tests/unit/libharness.la $(CHECK_LIBS)
 TESTS_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests $(CHECK_CFLAGS)
 # Without an LDADD of its own a program is linked with every layer.
-LDADD = $(CHECK_LIBS) $(UP_TO_SERVER)
+LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 
 include tests/unit/local.mk
 include tests/sim/local.mk

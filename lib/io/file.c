@@ -291,8 +291,7 @@ int tbi_file_create(const char *path, const void *data, size_t size, mode_t mode
         /* Unlike rename(), link() fails where the name is taken. */
         error = link(temp, path) < 0 ? errno : 0;
         unlink(temp);
-        if (error == EPERM || error == ENOTSUP || error == EOPNOTSUPP || error == ENOSYS ||
-            error == EMLINK) {
+        if (error == EPERM || error == ENOTSUP || error == ENOSYS || error == EMLINK) {
             error = create_in_place(path, data, size, mode);
         }
         if (error == EEXIST) {

@@ -146,7 +146,7 @@ static ares_ssize_t send_vectors(ares_socket_t fd, const struct iovec *iov, int 
 {
     struct msghdr m = {0};
     (void)user;
-    m.msg_iov = (struct iovec *)(uintptr_t)iov;
+    m.msg_iov = (struct iovec *)iov; /* not written to */
     m.msg_iovlen = (size_t)n;
 #if defined(MSG_NOSIGNAL)
     return sendmsg(fd, &m, MSG_NOSIGNAL);

@@ -12,9 +12,10 @@
 #include "base/log.h"
 #include <tbquic/error.h>
 
-#define BUFFER_DEFAULT (4U << 20) /* bytes; some 30 ms at 1 Gbit/s while the process is elsewhere  \
-                                   */
-#define RECV_ERRORS_MAX 8         /* pending ICMP errors that one receive steps over */
+#define BUFFER_DEFAULT                                                                             \
+    (4U << 20)            /* bytes; some 30 ms at 1 Gbit/s while the process is elsewhere          \
+                           */
+#define RECV_ERRORS_MAX 8 /* pending ICMP errors that one receive steps over */
 
 /* ---- opening -------------------------------------------------------------------------------- */
 
@@ -209,7 +210,7 @@ int tbi_udp_open(struct tbi_udp **udp, const struct tbi_alloc *a,
     }
     u->alloc = a;
     u->fd = -1;
-    u->arena = tbi_malloc(a, TBI_UDP_RECV_MAX * TBI_DATAGRAM_MAX);
+    u->arena = tbi_malloc(a, (size_t)TBI_UDP_RECV_MAX * TBI_DATAGRAM_MAX);
     if (u->arena == NULL) {
         tbi_text(text, text_size, "%s", tbq_strerror(rv));
         goto fail;

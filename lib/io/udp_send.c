@@ -104,7 +104,7 @@ static void fill_message(struct msghdr *m, struct iovec *iov, struct envelope *e
                          const uint8_t *data, size_t size)
 {
     memset(m, 0, sizeof *m);
-    iov->iov_base = (void *)(uintptr_t)data;
+    iov->iov_base = (void *)data; /* not written to */
     iov->iov_len = size;
     m->msg_name = &e->to.u.sa;
     m->msg_namelen = e->to.len;

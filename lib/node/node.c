@@ -386,37 +386,21 @@ bool tbi_node_stopped(const struct tbi_node *node)
 
 /* --- Messages --------------------------------------------------------------------------------- */
 
-static int check_options(const tbq_send_options *given, tbq_send_options *o)
-{
-    tbq_send_options_init(o);
-    if (given != NULL) {
-        if (given->size < sizeof given->size) {
-            return TBQ_ERR_INVALID;
-        }
-        size_t known = given->size < sizeof *o ? given->size : sizeof *o;
-        memcpy(o, given, known);
-    }
-    return (unsigned)o->lane < TBQ_LANES ? 0 : TBQ_ERR_INVALID;
-}
-
 int tbi_node_send_on(struct tbi_node *node, struct tbi_now now, tbq_connection connection,
                      const tbq_message *message, const tbq_send_options *options)
 {
-    tbq_send_options o;
     struct tbi_contact *c = tbi_map_get(&node->contacts, &connection);
 
     node->now = now;
     if (node->stopping || c == NULL || c->bond == NULL) {
         return TBQ_ERR_CLOSED;
     }
-    int rv = check_options(options, &o);
-    return rv < 0 ? rv : tbi_dispatch_send(c->bond, connection, message, &o);
+    return tbi_dispatch_send(c->bond, connection, message, options);
 }
 
 int tbi_node_send_to(struct tbi_node *node, struct tbi_now now, const tbq_peer_id *id,
                      const tbq_message *message, const tbq_send_options *options)
 {
-    tbq_send_options o;
     struct tbi_peer *peer = tbi_peer_get(node, id, false);
     struct tbi_bond *b = peer != NULL ? tbi_peer_newest(peer) : NULL;
 
@@ -427,8 +411,7 @@ int tbi_node_send_to(struct tbi_node *node, struct tbi_now now, const tbq_peer_i
     if (b == NULL || b->given_up) {
         return TBQ_ERR_NO_ROUTE;
     }
-    int rv = check_options(options, &o);
-    return rv < 0 ? rv : tbi_dispatch_send(b, 0, message, &o);
+    return tbi_dispatch_send(b, 0, message, options);
 }
 
 /* --- Events ----------------------------------------------------------------------------------- */

@@ -244,6 +244,19 @@ void tbq_send_options_init_sized(tbq_send_options *options, size_t size)
     }
 }
 
+/* The caller's options, however old its struct is, over the defaults. */
+static int read_options(tbq_send_options *o, const tbq_send_options *given)
+{
+    tbq_send_options_init(o);
+    if (given != NULL) {
+        if (given->size < sizeof given->size) {
+            return TBQ_ERR_INVALID;
+        }
+        memcpy(o, given, given->size < sizeof *o ? given->size : sizeof *o);
+    }
+    return (unsigned)o->lane < TBQ_LANES ? 0 : TBQ_ERR_INVALID;
+}
+
 void tbq_actor_init_sized(tbq_actor *actor, size_t size)
 {
     static const tbq_actor defaults = {.size = sizeof defaults};
@@ -256,29 +269,32 @@ void tbq_actor_init_sized(tbq_actor *actor, size_t size)
 int tbq_send(tbq_server *s, tbq_connection connection, const tbq_message *message,
              const tbq_send_options *options)
 {
-    if (message == NULL) {
-        return TBQ_ERR_INVALID;
-    }
-    return tbi_node_send_on(s->node, tbi_clock_now(), connection, message, options);
+    tbq_send_options o;
+    int rv = message != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
+    return rv < 0 ? rv : tbi_node_send_on(s->node, tbi_clock_now(), connection, message, &o);
 }
 
 int tbq_send_to(tbq_server *s, const tbq_peer_id *peer, const tbq_message *message,
                 const tbq_send_options *options)
 {
-    if (message == NULL || peer == NULL) {
-        return TBQ_ERR_INVALID;
-    }
-    return tbi_node_send_to(s->node, tbi_clock_now(), peer, message, options);
+    tbq_send_options o;
+    int rv = message != NULL && peer != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
+    return rv < 0 ? rv : tbi_node_send_to(s->node, tbi_clock_now(), peer, message, &o);
 }
 
 int tbq_request(tbq_server *s, const tbq_peer_id *peer, const void *data, size_t size,
                 uint32_t timeout_ms, const tbq_send_options *options, tbq_request_id *request)
 {
+    tbq_send_options o;
+
     if (peer == NULL || request == NULL || (data == NULL && size > 0)) {
         return TBQ_ERR_INVALID;
     }
-    return tbi_node_request(s->node, tbi_clock_now(), peer,
-                            (tbq_bytes){.data = data, .size = size}, timeout_ms, options, request);
+    int rv = read_options(&o, options);
+    return rv < 0 ? rv
+                  : tbi_node_request(s->node, tbi_clock_now(), peer,
+                                     (tbq_bytes){.data = data, .size = size}, timeout_ms, &o,
+                                     request);
 }
 
 int tbq_respond(tbq_server *s, tbq_request_id request, const tbq_answer *answer)

@@ -7,7 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,14 +19,66 @@
 #include "io/file.h"
 #include <tbquic/error.h>
 
+/* ---- a system that fails: each the errno to answer, 0 to do what was asked ------------------- */
+
+static struct {
+    int write;
+    int fsync;
+    int link;
+    int flock;
+    int read;
+    int random;
+} broken;
+
+static bool fails(int error)
+{
+    errno = error;
+    return error != 0;
+}
+
+/* Each stands before the C library's; writes only to files, so that Check's own get through. */
+ssize_t write(int fd, const void *data, size_t size)
+{
+    return fd > 2 && fails(broken.write) ? -1 : syscall(SYS_write, fd, data, size);
+}
+
+ssize_t read(int fd, void *data, size_t size)
+{
+    return fails(broken.read) ? -1 : syscall(SYS_read, fd, data, size);
+}
+
+int fsync(int fd)
+{
+    return fails(broken.fsync) ? -1 : (int)syscall(SYS_fsync, fd);
+}
+
+int link(const char *from, const char *to)
+{
+    return fails(broken.link) ? -1 : (int)syscall(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+int flock(int fd, int how)
+{
+    return fails(broken.flock) ? -1 : (int)syscall(SYS_flock, fd, how);
+}
+
+ssize_t getrandom(void *to, size_t size, unsigned flags)
+{
+    return fails(broken.random) ? -1 : syscall(SYS_getrandom, to, size, flags);
+}
+
+/* ---- helpers -------------------------------------------------------------------------------- */
+
 static struct tbi_alloc memory;
-static char folder[] = "/tmp/tbquic-file-XXXXXX";
+static char folder[32];
 static char path[TBI_PATH_SIZE];
 static char why[512];
 
 static void setup(void)
 {
     ck_assert_int_eq(tbi_alloc_init(&memory, NULL), 0);
+    memset(&broken, 0, sizeof broken);
+    snprintf(folder, sizeof folder, "/tmp/tbquic-file-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));
     ck_assert_int_eq(tbi_file_join(path, sizeof path, folder, "node.key"), 0);
     why[0] = '\0';
@@ -246,6 +301,71 @@ START_TEST(without_memory_reading_says_so)
 }
 END_TEST
 
+START_TEST(a_disk_that_fails_leaves_neither_file_nor_scraps)
+{
+    ck_assert_int_eq(tbi_file_replace(path, "old", 3, 0600, why, sizeof why), 0);
+    broken.write = _i == 0 ? ENOSPC : 0;
+    broken.fsync = _i == 1 ? EIO : 0;
+    broken.random = _i == 2 ? EIO : 0;
+    ck_assert_int_eq(tbi_file_replace(path, "new", 3, 0600, why, sizeof why), TBQ_ERR_FILE);
+    expect_why(path);
+    if (_i == 0) {
+        expect_why("make room");
+    }
+    memset(&broken, 0, sizeof broken);
+    expect_content("old");
+    ck_assert_int_eq(count_names(folder), 1);
+
+    ck_assert_int_eq(unlink(path), 0);
+    broken.write = _i == 0 ? ENOSPC : 0;
+    broken.fsync = _i == 1 ? EIO : 0;
+    broken.random = _i == 2 ? EIO : 0;
+    ck_assert_int_eq(tbi_file_create(path, "new", 3, 0600, why, sizeof why), TBQ_ERR_FILE);
+    memset(&broken, 0, sizeof broken);
+    ck_assert_int_eq(count_names(folder), 0);
+}
+END_TEST
+
+START_TEST(without_hard_links_a_key_is_still_never_overwritten)
+{
+    static const int errors[] = {EPERM, EOPNOTSUPP, ENOSYS};
+    broken.link = errors[_i];
+    ck_assert_int_eq(tbi_file_create(path, "one", 3, 0600, why, sizeof why), 0);
+    ck_assert_uint_eq(mode_of(path), 0600);
+    ck_assert_int_eq(tbi_file_create(path, "two", 3, 0600, why, sizeof why), TBQ_ERR_EXISTS);
+    expect_content("one");
+    ck_assert_int_eq(count_names(folder), 1);
+}
+END_TEST
+
+START_TEST(a_filesystem_without_locks_says_so)
+{
+    struct tbi_file_lock lock;
+
+    ck_assert_int_eq(tbi_file_create(path, "key", 3, 0600, why, sizeof why), 0);
+    broken.flock = ENOLCK;
+    ck_assert_int_eq(tbi_file_lock(&lock, path, why, sizeof why), TBQ_ERR_UNSUPPORTED);
+    ck_assert_int_eq(lock.fd, -1);
+    expect_why(path);
+}
+END_TEST
+
+START_TEST(a_file_that_cannot_be_read_to_its_end_is_an_error)
+{
+    uint8_t *data;
+    size_t size;
+
+    ck_assert_int_eq(tbi_file_create(path, "key", 3, 0600, why, sizeof why), 0);
+    broken.read = EIO;
+    ck_assert_int_eq(tbi_file_read(&memory, path, 10, 0, &data, &size, why, sizeof why),
+                     TBQ_ERR_FILE);
+    broken.read = 0;
+    ck_assert_ptr_null(data);
+    ck_assert_uint_eq(size, 0);
+    expect_why(path);
+}
+END_TEST
+
 START_TEST(a_key_in_use_is_locked_within_and_between_processes)
 {
     struct tbi_file_lock mine, other;
@@ -376,6 +496,10 @@ int main(void)
     tcase_add_test(t, a_file_is_read_up_to_its_limit);
     tcase_add_test(t, what_is_no_file_is_told_so);
     tcase_add_test(t, without_memory_reading_says_so);
+    tcase_add_loop_test(t, a_disk_that_fails_leaves_neither_file_nor_scraps, 0, 3);
+    tcase_add_loop_test(t, without_hard_links_a_key_is_still_never_overwritten, 0, 3);
+    tcase_add_test(t, a_filesystem_without_locks_says_so);
+    tcase_add_test(t, a_file_that_cannot_be_read_to_its_end_is_an_error);
     tcase_add_test(t, a_key_in_use_is_locked_within_and_between_processes);
     tcase_add_test(t, a_lock_ends_with_its_process);
     tcase_add_test(t, folders_are_made_for_the_owner_alone);

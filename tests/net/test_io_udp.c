@@ -1,7 +1,7 @@
 /* tests/net/test_io_udp.c - the UDP socket over loopback, and what it does when the kernel refuses.
  *
- * Refusals that a healthy machine never shows (no GSO on a route, a full send buffer) are made by
- * a sendmsg() and sendmmsg() of our own, which stand before the C library's. */
+ * Refusals that a healthy machine never shows (no GSO on a route, a full send buffer, no IPv6)
+ * are made by a sendmsg(), sendmmsg() and socket() of our own, before the C library's. */
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -69,6 +69,17 @@ ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 int sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags)
 {
     return refuses(&m->msg_hdr) ? -1 : (int)syscall(SYS_sendmmsg, fd, m, n, flags);
+}
+
+static bool without_ipv6;
+
+int socket(int family, int type, int protocol)
+{
+    if (without_ipv6 && family == AF_INET6) {
+        errno = EAFNOSUPPORT;
+        return -1;
+    }
+    return (int)syscall(SYS_socket, family, type, protocol);
 }
 
 /* ---- helpers -------------------------------------------------------------------------------- */
@@ -253,6 +264,30 @@ START_TEST(one_socket_serves_both_ip_versions)
     tbi_udp_close(six);
     tbi_udp_close(four);
     tbi_udp_close(both);
+}
+END_TEST
+
+START_TEST(where_ipv6_is_off_all_addresses_are_those_of_ipv4)
+{
+    without_ipv6 = true;
+    struct tbi_udp *any = open_at("[::]:0");
+    struct tbi_udp *a = open_at("127.0.0.1:0");
+    struct tbi_send_batch s = batch_to(at_port("127.0.0.1:0", any), 100, 0);
+    struct tbi_addr all = at_port("0.0.0.0:0", any);
+    struct tbi_udp *none;
+    struct tbi_udp_config config = {.bind = addr("[::1]:0")};
+    char why[256] = "";
+
+    ck_assert(!tbi_udp_stats(any)->dual_stack);
+    ck_assert(tbi_addr_equal(tbi_udp_local(any), &all));
+    ck_assert_int_eq(tbi_udp_send(a, &s), 0);
+    ck_assert_uint_eq(receive_all(any, 100, 100), 1);
+    /* One that was meant is not replaced by another. */
+    ck_assert_int_eq(tbi_udp_open(&none, &memory, &config, why, sizeof why), TBQ_ERR_ADDRESS);
+    ck_assert_ptr_nonnull(strstr(why, "[::1]:0"));
+    tbi_udp_close(any);
+    tbi_udp_close(a);
+    without_ipv6 = false;
 }
 END_TEST
 
@@ -539,6 +574,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, NULL);
     tcase_add_loop_test(t, a_datagram_says_where_from_where_to_and_its_ecn, 0, 2);
     tcase_add_test(t, one_socket_serves_both_ip_versions);
+    tcase_add_test(t, where_ipv6_is_off_all_addresses_are_those_of_ipv4);
     tcase_add_loop_test(t, a_bundle_arrives_whole_with_and_without_offload, 0, 4);
     tcase_add_loop_test(t, more_packets_than_one_bundle_takes, 0, 4);
     tcase_add_loop_test(t, a_route_that_refuses_gso_is_served_packet_by_packet, 0, 3);

@@ -1,5 +1,5 @@
 /* tests/sim/sim.c - see sim.h. */
-#include "sim/sim.h"
+#include "sim.h"
 
 #include <assert.h>
 #include <stdarg.h>

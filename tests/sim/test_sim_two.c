@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sim/sim.h"
-#include "unit/harness.h"
+#include "sim.h"
+#include "../unit/harness.h"
 
 #define TEN_MIB_MESSAGES 1000
 #define TEN_MIB_SIZE 10486 /* bytes of each: 1,000 make 10 MiB */

@@ -1,0 +1,76 @@
+/* tests/unit/harness.c - see harness.h. */
+#include "harness.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int tbi_test_main(Suite *suite)
+{
+    SRunner *runner = srunner_create(suite);
+    srunner_set_tap(runner, "-");
+    srunner_run_all(runner, CK_SILENT);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static bool may_pass(struct tbi_failing_alloc *f)
+{
+    f->failed = f->failed || ++f->calls == f->fail_at;
+    return f->calls != f->fail_at;
+}
+
+static void *failing_alloc(void *user, size_t size)
+{
+    struct tbi_failing_alloc *f = user;
+    void *ptr = may_pass(f) ? malloc(size) : NULL;
+    f->live += ptr != NULL;
+    return ptr;
+}
+
+static void *failing_realloc(void *user, void *ptr, size_t size)
+{
+    struct tbi_failing_alloc *f = user;
+    void *grown = may_pass(f) ? realloc(ptr, size) : NULL;
+    f->live += ptr == NULL && grown != NULL;
+    return grown;
+}
+
+static void failing_free(void *user, void *ptr)
+{
+    struct tbi_failing_alloc *f = user;
+    f->live -= ptr != NULL;
+    free(ptr);
+}
+
+void tbi_failing_init(struct tbi_failing_alloc *f, size_t fail_at)
+{
+    tbq_allocator hook = {.alloc = failing_alloc,
+                          .realloc = failing_realloc,
+                          .free = failing_free,
+                          .user = f};
+    memset(f, 0, sizeof *f);
+    f->fail_at = fail_at;
+    ck_assert_int_eq(tbi_alloc_init(&f->alloc, &hook), 0);
+}
+
+void tbi_walk_allocations(void (*body)(const struct tbi_alloc *a, void *arg), void *arg)
+{
+    for (size_t at = 1;; at++) {
+        struct tbi_failing_alloc f;
+        tbi_failing_init(&f, at);
+        body(&f.alloc, arg);
+        ck_assert_msg(f.live == 0, "allocation %zu failed, and %zu blocks were left", at, f.live);
+        if (!f.failed) {
+            ck_assert_msg(at > 1, "the body allocates nothing");
+            return;
+        }
+    }
+}
+
+void tbi_test_rng(struct tbi_rng *rng, unsigned seed)
+{
+    uint8_t key[TBI_RNG_SEED_SIZE] = {0};
+    memcpy(key, &seed, sizeof seed);
+    tbi_rng_init(rng, key);
+}

@@ -1,0 +1,32 @@
+/* tests/unit/harness.h - what the tests in C share: TAP out of Check, and memory that runs out. */
+#ifndef TBI_TESTS_HARNESS_H
+#define TBI_TESTS_HARNESS_H
+
+#include <check.h>
+#include <stddef.h>
+
+#include "base/alloc.h"
+#include "base/rng.h"
+
+/* Runs a suite, prints TAP on standard output, frees the suite; main()'s result. */
+int tbi_test_main(Suite *suite);
+
+/* An allocator that counts, and fails when it is told to. */
+struct tbi_failing_alloc {
+    struct tbi_alloc alloc; /* give this to what is tested */
+    size_t calls;           /* allocations asked for, failed ones included */
+    size_t fail_at;         /* the number of the one that fails, from 1; 0: none */
+    size_t live;            /* blocks that are not freed */
+    bool failed;            /* fail_at was reached */
+};
+void tbi_failing_init(struct tbi_failing_alloc *f, size_t fail_at);
+
+/* Calls the body with the 1st allocation failing, then the 2nd, and so on, until it runs through
+ * without reaching the failing one. After each run nothing may be left allocated. The body must take
+ * every failure as an error of what it tests, not as one of the test. */
+void tbi_walk_allocations(void (*body)(const struct tbi_alloc *a, void *arg), void *arg);
+
+/* A random stream that is the same in every run. */
+void tbi_test_rng(struct tbi_rng *rng, unsigned seed);
+
+#endif
