@@ -264,40 +264,26 @@ START_TEST(what_is_no_file_is_told_so)
 }
 END_TEST
 
-static void *no_memory(void *user, size_t size)
+static void read_key(const struct tbi_alloc *a, void *arg)
 {
-    (void)user;
-    (void)size;
-    return NULL;
-}
+    uint8_t *data;
+    size_t size;
+    int rv = tbi_file_read(a, path, 10, 0, &data, &size, why, sizeof why);
 
-static void *no_more_memory(void *user, void *ptr, size_t size)
-{
-    (void)user;
-    (void)ptr;
-    (void)size;
-    return NULL;
-}
-
-static void no_free(void *user, void *ptr)
-{
-    (void)user;
-    ck_assert_ptr_null(ptr);
+    (void)arg;
+    if (rv != 0) {
+        ck_assert_int_eq(rv, TBQ_ERR_NOMEM);
+        ck_assert_ptr_null(data);
+        expect_why(path);
+        expect_why("memory");
+    }
+    tbi_free(a, data);
 }
 
 START_TEST(without_memory_reading_says_so)
 {
-    tbq_allocator hook = {.alloc = no_memory, .realloc = no_more_memory, .free = no_free};
-    struct tbi_alloc none;
-    uint8_t *data;
-    size_t size;
-
     ck_assert_int_eq(tbi_file_create(path, "key", 3, 0600, why, sizeof why), 0);
-    ck_assert_int_eq(tbi_alloc_init(&none, &hook), 0);
-    ck_assert_int_eq(tbi_file_read(&none, path, 10, 0, &data, &size, why, sizeof why),
-                     TBQ_ERR_NOMEM);
-    expect_why(path);
-    expect_why("memory");
+    tbi_walk_allocations(read_key, NULL);
 }
 END_TEST
 

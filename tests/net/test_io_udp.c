@@ -519,50 +519,22 @@ START_TEST(the_descriptor_is_closed_on_exec_and_buffers_are_told)
 }
 END_TEST
 
-static int fail_at;
-static int living;
-
-static void *failing_alloc(void *user, size_t size)
+static void open_and_close(const struct tbi_alloc *a, void *arg)
 {
-    (void)user;
-    if (fail_at-- == 0) {
-        return NULL;
-    }
-    living++;
-    return malloc(size);
-}
+    struct tbi_udp_config config = {.bind = addr("127.0.0.1:0")};
+    struct tbi_udp *u;
+    char why[256] = "";
+    int rv = tbi_udp_open(&u, a, &config, why, sizeof why);
 
-static void *failing_realloc(void *user, void *ptr, size_t size)
-{
-    (void)user;
-    return realloc(ptr, size);
-}
-
-static void counting_free(void *user, void *ptr)
-{
-    (void)user;
-    living -= ptr != NULL ? 1 : 0;
-    free(ptr);
+    (void)arg;
+    ck_assert(rv == 0 || rv == TBQ_ERR_NOMEM);
+    ck_assert((rv == 0) == (u != NULL) && (rv == 0) == (why[0] == '\0'));
+    tbi_udp_close(u);
 }
 
 START_TEST(without_memory_nothing_is_left_behind)
 {
-    tbq_allocator hook = {
-        .alloc = failing_alloc, .realloc = failing_realloc, .free = counting_free};
-    struct tbi_udp_config config = {.bind = addr("127.0.0.1:0")};
-    int rv = TBQ_ERR_NOMEM;
-
-    ck_assert_int_eq(tbi_alloc_init(&memory, &hook), 0);
-    for (int n = 0; rv != 0; n++) {
-        struct tbi_udp *u;
-        fail_at = n;
-        living = 0;
-        rv = tbi_udp_open(&u, &memory, &config, NULL, 0);
-        ck_assert(rv == 0 || rv == TBQ_ERR_NOMEM);
-        ck_assert_int_lt(n, 10);
-        tbi_udp_close(u);
-        ck_assert_int_eq(living, 0);
-    }
+    tbi_walk_allocations(open_and_close, NULL);
 }
 END_TEST
 

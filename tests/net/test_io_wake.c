@@ -183,6 +183,26 @@ START_TEST(without_descriptors_or_memory_nothing_starts)
 }
 END_TEST
 
+static void open_both(const struct tbi_alloc *a, void *arg)
+{
+    struct tbi_wake *w;
+    struct tbi_onefd *one;
+    int rv = tbi_wake_new(&w, a);
+    int rv_one = tbi_onefd_new(&one, a);
+
+    (void)arg;
+    ck_assert(rv == 0 || rv == TBQ_ERR_NOMEM);
+    ck_assert(rv_one == 0 || rv_one == TBQ_ERR_NOMEM || rv_one == TBQ_ERR_UNSUPPORTED);
+    tbi_wake_free(w);
+    tbi_onefd_free(one);
+}
+
+START_TEST(without_memory_nothing_is_left_behind)
+{
+    tbi_walk_allocations(open_both, NULL);
+}
+END_TEST
+
 /* ---- many as one ---------------------------------------------------------------------------- */
 
 START_TEST(one_descriptor_for_pipes_that_come_and_go)
@@ -306,6 +326,7 @@ int main(void)
     tcase_add_test(t, what_a_post_posts_waits_for_the_next_run);
     tcase_add_test(t, after_closing_the_accepted_still_run);
     tcase_add_test(t, without_descriptors_or_memory_nothing_starts);
+    tcase_add_test(t, without_memory_nothing_is_left_behind);
 #if defined(__linux__)
     tcase_add_test(t, one_descriptor_for_pipes_that_come_and_go);
     tcase_add_test(t, a_deadline_makes_it_readable_and_not_before);
