@@ -3,6 +3,7 @@
 # With --enable-fuzzers each is a libFuzzer program (clang). Without, standalone.c gives it a
 # main() that runs it over its corpus and a bounded number of mutations of it, in `make check`.
 fuzz_targets += tests/fuzz/fuzz_lists tests/fuzz/fuzz_pem
+fuzz_targets += tests/fuzz/fuzz_link
 fuzz_targets += tests/fuzz/fuzz_frames tests/fuzz/fuzz_kinds tests/fuzz/fuzz_record
 if ENABLE_FUZZERS
 fuzz_main =
@@ -17,6 +18,8 @@ tests_fuzz_fuzz_frames_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_frames_LDADD = $(fuzz_main) $(UP_TO_WIRE)
 tests_fuzz_fuzz_kinds_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_kinds_LDADD = $(fuzz_main) $(UP_TO_WIRE)
+tests_fuzz_fuzz_link_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_link_LDADD = $(fuzz_main) $(UP_TO_LINK)
 tests_fuzz_fuzz_record_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_record_LDADD = $(fuzz_main) $(UP_TO_WIRE)
 tests_fuzz_fuzz_lists_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
