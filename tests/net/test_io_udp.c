@@ -382,6 +382,7 @@ START_TEST(a_bad_destination_is_counted_and_harms_nobody)
     struct tbi_udp *a = open_at("127.0.0.1:0");
     struct tbi_udp *b = open_at("127.0.0.1:0");
     struct tbi_send_batch s = batch_to(*tbi_udp_local(b), 3000, 1000);
+    bool gso = tbi_udp_stats(a)->gso;
 
     refusal.error = errors[_i];
     refusal.times = 1000;
@@ -390,7 +391,6 @@ START_TEST(a_bad_destination_is_counted_and_harms_nobody)
     ck_assert_uint_eq(tbi_udp_stats(a)->datagrams_sent, 0);
 
     refusal.error = 0;
-    bool gso = tbi_udp_stats(a)->gso;
     s = batch_to(*tbi_udp_local(b), 3000, 1000);
     ck_assert_int_eq(tbi_udp_send(a, &s), 0);
     ck_assert_uint_eq(receive_all(b, 3000, 1000), 3);
@@ -519,6 +519,44 @@ START_TEST(the_descriptor_is_closed_on_exec_and_buffers_are_told)
 }
 END_TEST
 
+START_TEST(buffers_are_as_large_as_was_asked_for)
+{
+    struct tbi_udp_config config = {.bind = addr("127.0.0.1:0"), .buffer_size = 16384};
+    struct tbi_udp *small;
+    struct tbi_udp *usual = open_at("127.0.0.1:0");
+
+    ck_assert_int_eq(tbi_udp_open(&small, &memory, &config, NULL, 0), 0);
+    ck_assert_uint_lt(tbi_udp_stats(small)->receive_buffer, tbi_udp_stats(usual)->receive_buffer);
+    ck_assert_uint_lt(tbi_udp_stats(small)->send_buffer, tbi_udp_stats(usual)->send_buffer);
+    tbi_udp_close(small);
+    tbi_udp_close(usual);
+}
+END_TEST
+
+#if defined(IP_PMTUDISC_PROBE) && defined(IPV6_PMTUDISC_PROBE)
+static int option_of(const struct tbi_udp *u, int level, int option)
+{
+    int value = -1;
+    socklen_t len = sizeof value;
+    ck_assert_int_eq(getsockopt(tbi_udp_fd(u), level, option, &value, &len), 0);
+    return value;
+}
+
+START_TEST(packets_are_never_cut_on_the_way)
+{
+    struct tbi_udp *four = open_at("127.0.0.1:0");
+    ck_assert_int_eq(option_of(four, IPPROTO_IP, IP_MTU_DISCOVER), IP_PMTUDISC_PROBE);
+    tbi_udp_close(four);
+    if (has_ipv6()) {
+        struct tbi_udp *both = open_at("[::]:0");
+        ck_assert_int_eq(option_of(both, IPPROTO_IP, IP_MTU_DISCOVER), IP_PMTUDISC_PROBE);
+        ck_assert_int_eq(option_of(both, IPPROTO_IPV6, IPV6_MTU_DISCOVER), IPV6_PMTUDISC_PROBE);
+        tbi_udp_close(both);
+    }
+}
+END_TEST
+#endif
+
 static void open_and_close(const struct tbi_alloc *a, void *arg)
 {
     struct tbi_udp_config config = {.bind = addr("127.0.0.1:0")};
@@ -559,6 +597,10 @@ int main(void)
     tcase_add_test(t, a_port_in_use_is_told_with_its_address);
     tcase_add_loop_test(t, an_address_of_another_machine_is_told_so, 0, 2);
     tcase_add_test(t, the_descriptor_is_closed_on_exec_and_buffers_are_told);
+    tcase_add_test(t, buffers_are_as_large_as_was_asked_for);
+#if defined(IP_PMTUDISC_PROBE) && defined(IPV6_PMTUDISC_PROBE)
+    tcase_add_test(t, packets_are_never_cut_on_the_way);
+#endif
     tcase_add_test(t, without_memory_nothing_is_left_behind);
     suite_add_tcase(s, t);
     return tbi_test_main(s);
