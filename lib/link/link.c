@@ -125,8 +125,7 @@ void tbi_link_confirm(struct tbi_link *link, struct tbi_confirm *confirm)
     confirm->incarnation = link->incarnation;
     /* State that was begun anew counts only when the peer has heard of that: else it would go on
      * believing what the lost state had told it. */
-    link->told_known = link->proven ? link->known : 0;
-    confirm->known = link->told_known;
+    confirm->known = link->proven ? link->known : 0;
     for (size_t i = 0; i < TBQ_LANES; i++) {
         struct tbi_tx_lane *l = &link->tx[i];
         struct tbi_out *m = tbi_outbox_next(l, NULL);
@@ -154,7 +153,7 @@ void tbi_link_attach(struct tbi_link *link, struct tbi_now now, const struct tbi
     link->retry_at = TBI_NEVER;
     link->peer_max = limits->max_message_size;
     link->stats.attached++;
-    if (peer->incarnation != link->told_known) {
+    if (peer->incarnation != link->known || !link->proven) {
         link->known = peer->incarnation;
         link->proven = false;
         tbi_taken_begin(link, peer->base);

@@ -151,7 +151,6 @@ struct tbi_link {
 
     uint64_t known;      /* the peer's incarnation that rx belongs to, or 0 */
     bool proven;         /* the peer knows of this state: something came behind its CONFIRM */
-    uint64_t told_known; /* as last told in CONFIRM */
     uint64_t generation; /* counts begins of rx */
     struct tbi_rx_lane rx[TBQ_LANES];
     struct tbi_list deliveries;

@@ -269,6 +269,33 @@ START_TEST(state_that_the_peer_never_heard_of_is_not_known)
 }
 END_TEST
 
+/* Both sides dialled at once, and both CONFIRMs of both connections were written before either was
+ * up: on the second connection B says that it knows nothing, which by then is no longer so. */
+START_TEST(a_connection_that_was_confirmed_before_another_one_repeats_nothing)
+{
+    struct tbi_confirm early[2];
+
+    world_confirm(&w);
+    early[A] = w.end[A].confirm;
+    early[B] = w.end[B].confirm;
+    world_attach(&w, A);
+    world_attach(&w, B);
+    world_send(&w, A, TBQ_LANE_NORMAL, 1, "over the first");
+    world_flow(&w);
+    world_cut(&w);
+    w.end[A].confirm = early[A];
+    w.end[B].confirm = early[B];
+    world_attach(&w, A);
+    world_attach(&w, B);
+    world_send(&w, A, TBQ_LANE_NORMAL, 2, "over the second");
+    world_flow(&w);
+    world_take_all(&w, B);
+    world_wait(&w, 30);
+    world_expect(&w, "B gets 2/0 over the first\nB gets 2/1 over the second\n"
+                     "A 1 delivered\nA 2 delivered\n");
+}
+END_TEST
+
 START_TEST(the_outbox_of_an_anonymous_dial_joins_the_known_peers)
 {
     struct tbi_link *dial = world_link(&w, A);
@@ -643,6 +670,7 @@ static void add_connections(Suite *s)
     tcase_add_test(t, a_peer_that_restarted_gets_the_rest_as_a_repeat);
     tcase_add_test(t, a_peer_that_forgot_the_link_begins_at_base);
     tcase_add_test(t, state_that_the_peer_never_heard_of_is_not_known);
+    tcase_add_test(t, a_connection_that_was_confirmed_before_another_one_repeats_nothing);
     tcase_add_test(t, the_outbox_of_an_anonymous_dial_joins_the_known_peers);
     tcase_add_test(t, who_gives_up_tells_what_is_known);
     tcase_add_test(t, a_delivery_outlives_its_link);
