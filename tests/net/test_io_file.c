@@ -70,7 +70,7 @@ ssize_t getrandom(void *to, size_t size, unsigned flags)
 /* ---- helpers -------------------------------------------------------------------------------- */
 
 static struct tbi_alloc memory;
-static char folder[32];
+static char folder[TBI_PATH_SIZE]; /* where the runner is: it cleans up after a failure */
 static char path[TBI_PATH_SIZE];
 static char why[512];
 
@@ -78,7 +78,8 @@ static void setup(void)
 {
     ck_assert_int_eq(tbi_alloc_init(&memory, NULL), 0);
     memset(&broken, 0, sizeof broken);
-    snprintf(folder, sizeof folder, "/tmp/tbquic-file-XXXXXX");
+    ck_assert_ptr_nonnull(getcwd(folder, sizeof folder - 32));
+    strcat(folder, "/tbquic-file-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));
     ck_assert_int_eq(tbi_file_join(path, sizeof path, folder, "node.key"), 0);
     why[0] = '\0';
@@ -86,7 +87,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-    char command[TBI_PATH_SIZE];
+    char command[TBI_PATH_SIZE + 16];
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     ck_assert_int_eq(system(command), 0);
 }
