@@ -1,2 +1,6 @@
-# The program tbq: public headers only. Add bin_PROGRAMS += cli/tbq with its sources here; it
-# links lib/libtbquic.la $(JANSSON_LIBS).
+# The program tbq: public headers only.
+bin_PROGRAMS += cli/tbq
+cli_tbq_SOURCES = cli/client.c cli/files.c cli/keys.c cli/loop.c cli/main.c cli/options.c \
+	cli/output.c cli/server.c cli/tbq.h
+cli_tbq_LDADD = lib/libtbquic.la $(JANSSON_LIBS) $(GNUTLS_LIBS)
+dist_noinst_SCRIPTS += cli/demo.sh

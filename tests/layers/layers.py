@@ -74,6 +74,8 @@ ALLOWED = {
     ("base", "alloc"): {"memory"},  # the default of the allocator hook
     # lib/io is where the system is met; its memory comes from lib/base all the same.
     ("io", "*"): {"clock", "socket", "file", "randomness", "waiting", "process"},
+    # A library of its own, beside the server and its allocator: one struct for each loop.
+    ("ev", "*"): {"memory"},
 }
 # Nothing anywhere in the library may do these.
 NEVER = {"exit", "_exit", "quick_exit", "signal", "sigaction", "pthread_create", "thrd_create",

@@ -1,0 +1,118 @@
+/* cli/files.c - files that are sent, and files that arrive. */
+#include <errno.h>
+#include <fcntl.h>
+#include <gnutls/crypto.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tbq.h"
+
+int file_read(const char *path, uint8_t **data, size_t *size)
+{
+    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    size_t capacity = 65536;
+
+    *size = 0;
+    *data = f != NULL ? malloc(capacity) : NULL;
+    while (*data != NULL && !feof(f) && !ferror(f)) {
+        if (*size == capacity) {
+            uint8_t *more = realloc(*data, capacity *= 2);
+            if (more == NULL) {
+                free(*data);
+                *data = NULL;
+                break;
+            }
+            *data = more;
+        }
+        *size += fread(*data + *size, 1, capacity - *size, f);
+    }
+    bool bad = *data == NULL || ferror(f) != 0;
+    int reason = errno;
+    if (f != NULL && f != stdin) {
+        fclose(f);
+    }
+    if (bad) {
+        free(*data);
+        *data = NULL;
+        return fail(EXIT_USAGE, TBQ_ERR_FILE, "%s: %s", path, strerror(reason));
+    }
+    return 0;
+}
+
+static int write_all(int fd, const uint8_t *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = write(fd, data, size);
+        if (n < 0 && errno != EINTR) {
+            return -1;
+        }
+        if (n > 0) {
+            data += n;
+            size -= (size_t)n;
+        }
+    }
+    return 0;
+}
+
+int file_write(const char *path, const void *data, size_t size)
+{
+    bool out = path == NULL;
+    int fd = out ? STDOUT_FILENO : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int rv = fd < 0 ? -1 : write_all(fd, data, size);
+
+    if (!out && fd >= 0 && close(fd) < 0) {
+        rv = -1;
+    }
+    return rv == 0 ? 0
+                   : fail(EXIT_USAGE, TBQ_ERR_FILE, "%s: %s", out ? "standard output" : path,
+                          strerror(errno));
+}
+
+static int sync_dir(const char *dir)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rv = fd < 0 ? -1 : fsync(fd);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return rv;
+}
+
+int store_put(const char *dir, const char *name, const void *data, size_t size)
+{
+    char path[PATH_MAX], temporary[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/%s", dir, name);
+    int m = snprintf(temporary, sizeof temporary, "%s/.%s.XXXXXX", dir, name);
+
+    if (n < 0 || m < 0 || (size_t)m >= sizeof temporary) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    int fd = mkostemp(temporary, O_CLOEXEC);
+    if (fd < 0) {
+        return -1;
+    }
+    int rv = write_all(fd, data, size);
+    if (rv == 0) {
+        rv = fsync(fd);
+    }
+    if (close(fd) < 0 || rv < 0 || rename(temporary, path) < 0) {
+        int reason = errno;
+        unlink(temporary);
+        errno = reason;
+        return -1;
+    }
+    return sync_dir(dir);
+}
+
+void sha256_text(const void *data, size_t size, char text[65])
+{
+    uint8_t hash[32];
+    gnutls_hash_fast(GNUTLS_DIG_SHA256, data, size, hash);
+    for (size_t i = 0; i < sizeof hash; i++) {
+        snprintf(text + 2 * i, 3, "%02x", hash[i]);
+    }
+}

@@ -1,0 +1,50 @@
+/* cli/main.c - tbq: a table of subcommands. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tbq.h"
+
+const struct command commands[] = {
+    {"server", run_server, "listen, and tell what arrives",
+     "tbq server [--bind ADDR:PORT] [--mode client|server|hybrid] [--bootstrap ADDR]...\n"
+     "           [--trust open|allow:FILE] [--deny FILE] [--cert FILE --key FILE | --state DIR]\n"
+     "           [--store DIR] [--json] [--log-level LEVEL]\n"},
+    {"client", run_client, "dial a node: ping it, send files, ask for something",
+     "tbq client [ADDR] [--count N] [--send FILE|-]... [--lines] [--request FILE|-]\n"
+     "           [--output FILE] [--timeout MS] [--cert FILE --key FILE | --state DIR]\n"
+     "           [--json] [--log-level LEVEL]\n"},
+    {"keygen", run_keygen, "make a key, never over an existing one",
+     "tbq keygen [--state DIR] [--json]\n"},
+    {"id", run_id, "show the peer id of a key", "tbq id [--state DIR | --key FILE] [--json]\n"},
+    {NULL, NULL, NULL, NULL}};
+
+static int usage(FILE *to, int status)
+{
+    fputs("usage: tbq COMMAND [OPTION]...\n\n", to);
+    for (const struct command *c = commands; c->name != NULL; c++) {
+        fprintf(to, "  %-8s %s\n", c->name, c->summary);
+    }
+    fputs("\n`tbq COMMAND --help` shows its options; tbq(1) explains them.\n", to);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        return usage(stderr, EXIT_USAGE);
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        return usage(stdout, EXIT_DONE);
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("tbq %s\n", tbq_version());
+        return EXIT_DONE;
+    }
+    for (const struct command *c = commands; c->name != NULL; c++) {
+        if (strcmp(argv[1], c->name) == 0) {
+            return c->run(argc - 1, argv + 1);
+        }
+    }
+    fprintf(stderr, "tbq: there is no command \"%s\"\n", argv[1]);
+    return usage(stderr, EXIT_USAGE);
+}

@@ -1,0 +1,185 @@
+/* cli/server.c - tbq server: listen, and tell what arrives. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tbq.h"
+
+#define END {NULL, NULL, false}
+
+/* "ADDR:PORT" into the two fields of the configuration. */
+static int bind_to(const char *text, tbq_config *c, char *host, size_t size)
+{
+    const char *colon = text != NULL ? strrchr(text, ':') : NULL;
+    char *end = NULL;
+    unsigned long port = colon != NULL ? strtoul(colon + 1, &end, 10) : 0;
+
+    if (text == NULL) {
+        c->bind_address = "127.0.0.1";
+        return 0;
+    }
+    bool brackets = text[0] == '[' && colon != NULL && colon > text && colon[-1] == ']';
+    size_t len = colon != NULL ? (size_t)(colon - text) - (brackets ? 2 : 0) : 0;
+    if (colon == NULL || end == colon + 1 || *end != '\0' || port > 65535 || len == 0 ||
+        len >= size) {
+        return fail(EXIT_USAGE, TBQ_ERR_INVALID,
+                    "--bind is \"%s\"; it must be ADDRESS:PORT, such as 127.0.0.1:8443", text);
+    }
+    memcpy(host, text + (brackets ? 1 : 0), len);
+    host[len] = '\0';
+    c->bind_address = host;
+    c->bind_port = (uint16_t)port;
+    return 0;
+}
+
+static int mode_of(const char *text, tbq_network_mode *mode)
+{
+    if (text == NULL || strcmp(text, "hybrid") == 0) {
+        *mode = TBQ_MODE_HYBRID;
+    } else if (strcmp(text, "server") == 0) {
+        *mode = TBQ_MODE_SERVER;
+    } else if (strcmp(text, "client") == 0) {
+        *mode = TBQ_MODE_CLIENT;
+    } else {
+        return fail(EXIT_USAGE, TBQ_ERR_INVALID,
+                    "--mode is \"%s\"; it must be client, server or hybrid", text);
+    }
+    return 0;
+}
+
+struct state {
+    tbq_server *server;
+    const char *store;
+};
+
+/* Stores the payload first: a message that could not be kept is refused, not lost. */
+static void on_message(struct state *s, tbq_event *e)
+{
+    char from[TBQ_PEER_ID_TEXT_SIZE], hash[65], size[24];
+    const char *kind = tbq_kind_name(e->message->kind);
+    tbq_bytes bytes = e->message->kind == TBQ_TRANSITION ? e->message->u.transition
+                      : e->message->kind == TBQ_ERROR    ? e->message->u.error.text
+                                                         : e->message->u.request.bytes;
+
+    tbq_peer_id_to_text(e->peer, from);
+    sha256_text(bytes.data, bytes.size, hash);
+    snprintf(size, sizeof size, "%zu", bytes.size);
+    if (s->store != NULL && store_put(s->store, hash, bytes.data, bytes.size) < 0) {
+        fail(0, TBQ_ERR_FILE, "%s: %s: %s; the message was refused", s->store, hash,
+             strerror(errno));
+        tbq_event_refuse(e);
+        return;
+    }
+    say("message",
+        (struct field[]){{"kind", kind, false},
+                         {"size", size, true},
+                         {"from", from, false},
+                         {"sha256", hash, false},
+                         END},
+        "%s of %s bytes from %s, sha256 %s", kind, size, from, hash);
+    tbq_event_release(e);
+}
+
+static void on_request(struct state *s, tbq_event *e)
+{
+    static const char text[] = "this server answers no requests";
+    tbq_answer answer = {.status = TBQ_RESPONSE_REFUSED, .bytes = {text, sizeof text - 1}};
+    (void)tbq_respond(s->server, e->request, &answer);
+    tbq_event_release(e);
+}
+
+static bool on_event(void *user, tbq_event *e)
+{
+    struct state *s = user;
+    char peer[TBQ_PEER_ID_TEXT_SIZE] = "";
+
+    if (e->peer != NULL) {
+        tbq_peer_id_to_text(e->peer, peer);
+    }
+    switch (e->type) {
+    case TBQ_EVENT_MESSAGE:
+        on_message(s, e);
+        return true;
+    case TBQ_EVENT_REQUEST:
+        on_request(s, e);
+        return true;
+    case TBQ_EVENT_CONNECTED:
+        say("connected",
+            (struct field[]){{"peer_id", peer, false}, {"address", e->address, false}, END},
+            "%s is connected, at %s", peer, e->address);
+        break;
+    case TBQ_EVENT_DISCONNECTED:
+        say("disconnected",
+            (struct field[]){{"peer_id", peer, false}, {"reason", e->text, false}, END},
+            "%s is gone: %s", peer, e->text);
+        break;
+    case TBQ_EVENT_WARNING:
+        say("warning", (struct field[]){{"text", e->text, false}, END}, "warning: %s", e->text);
+        break;
+    case TBQ_EVENT_STOPPED:
+        tbq_event_release(e);
+        return false;
+    default:
+        break;
+    }
+    tbq_event_release(e);
+    return true;
+}
+
+static int check_store(const char *dir)
+{
+    struct stat st;
+    if (dir == NULL || (stat(dir, &st) == 0 && S_ISDIR(st.st_mode))) {
+        return 0;
+    }
+    return fail(EXIT_USAGE, TBQ_ERR_FILE, "--store: %s is no folder; make it first", dir);
+}
+
+int run_server(int argc, char **argv)
+{
+    static const char *const allowed[] = {"bind", "mode", "bootstrap", "trust", "deny", "cert",
+                                          "key",  "state", "store", "log-level", NULL};
+    struct options o;
+    struct state s = {0};
+    struct loop l = {0};
+    char why[512] = "", host[64], state_dir[4096], peer[TBQ_PEER_ID_TEXT_SIZE];
+    tbq_config c;
+
+    tbq_config_init(&c);
+    c.error_text = why;
+    c.error_text_size = sizeof why;
+    int rv = options_read(&o, &commands[0], allowed, argc, argv);
+    if (rv != 0 || (rv = options_to_config(&o, &c)) != 0 ||
+        (rv = bind_to(o.bind, &c, host, sizeof host)) != 0 ||
+        (rv = mode_of(o.mode, &c.network_mode)) != 0 || (rv = check_store(o.store)) != 0) {
+        return rv;
+    }
+    if (o.key == NULL && o.state == NULL) {
+        if (tbq_state_dir(state_dir, sizeof state_dir) < 0) {
+            return fail(EXIT_USAGE, TBQ_ERR_FILE,
+                        "there is no folder for the key: give --state DIR, or set HOME");
+        }
+        c.state_dir = state_dir;
+    }
+    rv = tbq_server_start(&s.server, &c, NULL, NULL, NULL);
+    if (rv < 0) {
+        return fail(EXIT_USAGE, rv, "%s", why);
+    }
+    s.store = o.store;
+    tbq_peer_id_to_text(tbq_server_peer_id(s.server), peer);
+    say("ready",
+        (struct field[]){{"peer_id", peer, false},
+                         {"address", tbq_server_address(s.server), false},
+                         {"uri", tbq_server_uri(s.server), false},
+                         {"trust", tbq_server_trust(s.server), false},
+                         END},
+        "ready: %s, trust %s", tbq_server_uri(s.server), tbq_server_trust(s.server));
+    rv = loop_open(&l, s.server);
+    if (rv == 0) {
+        rv = loop_run(&l, on_event, &s);
+    }
+    tbq_server_free(s.server);
+    return rv < 0 ? fail(EXIT_NETWORK, rv, "%s", tbq_strerror(rv)) : EXIT_DONE;
+}

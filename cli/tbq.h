@@ -1,0 +1,100 @@
+/* cli/tbq.h - what the subcommands share. */
+#ifndef TBQ_CLI_H
+#define TBQ_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <tbquic/tbquic.h>
+
+enum { EXIT_DONE = 0, EXIT_NETWORK = 1, EXIT_USAGE = 2, EXIT_SECOND_SIGNAL = 130 };
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+    const char *help;
+};
+
+/* --- options.c: one table of options for all commands --- */
+
+#define PATHS_MAX 64
+
+struct options {
+    const char *bind;
+    const char *mode;
+    const char *bootstrap[PATHS_MAX];
+    size_t bootstrap_len;
+    const char *trust;
+    const char *deny;
+    const char *cert;
+    const char *key;
+    const char *state;
+    const char *store;
+    const char *send[PATHS_MAX];
+    size_t send_len;
+    const char *request;
+    const char *output;
+    const char *log_level;
+    uint64_t count;
+    uint64_t timeout_ms;
+    bool lines;
+    bool help;
+    const char *address; /* the argument that is no option */
+};
+
+/* `allowed`: the names of the options that this command takes. 0, or EXIT_USAGE after saying why. */
+int options_read(struct options *o, const struct command *command, const char *const *allowed,
+                 int argc, char **argv);
+
+/* What all that run a node have in common. 0 or EXIT_USAGE. */
+int options_to_config(const struct options *o, tbq_config *c);
+
+/* --- output.c: text for people, or one JSON object a line --- */
+
+extern bool output_json;
+
+/* Fields: a NULL-terminated list of pairs. Keys ending in _ms, "size", "count" and "code" are
+ * numbers (passed as text); `text` is the line for people. */
+struct field {
+    const char *key;
+    const char *value;
+    bool number;
+};
+void say(const char *event, const struct field *fields, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+int fail(int status, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* --- files.c --- */
+
+/* The whole file, "-": standard input; freed by the caller. 0 or EXIT_USAGE after saying why. */
+int file_read(const char *path, uint8_t **data, size_t *size);
+int file_write(const char *path, const void *data, size_t size);
+
+/* Writes the bytes to DIR/SHA256, whole or not at all, on the disk before it returns. */
+int store_put(const char *dir, const char *name, const void *data, size_t size);
+void sha256_text(const void *data, size_t size, char text[65]);
+
+/* --- loop.c --- */
+
+struct loop {
+    tbq_server *server;
+    int signals;        /* signalfd */
+    unsigned stops;     /* how many signals came */
+    uint64_t deadline;  /* ms, monotonic; 0: none */
+    bool timed_out;
+};
+int loop_open(struct loop *l, tbq_server *server);
+
+/* Waits, works, and calls on_event for every event; false from it ends the loop. */
+int loop_run(struct loop *l, bool (*on_event)(void *user, tbq_event *e), void *user);
+uint64_t loop_now_ms(void);
+
+int run_server(int argc, char **argv);
+int run_client(int argc, char **argv);
+int run_keygen(int argc, char **argv);
+int run_id(int argc, char **argv);
+extern const struct command commands[];
+
+#endif
