@@ -5,7 +5,10 @@
 
 #include "tbq.h"
 
-#define END {NULL, NULL, false}
+#define END                                                                                        \
+    {                                                                                              \
+        NULL, NULL, false                                                                          \
+    }
 
 struct message {
     const uint8_t *data;
@@ -19,11 +22,11 @@ struct state {
     uint8_t *files[PATHS_MAX];
     struct message *messages;
     size_t messages_len;
-    size_t next;        /* message to hand to the library */
-    uint64_t pings;     /* sent */
+    size_t next;    /* message to hand to the library */
+    uint64_t pings; /* sent */
     uint64_t pongs;
-    uint64_t settled;   /* messages with a fate */
-    uint64_t bad;       /* of them not delivered, or unknown */
+    uint64_t settled; /* messages with a fate */
+    uint64_t bad;     /* of them not delivered, or unknown */
     bool asked, answered;
     tbq_peer_id peer;
     bool up;
@@ -133,9 +136,8 @@ static void on_fate(struct state *s, const tbq_event *e)
     s->bad += e->fate != TBQ_DELIVERED;
     snprintf(id, sizeof id, "%llu", (unsigned long long)e->tag);
     say(names[e->fate],
-        (struct field[]){{"id", id, true},
-                         {"reason", e->fate == TBQ_DELIVERED ? NULL : e->text, false},
-                         END},
+        (struct field[]){
+            {"id", id, true}, {"reason", e->fate == TBQ_DELIVERED ? NULL : e->text, false}, END},
         "message %s: %s%s%s", id, names[e->fate], e->fate == TBQ_DELIVERED ? "" : ", ", e->text);
 }
 
@@ -274,8 +276,9 @@ static int talk(struct state *s)
 
 int run_client(int argc, char **argv)
 {
-    static const char *const allowed[] = {"count", "send",  "lines", "request",   "output", "timeout",
-                                          "cert",  "key",   "state", "log-level", "ADDR",   NULL};
+    static const char *const allowed[] = {"count",  "send",      "lines", "request",
+                                          "output", "timeout",   "cert",  "key",
+                                          "state",  "log-level", "ADDR",  NULL};
     struct state s = {0};
     char why[512] = "";
     tbq_config c;

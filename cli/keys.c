@@ -3,7 +3,10 @@
 
 #include "tbq.h"
 
-#define END {NULL, NULL, false}
+#define END                                                                                        \
+    {                                                                                              \
+        NULL, NULL, false                                                                          \
+    }
 
 static int state_of(const struct options *o, char *dir, size_t size)
 {

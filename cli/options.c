@@ -129,9 +129,9 @@ int options_read(struct options *o, const struct command *command, const char *c
     if (optind < argc && is_allowed("ADDR", allowed)) {
         o->address = argv[optind++];
     }
-    return optind == argc ? 0
-                          : fail(EXIT_USAGE, TBQ_ERR_INVALID, "one argument too many: \"%s\"",
-                                 argv[optind]);
+    return optind == argc
+               ? 0
+               : fail(EXIT_USAGE, TBQ_ERR_INVALID, "one argument too many: \"%s\"", argv[optind]);
 }
 
 static int log_level(const char *text, tbq_log_level *level)
@@ -143,10 +143,10 @@ static int log_level(const char *text, tbq_log_level *level)
             return 0;
         }
     }
-    return text == NULL ? 0
-                        : fail(EXIT_USAGE, TBQ_ERR_INVALID,
-                               "--log-level is \"%s\"; it must be error, warning, info or debug",
-                               text);
+    return text == NULL
+               ? 0
+               : fail(EXIT_USAGE, TBQ_ERR_INVALID,
+                      "--log-level is \"%s\"; it must be error, warning, info or debug", text);
 }
 
 static void write_log(void *user, tbq_log_level level, const char *line)

@@ -29,9 +29,9 @@ void say(const char *event, const struct field *fields, const char *format, ...)
         }
         char *end;
         long long whole = strtoll(f->value, &end, 10);
-        json_t *value = !f->number         ? json_string(f->value)
-                        : *end == '\0'     ? json_integer(whole)
-                                           : json_real(strtod(f->value, NULL));
+        json_t *value = !f->number     ? json_string(f->value)
+                        : *end == '\0' ? json_integer(whole)
+                                       : json_real(strtod(f->value, NULL));
         json_object_set_new(o, f->key, value);
     }
     char *line = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));

@@ -7,7 +7,10 @@
 
 #include "tbq.h"
 
-#define END {NULL, NULL, false}
+#define END                                                                                        \
+    {                                                                                              \
+        NULL, NULL, false                                                                          \
+    }
 
 /* "ADDR:PORT" into the two fields of the configuration. */
 static int bind_to(const char *text, tbq_config *c, char *host, size_t size)
@@ -139,8 +142,8 @@ static int check_store(const char *dir)
 
 int run_server(int argc, char **argv)
 {
-    static const char *const allowed[] = {"bind", "mode", "bootstrap", "trust", "deny", "cert",
-                                          "key",  "state", "store", "log-level", NULL};
+    static const char *const allowed[] = {"bind", "mode",  "bootstrap", "trust",     "deny", "cert",
+                                          "key",  "state", "store",     "log-level", NULL};
     struct options o;
     struct state s = {0};
     struct loop l = {0};

@@ -44,7 +44,8 @@ struct options {
     const char *address; /* the argument that is no option */
 };
 
-/* `allowed`: the names of the options that this command takes. 0, or EXIT_USAGE after saying why. */
+/* `allowed`: the names of the options that this command takes. 0, or EXIT_USAGE after saying why.
+ */
 int options_read(struct options *o, const struct command *command, const char *const *allowed,
                  int argc, char **argv);
 
@@ -80,9 +81,9 @@ void sha256_text(const void *data, size_t size, char text[65]);
 
 struct loop {
     tbq_server *server;
-    int signals;        /* signalfd */
-    unsigned stops;     /* how many signals came */
-    uint64_t deadline;  /* ms, monotonic; 0: none */
+    int signals;       /* signalfd */
+    unsigned stops;    /* how many signals came */
+    uint64_t deadline; /* ms, monotonic; 0: none */
     bool timed_out;
 };
 int loop_open(struct loop *l, tbq_server *server);

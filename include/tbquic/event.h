@@ -10,17 +10,17 @@ extern "C" {
 #endif
 
 typedef enum tbq_event_type {
-    TBQ_EVENT_CONNECTED = 1,    /* peer, connection, address, dialled: both sides have agreed */
-    TBQ_EVENT_DISCONNECTED = 2, /* peer, connection, reason, text */
+    TBQ_EVENT_CONNECTED = 1,      /* peer, connection, address, dialled: both sides have agreed */
+    TBQ_EVENT_DISCONNECTED = 2,   /* peer, connection, reason, text */
     TBQ_EVENT_CONNECT_FAILED = 3, /* connection, address, reason, text: a dial came to nothing */
-    TBQ_EVENT_MESSAGE = 4,      /* peer, lane, repeat, message: PONG, TRANSITION, ERROR */
-    TBQ_EVENT_REQUEST = 5,      /* peer, request, message: answer with tbq_respond(), now or later */
-    TBQ_EVENT_RESPONSE = 6,     /* peer, request, message: the answer to an own request */
-    TBQ_EVENT_FATE = 7,         /* peer, tag, fate, reason, text: exactly one for each tbq_send() */
-    TBQ_EVENT_WRITABLE = 8,     /* peer: after TBQ_ERR_AGAIN, sends are taken again */
-    TBQ_EVENT_WARNING = 9,      /* peer or none, text: something a person should look at */
-    TBQ_EVENT_LOG = 10,         /* level, text */
-    TBQ_EVENT_STOPPED = 11      /* the last event: all fates were told, all connections closed */
+    TBQ_EVENT_MESSAGE = 4,        /* peer, lane, repeat, message: PONG, TRANSITION, ERROR */
+    TBQ_EVENT_REQUEST = 5,  /* peer, request, message: answer with tbq_respond(), now or later */
+    TBQ_EVENT_RESPONSE = 6, /* peer, request, message: the answer to an own request */
+    TBQ_EVENT_FATE = 7,     /* peer, tag, fate, reason, text: exactly one for each tbq_send() */
+    TBQ_EVENT_WRITABLE = 8, /* peer: after TBQ_ERR_AGAIN, sends are taken again */
+    TBQ_EVENT_WARNING = 9,  /* peer or none, text: something a person should look at */
+    TBQ_EVENT_LOG = 10,     /* level, text */
+    TBQ_EVENT_STOPPED = 11  /* the last event: all fates were told, all connections closed */
 } tbq_event_type;
 
 typedef enum tbq_fate {
@@ -33,17 +33,17 @@ typedef enum tbq_fate {
  * pointer leads to is the library's, and valid until tbq_event_release(), in any order. */
 typedef struct tbq_event {
     tbq_event_type type;
-    const tbq_peer_id *peer;   /* NULL where it is not known */
+    const tbq_peer_id *peer; /* NULL where it is not known */
     tbq_connection connection;
-    const char *address;       /* of the peer, "192.0.2.1:8443" */
-    bool dialled;              /* by us */
-    int reason;                /* 0 or a TBQ_ERR_* */
-    const char *text;          /* for people; never NULL */
+    const char *address; /* of the peer, "192.0.2.1:8443" */
+    bool dialled;        /* by us */
+    int reason;          /* 0 or a TBQ_ERR_* */
+    const char *text;    /* for people; never NULL */
     tbq_lane lane;
-    bool repeat;               /* the peer may have had it taken before a restart */
+    bool repeat; /* the peer may have had it taken before a restart */
     const tbq_message *message;
     tbq_request_id request;
-    uint64_t tag;              /* as given to the send */
+    uint64_t tag; /* as given to the send */
     tbq_fate fate;
     tbq_log_level level;
 } tbq_event;

@@ -44,26 +44,26 @@ typedef enum tbq_response_status {
 typedef struct tbq_message {
     tbq_kind kind;
     union {
-        struct {                /* PING: nothing to set. PONG in an event: */
-            uint64_t rtt_ns;    /* round trip, from the send of the PING to this PONG */
-            uint64_t wall_ms;   /* the peer's clock, ms since 1970 */
-            int64_t offset_ms;  /* the peer's clock less ours, half the round trip taken off */
+        struct {               /* PING: nothing to set. PONG in an event: */
+            uint64_t rtt_ns;   /* round trip, from the send of the PING to this PONG */
+            uint64_t wall_ms;  /* the peer's clock, ms since 1970 */
+            int64_t offset_ms; /* the peer's clock less ours, half the round trip taken off */
         } pong;
-        tbq_bytes transition;   /* TRANSITION: a serialized transition message */
+        tbq_bytes transition; /* TRANSITION: a serialized transition message */
         struct {
-            tbq_request_id id;  /* 0 to send: the library picks one (see tbq_request()) */
+            tbq_request_id id;   /* 0 to send: the library picks one (see tbq_request()) */
             uint64_t timeout_ms; /* how long the requester waits; 0: not told */
             tbq_bytes bytes;
-        } request;              /* RESOURCE_REQUEST */
+        } request; /* RESOURCE_REQUEST */
         struct {
-            tbq_request_id id;  /* of the request that it answers */
+            tbq_request_id id; /* of the request that it answers */
             tbq_response_status status;
             tbq_bytes bytes;
-        } response;             /* RESOURCE_RESPONSE */
+        } response; /* RESOURCE_RESPONSE */
         struct {
-            int code;           /* a TBQ_ERR_* */
-            tbq_bytes text;     /* UTF-8 for people; at most 256 bytes are sent */
-        } error;                /* ERROR */
+            int code;       /* a TBQ_ERR_* */
+            tbq_bytes text; /* UTF-8 for people; at most 256 bytes are sent */
+        } error;            /* ERROR */
     } u;
 } tbq_message;
 

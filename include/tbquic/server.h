@@ -75,7 +75,8 @@ TBQ_API tbq_event *tbq_server_next_event(tbq_server *server);
  * "delivered". NULL is fine. */
 TBQ_API void tbq_event_release(tbq_event *event);
 
-/* Ends a MESSAGE or REQUEST event without taking it: its sender is told "not delivered", refused. */
+/* Ends a MESSAGE or REQUEST event without taking it: its sender is told "not delivered", refused.
+ */
 TBQ_API void tbq_event_refuse(tbq_event *event);
 
 /* Runs fn(arg) from the next tbq_server_process(), on its thread. The one call that may overlap
@@ -99,11 +100,11 @@ TBQ_API int tbq_connection_close(tbq_server *server, tbq_connection connection);
 /* --- Messages ------------------------------------------------------------------------------- */
 
 typedef struct tbq_send_options {
-    size_t size;      /* set by tbq_send_options_init() */
-    uint64_t tag;     /* comes back with the fate; default 0 */
-    tbq_lane lane;    /* default TBQ_LANE_NORMAL */
-    uint32_t ttl_ms;  /* time to live; default 0: as long as the peer may come back */
-    bool unordered;   /* neither waits for others nor makes them wait */
+    size_t size;     /* set by tbq_send_options_init() */
+    uint64_t tag;    /* comes back with the fate; default 0 */
+    tbq_lane lane;   /* default TBQ_LANE_NORMAL */
+    uint32_t ttl_ms; /* time to live; default 0: as long as the peer may come back */
+    bool unordered;  /* neither waits for others nor makes them wait */
 } tbq_send_options;
 
 #define tbq_send_options_init(options)                                                             \

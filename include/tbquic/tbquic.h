@@ -22,8 +22,8 @@
  * not delivered, unknown) is told exactly once. See docs/protocol.md for how.
  *
  * Calls on one server must not overlap, but may come from any thread. Nothing calls back, except
- * an actor or a log hook, if you set them. Read on in this order: types.h, config.h, server.h, event.h,
- * message.h, actor.h, error.h, identity.h.
+ * an actor or a log hook, if you set them. Read on in this order: types.h, config.h, server.h,
+ * event.h, message.h, actor.h, error.h, identity.h.
  */
 #ifndef TBQUIC_H
 #define TBQUIC_H

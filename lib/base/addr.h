@@ -44,11 +44,11 @@ void tbi_addr_to_v6(struct tbi_addr *a);
 
 /* Where to dial, as text from outside: a name or number, a port, and perhaps the key. */
 struct tbi_target {
-    char host[254];   /* without brackets */
+    char host[254]; /* without brackets */
     uint16_t port;
-    bool numeric;     /* host is an address: `addr` holds it */
+    bool numeric; /* host is an address: `addr` holds it */
     struct tbi_addr addr;
-    bool pinned;      /* `id` is the peer that must answer */
+    bool pinned; /* `id` is the peer that must answer */
     tbq_peer_id id;
 };
 

@@ -47,7 +47,8 @@ const uint8_t *tbi_cur_rest(struct tbi_cursor *c, size_t *size);
 /* TBQ_ERR_MALFORMED unless everything was read; returns the error. */
 int tbi_cur_finish(struct tbi_cursor *c);
 
-/* Whether the bytes begin with a whole varint; its value and size. For bytes that come in pieces. */
+/* Whether the bytes begin with a whole varint; its value and size. For bytes that come in pieces.
+ */
 bool tbi_varint_peek(const uint8_t *data, size_t size, uint64_t *value, size_t *used);
 
 struct tbi_writer {

@@ -30,7 +30,7 @@ struct tbi_datagram {
 
 /* To send. The sending side lends the buffer `data` to the engine, which fills in the rest. */
 struct tbi_send_batch {
-    struct tbi_addr local;  /* to send from; len 0 or unspecified: the kernel chooses */
+    struct tbi_addr local; /* to send from; len 0 or unspecified: the kernel chooses */
     struct tbi_addr remote;
     uint8_t ecn; /* TBI_ECN_... for all packets */
     uint8_t *data;

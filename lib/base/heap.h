@@ -9,11 +9,11 @@
 #include "base/alloc.h"
 
 struct tbi_timer {
-    uint64_t at;   /* ns, monotonic */
+    uint64_t at;    /* ns, monotonic */
     uint64_t order; /* of arming: equal deadlines fire in this order, so runs repeat */
-    size_t slot;   /* 1 + index in the heap; 0: not armed */
+    size_t slot;    /* 1 + index in the heap; 0: not armed */
     void *owner;
-    int kind;      /* the owner's own number for what the timer means */
+    int kind; /* the owner's own number for what the timer means */
 };
 
 struct tbi_heap {

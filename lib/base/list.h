@@ -10,7 +10,7 @@ struct tbi_list {
     struct tbi_list *next;
 };
 
-#define TBI_CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define TBI_CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 static inline void tbi_list_init(struct tbi_list *head)
 {

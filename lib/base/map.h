@@ -16,8 +16,8 @@ struct tbi_map_entry;
 struct tbi_map {
     const struct tbi_alloc *alloc;
     uint8_t secret[16];
-    size_t key_size; /* bytes, at most TBI_MAP_KEY_MAX */
-    size_t limit;    /* most entries */
+    size_t key_size;  /* bytes, at most TBI_MAP_KEY_MAX */
+    size_t limit;     /* most entries */
     uint64_t refused; /* puts that the limit refused */
     struct tbi_map_entry *head;
 };
@@ -29,8 +29,8 @@ size_t tbi_map_count(const struct tbi_map *m);
 
 /* 0, TBQ_ERR_EXISTS, TBQ_ERR_LIMIT or TBQ_ERR_NOMEM; the map is unchanged after an error. */
 int tbi_map_put(struct tbi_map *m, const void *key, void *value);
-void *tbi_map_get(const struct tbi_map *m, const void *key);   /* NULL when absent */
-void *tbi_map_remove(struct tbi_map *m, const void *key);      /* the value, or NULL */
+void *tbi_map_get(const struct tbi_map *m, const void *key); /* NULL when absent */
+void *tbi_map_remove(struct tbi_map *m, const void *key);    /* the value, or NULL */
 
 /* In order of insertion: for (e = first; e; e = next). The entry just returned may be removed once
  * its successor was fetched. */

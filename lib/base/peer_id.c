@@ -10,7 +10,7 @@ static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
 
 void tbq_peer_id_to_text(const tbq_peer_id *id, char text[TBQ_PEER_ID_TEXT_SIZE])
 {
-    unsigned bits = 0;  /* that `pending` holds, above those already written */
+    unsigned bits = 0; /* that `pending` holds, above those already written */
     uint32_t pending = 0;
     char *out = text;
 
@@ -33,7 +33,8 @@ int tbq_peer_id_from_text(tbq_peer_id *id, const char *text)
     tbq_peer_id read;
     size_t size = 0;
 
-    if (id == NULL || text == NULL || strnlen(text, TBQ_PEER_ID_TEXT_SIZE) != TBQ_PEER_ID_TEXT_SIZE - 1) {
+    if (id == NULL || text == NULL ||
+        strnlen(text, TBQ_PEER_ID_TEXT_SIZE) != TBQ_PEER_ID_TEXT_SIZE - 1) {
         return TBQ_ERR_INVALID;
     }
     for (; *text != '\0'; text++) {

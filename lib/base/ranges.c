@@ -16,7 +16,8 @@ void tbi_ranges_free(struct tbi_ranges *r)
     tbi_ranges_init(r, r->alloc, r->limit);
 }
 
-/* The index of the first range that ends at or after n (so n lies in it, touches it or is below). */
+/* The index of the first range that ends at or after n (so n lies in it, touches it or is below).
+ */
 static size_t first_reaching(const struct tbi_ranges *r, uint64_t n)
 {
     size_t low = 0, high = r->count;

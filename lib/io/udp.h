@@ -30,11 +30,11 @@ struct tbi_udp_stats {
     uint64_t datagrams_sent;
     uint64_t bytes_received;
     uint64_t bytes_sent;
-    uint64_t truncated;       /* received and thrown away: larger than the buffer, or malformed */
-    uint64_t send_blocked;    /* times that the socket's send buffer was full */
-    uint64_t send_too_large;  /* packets larger than the path or interface allows (EMSGSIZE) */
-    uint64_t send_refused;    /* packets that the system would not send to that destination */
-    size_t receive_buffer;    /* bytes granted; Linux counts its bookkeeping too */
+    uint64_t truncated;      /* received and thrown away: larger than the buffer, or malformed */
+    uint64_t send_blocked;   /* times that the socket's send buffer was full */
+    uint64_t send_too_large; /* packets larger than the path or interface allows (EMSGSIZE) */
+    uint64_t send_refused;   /* packets that the system would not send to that destination */
+    size_t receive_buffer;   /* bytes granted; Linux counts its bookkeeping too */
     size_t send_buffer;
     bool gso; /* in use now */
     bool gro;
@@ -47,7 +47,7 @@ int tbi_udp_open(struct tbi_udp **udp, const struct tbi_alloc *a,
                  const struct tbi_udp_config *config, char *text, size_t text_size);
 void tbi_udp_close(struct tbi_udp *udp); /* NULL is fine */
 
-int tbi_udp_fd(const struct tbi_udp *udp); /* to wait for */
+int tbi_udp_fd(const struct tbi_udp *udp);                       /* to wait for */
 const struct tbi_addr *tbi_udp_local(const struct tbi_udp *udp); /* what was bound, with its port */
 const struct tbi_udp_stats *tbi_udp_stats(const struct tbi_udp *udp);
 

@@ -122,7 +122,8 @@ struct tbi_bond *tbi_bond_for(struct tbi_node *node, const tbq_peer_id *id,
     if (peer == NULL) {
         return NULL;
     }
-    TBI_LIST_FOREACH(it, &peer->bonds) {
+    TBI_LIST_FOREACH(it, &peer->bonds)
+    {
         struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
         if (b->have_boot && memcmp(b->boot_id, boot_id, TBI_BOOT_ID_SIZE) == 0) {
             found = b;
@@ -131,8 +132,9 @@ struct tbi_bond *tbi_bond_for(struct tbi_node *node, const tbq_peer_id *id,
         } else if (b->session == NULL && !b->given_up && old == NULL) {
             old = b;
         } else if (b->session != NULL) {
-            tbi_node_warn(node, id, "two processes with the same key are connected; "
-                                    "messages by peer id go to the newer one");
+            tbi_node_warn(node, id,
+                          "two processes with the same key are connected; "
+                          "messages by peer id go to the newer one");
         }
     }
     if (found == NULL && waiting != NULL && waiting->peer == NULL) {
@@ -221,8 +223,7 @@ void tbi_bond_drain(struct tbi_bond *b)
     }
     uint64_t at = tbi_link_deadline(b->link);
     if (b->session == NULL && b->lost_at != 0 && !b->given_up) {
-        uint64_t end = b->lost_at +
-                       (uint64_t)b->node->cfg.settings.peer_timeout_ms * TBI_NS_PER_MS;
+        uint64_t end = b->lost_at + (uint64_t)b->node->cfg.settings.peer_timeout_ms * TBI_NS_PER_MS;
         at = end < at ? end : at;
     }
     tbi_timer_set(&b->node->timers, &b->timer, at);
@@ -230,8 +231,7 @@ void tbi_bond_drain(struct tbi_bond *b)
 
 void tbi_bond_timer(struct tbi_bond *b)
 {
-    uint64_t end = b->lost_at +
-                   (uint64_t)b->node->cfg.settings.peer_timeout_ms * TBI_NS_PER_MS;
+    uint64_t end = b->lost_at + (uint64_t)b->node->cfg.settings.peer_timeout_ms * TBI_NS_PER_MS;
 
     if (b->session == NULL && b->lost_at != 0 && b->node->now.mono_ns >= end) {
         tbi_bond_give_up(b, TBQ_ERR_LOST);

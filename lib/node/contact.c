@@ -241,8 +241,8 @@ void tbi_contact_session_lost(struct tbi_contact *c, int reason, const char *tex
         return;
     }
     if (was_up) {
-        c->give_up_at = node->now.mono_ns +
-                        (uint64_t)node->cfg.settings.peer_timeout_ms * TBI_NS_PER_MS;
+        c->give_up_at =
+            node->now.mono_ns + (uint64_t)node->cfg.settings.peer_timeout_ms * TBI_NS_PER_MS;
         c->addrs_len = c->addrs_next = 0;
         c->state = TBI_CONTACT_WAITING;
         tbi_timer_set(&node->timers, &c->timer, node->now.mono_ns + backoff_ns(c));
@@ -268,7 +268,7 @@ int tbi_node_connect(struct tbi_node *node, struct tbi_now now, const struct tbi
     struct tbi_contact *c = tbi_contact_new(node);
     if (c == NULL) {
         return tbi_map_count(&node->contacts) >= node->contacts.limit ? TBQ_ERR_LIMIT
-                                                                       : TBQ_ERR_NOMEM;
+                                                                      : TBQ_ERR_NOMEM;
     }
     c->dialled = true;
     c->persistent = persistent;

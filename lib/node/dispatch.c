@@ -5,7 +5,6 @@
 
 #include "node/parts.h"
 
-
 /* --- Out -------------------------------------------------------------------------------------- */
 
 static int note_ping(struct tbi_bond *b, uint64_t id, bool own)

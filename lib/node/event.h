@@ -27,7 +27,7 @@ struct tbi_event {
     tbq_message message;
     char text[TBI_EVENT_TEXT_SIZE];
     char address[TBI_ADDR_TEXT_SIZE];
-    struct tbi_block *body; /* what message.u points into; a reference of its own */
+    struct tbi_block *body;        /* what message.u points into; a reference of its own */
     struct tbi_delivery *delivery; /* owed to its link: a take or a refusal; NULL: nothing */
 };
 
@@ -36,7 +36,7 @@ struct tbi_events {
     struct tbi_list waiting;
     struct tbi_list held;
     struct tbi_list handed_out;
-    size_t notices;         /* that wait */
+    size_t notices; /* that wait */
     uint64_t notices_lost;
 };
 

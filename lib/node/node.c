@@ -59,9 +59,7 @@ static int make_endpoint(struct tbi_node *node)
         .idle_timeout_ms = settings->idle_timeout_ms,
         .handshake_timeout_ms = settings->connection_timeout_ms,
         .stream_window = settings->receive_window,
-        .sink = {.user = node,
-                 .stream_data = on_stream_data,
-                 .stream_reset = on_stream_reset},
+        .sink = {.user = node, .stream_data = on_stream_data, .stream_reset = on_stream_reset},
     };
     tbi_rng_bytes(&node->rng, config.seed, sizeof config.seed);
     int rv = tbi_identity_credentials(node->cfg.identity, &config.credentials);
@@ -191,8 +189,8 @@ static void drain(struct tbi_node *node)
             }
             s = tbi_session_new(node, a.conn, false, &a.accepted.remote);
             if (s == NULL) {
-                tbi_conn_close(tbi_endpoint_conn(node->endpoint, a.conn), node->now,
-                               TBI_CLOSE_BUSY, tbi_close_text(TBI_CLOSE_BUSY));
+                tbi_conn_close(tbi_endpoint_conn(node->endpoint, a.conn), node->now, TBI_CLOSE_BUSY,
+                               tbi_close_text(TBI_CLOSE_BUSY));
             }
             continue;
         }
@@ -318,7 +316,8 @@ static bool all_settled(struct tbi_node *node)
 {
     for (struct tbi_map_entry *e = tbi_map_first(&node->peers); e != NULL; e = tbi_map_next(e)) {
         struct tbi_peer *peer = tbi_map_value(e);
-        TBI_LIST_FOREACH(it, &peer->bonds) {
+        TBI_LIST_FOREACH(it, &peer->bonds)
+        {
             if (!tbi_link_outbox_empty(TBI_CONTAINER(it, struct tbi_bond, entry)->link)) {
                 return false;
             }
@@ -338,13 +337,15 @@ static void end_all(struct tbi_node *node)
     for (e = tbi_map_first(&node->peers); e != NULL; e = next) {
         struct tbi_peer *peer = tbi_map_value(e);
         next = tbi_map_next(e);
-        TBI_LIST_FOREACH(it, &peer->bonds) {
+        TBI_LIST_FOREACH(it, &peer->bonds)
+        {
             struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
             tbi_link_give_up(b->link, node->now, TBQ_ERR_STOPPED);
             tbi_bond_drain(b);
         }
     }
-    TBI_LIST_FOREACH(it, &node->bonds) {
+    TBI_LIST_FOREACH(it, &node->bonds)
+    {
         struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
         tbi_link_give_up(b->link, node->now, TBQ_ERR_STOPPED);
         tbi_bond_drain(b);
@@ -445,7 +446,8 @@ static int set_paused(struct tbi_node *node, const tbq_peer_id *id, unsigned cle
     if (peer == NULL) {
         return TBQ_ERR_NO_ROUTE;
     }
-    TBI_LIST_FOREACH(it, &peer->bonds) {
+    TBI_LIST_FOREACH(it, &peer->bonds)
+    {
         struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
         b->paused = (b->paused & ~clear) | (set & TBQ_LANES_ALL);
     }
@@ -467,7 +469,8 @@ int tbi_node_resume(struct tbi_node *node, const tbq_peer_id *peer, unsigned lan
     }
     /* What was held goes before what came later, in its order. */
     tbi_list_init(&back);
-    TBI_LIST_FOREACH(it, &node->events.held) {
+    TBI_LIST_FOREACH(it, &node->events.held)
+    {
         struct tbi_event *e = TBI_CONTAINER(it, struct tbi_event, entry);
         if (!is_paused(e)) {
             tbi_list_remove(it);

@@ -63,7 +63,8 @@ bool tbi_node_next_lookup(struct tbi_node *node, struct tbi_lookup *lookup);
 void tbi_node_resolved(struct tbi_node *node, struct tbi_now now, tbq_connection contact,
                        const struct tbi_addr *addrs, size_t n, const char *why_none);
 
-/* --- Commands: the arguments and errors of <tbquic/server.h>; options are whole, never NULL ----- */
+/* --- Commands: the arguments and errors of <tbquic/server.h>; options are whole, never NULL -----
+ */
 
 /* persistent: a bootstrap node, dialled for as long as the node runs. */
 int tbi_node_connect(struct tbi_node *node, struct tbi_now now, const struct tbi_target *target,

@@ -23,10 +23,10 @@
 #define TBI_CONTACT_ADDRESSES_MAX 16
 #define TBI_BACKOFF_FIRST_MS 250
 #define TBI_BACKOFF_LAST_MS 30000
-#define TBI_PINGS_MAX 64       /* own pings that wait for a pong, per bond; the oldest gives way */
-#define TBI_REQUESTS_MAX 4096  /* own requests without an answer, and peers' ones, each */
+#define TBI_PINGS_MAX 64      /* own pings that wait for a pong, per bond; the oldest gives way */
+#define TBI_REQUESTS_MAX 4096 /* own requests without an answer, and peers' ones, each */
 #define TBI_REQUEST_TIMEOUT_MS 30000
-#define TBI_INSTREAMS_MAX 64   /* incoming streams per connection */
+#define TBI_INSTREAMS_MAX 64 /* incoming streams per connection */
 
 enum tbi_contact_state {
     TBI_CONTACT_WAITING,   /* for its backoff to pass */
@@ -40,7 +40,7 @@ struct tbi_contact {
     struct tbi_list entry;
     tbq_connection handle;
     bool dialled;
-    bool persistent;     /* dialled for as long as the node runs */
+    bool persistent; /* dialled for as long as the node runs */
     bool was_up;
     bool lookup_pending; /* the server has not fetched the name yet */
     bool announced;      /* CONNECTED was told for the present session */
@@ -77,7 +77,7 @@ struct tbi_session {
     struct tbi_contact *contact;
     struct tbi_bond *bond; /* from the moment that the peer is known */
     struct tbi_addr remote;
-    uint64_t began; /* ns */
+    uint64_t began;    /* ns */
     uint64_t ready_at; /* ns: both HELLOs and trust */
     bool dialled;
     bool hello_sent;
@@ -91,9 +91,9 @@ struct tbi_session {
     struct tbi_list touched; /* in the node's list: its link has something to tell */
     tbq_peer_id peer_id;
     uint8_t peer_key[TBQ_PUBLIC_KEY_SIZE];
-    struct tbi_hello hello; /* the peer's */
+    struct tbi_hello hello;     /* the peer's */
     struct tbi_confirm confirm; /* the peer's, while ours cannot be sent yet */
-    int64_t control_out;            /* -1: not open */
+    int64_t control_out;        /* -1: not open */
     int64_t lane_out[TBQ_LANES];
     struct tbi_frame_reader control_in;
     uint8_t control_body[TBI_CONTROL_FRAME_MAX];
@@ -111,20 +111,20 @@ struct tbi_bond_ping {
 
 struct tbi_bond {
     struct tbi_node *node;
-    struct tbi_list entry;      /* of the peer's bonds, the newest first; or of the node's */
-    struct tbi_peer *peer;      /* NULL: not known yet */
+    struct tbi_list entry; /* of the peer's bonds, the newest first; or of the node's */
+    struct tbi_peer *peer; /* NULL: not known yet */
     bool have_boot;
     uint8_t boot_id[TBI_BOOT_ID_SIZE];
     struct tbi_link *link;
     struct tbi_session *session; /* carries the link now, or NULL */
-    size_t contacts;            /* that point here */
-    unsigned paused;            /* lanes */
+    size_t contacts;             /* that point here */
+    unsigned paused;             /* lanes */
     bool wants_writable;
     bool given_up;
     struct tbi_bond_ping ping[TBI_PINGS_MAX];
     size_t ping_next;
-    struct tbi_timer timer;      /* of the link's deadline */
-    uint64_t lost_at;            /* ns; when the last session ended */
+    struct tbi_timer timer; /* of the link's deadline */
+    uint64_t lost_at;       /* ns; when the last session ended */
 };
 
 struct tbi_peer {
@@ -135,11 +135,11 @@ struct tbi_peer {
 /* An own request that waits for its answer, or a peer's that waits for ours. */
 struct tbi_request {
     struct tbi_node *node;
-    tbq_request_id id;       /* ours: the number the application knows */
-    uint64_t their_id;       /* of a peer's request */
+    tbq_request_id id; /* ours: the number the application knows */
+    uint64_t their_id; /* of a peer's request */
     tbq_peer_id peer;
-    struct tbi_bond *bond;   /* of a peer's request; NULL when gone */
-    struct tbi_timer timer;  /* of an own request */
+    struct tbi_bond *bond;  /* of a peer's request; NULL when gone */
+    struct tbi_timer timer; /* of an own request */
 };
 
 struct tbi_node {

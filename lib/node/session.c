@@ -548,7 +548,8 @@ static struct tbi_instream *find_instream(struct tbi_session *s, int64_t stream)
 }
 
 /* What stream this is: set from its prologue. False: close or ignore was decided. */
-static bool know_stream(struct tbi_session *s, struct tbi_instream *in, const struct tbi_prologue *p)
+static bool know_stream(struct tbi_session *s, struct tbi_instream *in,
+                        const struct tbi_prologue *p)
 {
     switch (p->type) {
     case TBI_STREAM_CONTROL:
@@ -562,7 +563,8 @@ static bool know_stream(struct tbi_session *s, struct tbi_instream *in, const st
         break;
     default:
         if ((p->type & 1) == 0) {
-            violation(s, TBQ_ERR_UNSUPPORTED, "a stream of an unknown type that must be understood");
+            violation(s, TBQ_ERR_UNSUPPORTED,
+                      "a stream of an unknown type that must be understood");
             return false;
         }
         in->what = TBI_IN_IGNORED;

@@ -1,4 +1,5 @@
-/* quic/callbacks.c - what ngtcp2 asks and tells in the middle of its work. Nothing is freed here. */
+/* quic/callbacks.c - what ngtcp2 asks and tells in the middle of its work. Nothing is freed here.
+ */
 #include <string.h>
 
 #include "quic/parts.h"
@@ -124,8 +125,8 @@ static int on_stateless_reset(ngtcp2_conn *qc, const ngtcp2_pkt_stateless_reset 
     return 0;
 }
 
-static int on_path(ngtcp2_conn *qc, uint32_t flags, const ngtcp2_path *path,
-                   const ngtcp2_path *old, ngtcp2_path_validation_result result, void *user)
+static int on_path(ngtcp2_conn *qc, uint32_t flags, const ngtcp2_path *path, const ngtcp2_path *old,
+                   ngtcp2_path_validation_result result, void *user)
 {
     struct tbi_conn *c = user;
     (void)qc, (void)flags, (void)old;

@@ -66,8 +66,7 @@ static void forget_cids(struct tbi_conn *c)
     if (n <= sizeof tokens / sizeof tokens[0]) {
         ngtcp2_conn_get_active_dcid(c->qc, tokens);
         for (size_t i = 0; i < n; i++) {
-            if (tokens[i].token_present &&
-                tbi_map_get(&c->ep->tokens, tokens[i].token) == c) {
+            if (tokens[i].token_present && tbi_map_get(&c->ep->tokens, tokens[i].token) == c) {
                 tbi_map_remove(&c->ep->tokens, tokens[i].token);
             }
         }
@@ -85,7 +84,8 @@ void tbi_conn_free(struct tbi_conn *c)
     if (c->tls != NULL) {
         gnutls_deinit(c->tls);
     }
-    TBI_LIST_FOREACH(it, &c->streams) {
+    TBI_LIST_FOREACH(it, &c->streams)
+    {
         tbi_ostream_free(TBI_CONTAINER(it, struct tbi_ostream, entry));
     }
     if (c->half_open) {
@@ -138,8 +138,7 @@ static int attach_tls(struct tbi_conn *c, const struct tbi_dial_options *options
     if (rv == 0) {
         ngtcp2_conn_set_tls_native_handle(c->qc, c->tls);
         /* A third of the idle time: two keep-alives may be lost. */
-        ngtcp2_conn_set_keep_alive_timeout(c->qc,
-                                           c->ep->cfg.idle_timeout_ms * TBI_NS_PER_MS / 3);
+        ngtcp2_conn_set_keep_alive_timeout(c->qc, c->ep->cfg.idle_timeout_ms * TBI_NS_PER_MS / 3);
     }
     return rv;
 }
@@ -303,9 +302,8 @@ static size_t write_close(struct tbi_conn *c, uint8_t *dest, size_t size)
     ngtcp2_pkt_info pi;
 
     ngtcp2_path_storage_zero(&ps);
-    ngtcp2_ssize n = ngtcp2_conn_write_connection_close(c->qc, &ps.path, &pi, dest,
-                                                        size < 1200 ? size : 1200, &c->error,
-                                                        c->ep->now.mono_ns);
+    ngtcp2_ssize n = ngtcp2_conn_write_connection_close(
+        c->qc, &ps.path, &pi, dest, size < 1200 ? size : 1200, &c->error, c->ep->now.mono_ns);
     c->want_close = false;
     if (n <= 0) {
         enter(c, TBI_CONN_DEAD);
@@ -406,7 +404,8 @@ void tbi_conn_timer(struct tbi_conn *c)
 
 static struct tbi_ostream *next_stream(const struct tbi_conn *c)
 {
-    TBI_LIST_FOREACH(it, &c->streams) {
+    TBI_LIST_FOREACH(it, &c->streams)
+    {
         struct tbi_ostream *o = TBI_CONTAINER(it, struct tbi_ostream, entry);
         if (!o->blocked && !o->closed && (o->unsent > 0 || (o->fin && !o->fin_sent))) {
             return o;
@@ -446,8 +445,7 @@ static ngtcp2_ssize write_some(struct tbi_conn *c, ngtcp2_path *path, ngtcp2_pkt
         flags = NGTCP2_WRITE_STREAM_FLAG_MORE | (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0);
     }
     ngtcp2_ssize rv = ngtcp2_conn_writev_stream(c->qc, path, pi, dest, size, &used, flags,
-                                                o != NULL ? o->id : -1, vec, n,
-                                                c->ep->now.mono_ns);
+                                                o != NULL ? o->id : -1, vec, n, c->ep->now.mono_ns);
     *again = false;
     if (o == NULL) {
         return rv;
@@ -509,7 +507,8 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
 
 struct tbi_ostream *tbi_conn_ostream(const struct tbi_conn *c, int64_t stream)
 {
-    TBI_LIST_FOREACH(it, &c->streams) {
+    TBI_LIST_FOREACH(it, &c->streams)
+    {
         struct tbi_ostream *o = TBI_CONTAINER(it, struct tbi_ostream, entry);
         if (o->id == stream) {
             return o;
@@ -539,7 +538,8 @@ int tbi_conn_open_uni(struct tbi_conn *c, unsigned priority, int64_t *stream)
         return rv == NGTCP2_ERR_NOMEM ? TBQ_ERR_NOMEM : TBQ_ERR_AGAIN;
     }
     struct tbi_list *before = &c->streams; /* behind the last one of the same priority */
-    TBI_LIST_FOREACH(it, &c->streams) {
+    TBI_LIST_FOREACH(it, &c->streams)
+    {
         if (TBI_CONTAINER(it, struct tbi_ostream, entry)->priority > priority) {
             before = it;
             break;

@@ -169,7 +169,8 @@ struct tbi_queued_action *tbi_endpoint_action(struct tbi_endpoint *ep, const str
 
 static void reap(struct tbi_endpoint *ep)
 {
-    TBI_LIST_FOREACH(it, &ep->reap) {
+    TBI_LIST_FOREACH(it, &ep->reap)
+    {
         struct tbi_conn *c = TBI_CONTAINER(it, struct tbi_conn, reap);
         if (c->drained) {
             tbi_conn_free(c);
@@ -185,8 +186,7 @@ bool tbi_endpoint_next_action(struct tbi_endpoint *ep, struct tbi_quic_action *a
         reap(ep);
         return false;
     }
-    struct tbi_queued_action *a =
-        TBI_CONTAINER(ep->actions.next, struct tbi_queued_action, entry);
+    struct tbi_queued_action *a = TBI_CONTAINER(ep->actions.next, struct tbi_queued_action, entry);
     *action = a->action;
     if (a->ticket != NULL) {
         ep->last_ticket = tbi_block_ref(a->ticket);
@@ -222,10 +222,10 @@ static void accept_new(struct tbi_endpoint *ep, const struct tbi_datagram *d, co
         return;
     }
     if (hd.tokenlen > 0 && hd.token[0] == NGTCP2_CRYPTO_TOKEN_MAGIC_RETRY) {
-        if (ngtcp2_crypto_verify_retry_token(
-                &odcid, hd.token, hd.tokenlen, ep->retry_secret, sizeof ep->retry_secret,
-                hd.version, &d->remote.u.sa, d->remote.len, &hd.dcid, TBI_RETRY_TOKEN_NS,
-                ep->now.wall_ms * TBI_NS_PER_MS) != 0) {
+        if (ngtcp2_crypto_verify_retry_token(&odcid, hd.token, hd.tokenlen, ep->retry_secret,
+                                             sizeof ep->retry_secret, hd.version, &d->remote.u.sa,
+                                             d->remote.len, &hd.dcid, TBI_RETRY_TOKEN_NS,
+                                             ep->now.wall_ms * TBI_NS_PER_MS) != 0) {
             tbi_send_refusal(ep, d, &hd, NGTCP2_INVALID_TOKEN);
             return;
         }
@@ -304,8 +304,8 @@ static void recv_packet(struct tbi_endpoint *ep, const struct tbi_datagram *d, c
     }
 }
 
-int tbi_endpoint_recv(struct tbi_endpoint *ep, struct tbi_now now,
-                      const struct tbi_datagram *batch, size_t n)
+int tbi_endpoint_recv(struct tbi_endpoint *ep, struct tbi_now now, const struct tbi_datagram *batch,
+                      size_t n)
 {
     ep->now = now;
     for (size_t i = 0; i < n; i++) {
@@ -358,8 +358,8 @@ static void keep_spare(struct tbi_endpoint *ep, const struct tbi_conn *c, const 
                        size_t size, uint8_t ecn)
 {
     memcpy(ep->spare, data, size);
-    ep->spare_batch = (struct tbi_send_batch){
-        .local = c->from, .remote = c->remote, .ecn = ecn, .size = size};
+    ep->spare_batch =
+        (struct tbi_send_batch){.local = c->from, .remote = c->remote, .ecn = ecn, .size = size};
 }
 
 /* Fills the batch from one connection; packets of one size, the last may be shorter. */
@@ -368,7 +368,8 @@ static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_ba
     size_t quantum = ngtcp2_conn_get_send_quantum(c->qc);
     size_t packets = 0;
 
-    TBI_LIST_FOREACH(it, &c->streams) {
+    TBI_LIST_FOREACH(it, &c->streams)
+    {
         TBI_CONTAINER(it, struct tbi_ostream, entry)->blocked = false;
     }
     out->size = 0;

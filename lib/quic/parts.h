@@ -12,13 +12,15 @@
 #include "quic/quic.h"
 #include "wire/wire.h"
 
-#define TBI_CID_SIZE 8      /* bytes of the connection ids that we give out; all of one size, since
-                               short headers do not tell it */
+#define TBI_CID_SIZE                                                                               \
+    8 /* bytes of the connection ids that we give out; all of one size, since                      \
+         short headers do not tell it */
 #define TBI_PACKET_MAX 1500 /* bytes of UDP payload that we write or probe for */
 #define TBI_SECRET_SIZE 32
 #define TBI_RETRY_TOKEN_NS (10 * TBI_NS_PER_S)
-#define TBI_HALF_OPEN_RETRY 128 /* handshakes under way; from there on clients prove their address */
-#define TBI_REPLIES_MAX 64      /* stateless answers that wait to be sent */
+#define TBI_HALF_OPEN_RETRY                                                                        \
+    128                    /* handshakes under way; from there on clients prove their address */
+#define TBI_REPLIES_MAX 64 /* stateless answers that wait to be sent */
 
 /* A key of the connection id map: length, then the id, zeroes behind it. */
 struct tbi_cid_key {
@@ -43,9 +45,9 @@ struct tbi_ostream {
     size_t unsent;
     bool fin;
     bool fin_sent;
-    bool blocked;     /* by flow control, for the packet that is being written */
+    bool blocked; /* by flow control, for the packet that is being written */
     bool was_full;
-    bool closed;      /* the peer does not want it any more */
+    bool closed; /* the peer does not want it any more */
 };
 
 struct tbi_ostream *tbi_ostream_new(const struct tbi_alloc *a, int64_t id, unsigned priority);
@@ -79,20 +81,20 @@ struct tbi_conn {
     bool told_closed; /* the CLOSED action exists */
     bool drained;     /* and was drained */
     bool resumed;
-    bool reset;       /* a stateless reset came */
+    bool reset;         /* a stateless reset came */
     ngtcp2_ccerr error; /* what to close with */
     char error_text[TBI_CLOSE_TEXT_SIZE];
     enum tbi_closed_by who;
     int reason;
     struct tbi_addr remote;
-    struct tbi_addr from;      /* our address that the peer uses; len 0: not known */
-    struct tbi_list ready;     /* in the endpoint's list: has something to send */
-    struct tbi_list reap;      /* in the endpoint's list: dead */
-    struct tbi_list streams;   /* tbi_ostream, by priority */
+    struct tbi_addr from;    /* our address that the peer uses; len 0: not known */
+    struct tbi_list ready;   /* in the endpoint's list: has something to send */
+    struct tbi_list reap;    /* in the endpoint's list: dead */
+    struct tbi_list streams; /* tbi_ostream, by priority */
     struct tbi_timer timer;
     uint8_t *close_packet;
     size_t close_size;
-    uint64_t close_seen;       /* packets that came while closing */
+    uint64_t close_seen; /* packets that came while closing */
 };
 
 struct tbi_queued_action {
@@ -119,9 +121,9 @@ struct tbi_endpoint {
     uint8_t reset_secret[TBI_SECRET_SIZE];
     uint8_t retry_secret[TBI_SECRET_SIZE];
     struct tbi_heap timers;
-    struct tbi_map cids;    /* tbi_cid_key to tbi_conn */
-    struct tbi_map tokens;  /* stateless reset tokens of the peers' ids to tbi_conn */
-    struct tbi_map conns;   /* number to tbi_conn */
+    struct tbi_map cids;   /* tbi_cid_key to tbi_conn */
+    struct tbi_map tokens; /* stateless reset tokens of the peers' ids to tbi_conn */
+    struct tbi_map conns;  /* number to tbi_conn */
     struct tbi_list ready;
     struct tbi_list reap;
     struct tbi_list actions;
@@ -161,8 +163,7 @@ void tbi_endpoint_remove_cid(struct tbi_endpoint *ep, const ngtcp2_cid *cid,
 void tbi_endpoint_new_cid(struct tbi_endpoint *ep, ngtcp2_cid *cid);
 
 /* --- stateless.c: answers without a connection --- */
-void tbi_send_retry(struct tbi_endpoint *ep, const struct tbi_datagram *d,
-                    const ngtcp2_pkt_hd *hd);
+void tbi_send_retry(struct tbi_endpoint *ep, const struct tbi_datagram *d, const ngtcp2_pkt_hd *hd);
 void tbi_send_refusal(struct tbi_endpoint *ep, const struct tbi_datagram *d,
                       const ngtcp2_pkt_hd *hd, uint64_t error);
 void tbi_send_versions(struct tbi_endpoint *ep, const struct tbi_datagram *d,

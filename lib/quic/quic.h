@@ -44,8 +44,8 @@ struct tbi_endpoint_config {
     gnutls_certificate_credentials_t credentials; /* the endpoint's own from the call on */
     uint8_t seed[TBI_RNG_SEED_SIZE];
     size_t max_connections;
-    bool accept;            /* connections from others */
-    bool always_retry;      /* validate every client's address first, RFC 9000, section 8.1.2 */
+    bool accept;       /* connections from others */
+    bool always_retry; /* validate every client's address first, RFC 9000, section 8.1.2 */
     uint64_t idle_timeout_ms;
     uint64_t handshake_timeout_ms;
     uint64_t stream_window; /* bytes a peer may send on a stream beyond what was consumed */
@@ -57,7 +57,7 @@ struct tbi_endpoint_stats {
     uint64_t packets_out;
     uint64_t accepted;
     uint64_t dialled;
-    uint64_t refused_full;     /* Initials beyond max_connections */
+    uint64_t refused_full; /* Initials beyond max_connections */
     uint64_t retries_sent;
     uint64_t resets_sent;
     uint64_t versions_sent;    /* Version Negotiation packets */
@@ -74,8 +74,8 @@ void tbi_endpoint_free(struct tbi_endpoint *ep); /* closes nothing, says nothing
 const struct tbi_endpoint_stats *tbi_endpoint_stats(const struct tbi_endpoint *ep);
 
 /* 0 or TBQ_ERR_NOMEM (datagrams are then lost, as they may be on the way). */
-int tbi_endpoint_recv(struct tbi_endpoint *ep, struct tbi_now now,
-                      const struct tbi_datagram *batch, size_t n);
+int tbi_endpoint_recv(struct tbi_endpoint *ep, struct tbi_now now, const struct tbi_datagram *batch,
+                      size_t n);
 
 /* Fills one batch of equal-sized packets for one destination: 1, or 0: nothing to send now. */
 int tbi_endpoint_send(struct tbi_endpoint *ep, struct tbi_now now, struct tbi_send_batch *out);

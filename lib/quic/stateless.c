@@ -30,8 +30,7 @@ static bool commit(struct tbi_endpoint *ep, struct tbi_reply *r, ngtcp2_ssize si
     return true;
 }
 
-void tbi_send_retry(struct tbi_endpoint *ep, const struct tbi_datagram *d,
-                    const ngtcp2_pkt_hd *hd)
+void tbi_send_retry(struct tbi_endpoint *ep, const struct tbi_datagram *d, const ngtcp2_pkt_hd *hd)
 {
     uint8_t token[NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN];
     struct tbi_reply *r = reply_to(ep, d);
@@ -60,8 +59,8 @@ void tbi_send_refusal(struct tbi_endpoint *ep, const struct tbi_datagram *d,
     struct tbi_reply *r = reply_to(ep, d);
     if (r != NULL) {
         commit(ep, r,
-               ngtcp2_crypto_write_connection_close(r->data, sizeof r->data, hd->version,
-                                                    &hd->scid, &hd->dcid, error, NULL, 0));
+               ngtcp2_crypto_write_connection_close(r->data, sizeof r->data, hd->version, &hd->scid,
+                                                    &hd->dcid, error, NULL, 0));
     }
 }
 
@@ -71,11 +70,10 @@ void tbi_send_versions(struct tbi_endpoint *ep, const struct tbi_datagram *d,
     static const uint32_t versions[] = {NGTCP2_PROTO_VER_V1, NGTCP2_PROTO_VER_V2};
     struct tbi_reply *r = reply_to(ep, d);
 
-    if (r != NULL &&
-        commit(ep, r,
-               ngtcp2_pkt_write_version_negotiation(
-                   r->data, sizeof r->data, (uint8_t)tbi_rng_below(&ep->rng, 256), v->scid,
-                   v->scidlen, v->dcid, v->dcidlen, versions, 2))) {
+    if (r != NULL && commit(ep, r,
+                            ngtcp2_pkt_write_version_negotiation(
+                                r->data, sizeof r->data, (uint8_t)tbi_rng_below(&ep->rng, 256),
+                                v->scid, v->scidlen, v->dcid, v->dcidlen, versions, 2))) {
         ep->stats.versions_sent++;
     }
 }

@@ -105,6 +105,5 @@ bool tbi_tls_alpn_agreed(const struct tbi_conn *c)
 {
     gnutls_datum_t chosen = {NULL, 0};
     return gnutls_alpn_get_selected_protocol(c->tls, &chosen) == 0 &&
-           chosen.size == sizeof TBI_ALPN - 1 &&
-           memcmp(chosen.data, TBI_ALPN, chosen.size) == 0;
+           chosen.size == sizeof TBI_ALPN - 1 && memcmp(chosen.data, TBI_ALPN, chosen.size) == 0;
 }

@@ -51,8 +51,8 @@ static int numbers(struct tbi_settings *s)
 {
     tbq_config *c = &s->c;
     const tbq_config *d = &defaults;
-    int rv = number(s, "connection_timeout_ms", &c->connection_timeout_ms,
-                    d->connection_timeout_ms, 100, 600000);
+    int rv = number(s, "connection_timeout_ms", &c->connection_timeout_ms, d->connection_timeout_ms,
+                    100, 600000);
     if (rv == 0) {
         rv = number(s, "max_connections", &c->max_connections, d->max_connections, 1, 1U << 20);
     }
@@ -91,7 +91,8 @@ static int budgets(struct tbi_settings *s)
     if (c->receive_window < least) {
         tbi_text(c->error_text, c->error_text_size,
                  "receive_window is %zu; it must be at least %zu: two messages of max_message_size "
-                 "and 64 KiB", c->receive_window, least);
+                 "and 64 KiB",
+                 c->receive_window, least);
         return TBQ_ERR_INVALID;
     }
     return 0;
@@ -143,7 +144,8 @@ static int bootstrap(struct tbi_settings *s)
             s->bootstrap[i].port == 0) {
             tbi_text(c->error_text, c->error_text_size,
                      "bootstrap_nodes[%zu] is \"%.120s\"; it must be host:port, [v6]:port or "
-                     "tbq://PEERID@host:port", i, text != NULL ? text : "(null)");
+                     "tbq://PEERID@host:port",
+                     i, text != NULL ? text : "(null)");
             return TBQ_ERR_INVALID;
         }
     }

@@ -11,7 +11,7 @@
 
 /* A whole tbq_config with the defaults filled in, however old the caller's struct is. */
 struct tbi_settings {
-    tbq_config c;                                    /* its pointers are still the caller's */
+    tbq_config c; /* its pointers are still the caller's */
     struct tbi_addr bind;
     struct tbi_target bootstrap[TBI_BOOTSTRAP_MAX];
     size_t bootstrap_len;

@@ -84,8 +84,8 @@ static int flush(tbq_server *s, struct tbi_now now)
     }
     for (;;) {
         if (s->unsent.size == 0) {
-            s->unsent = (struct tbi_send_batch){.data = s->unsent_data,
-                                                .capacity = TBI_DATAGRAM_MAX};
+            s->unsent =
+                (struct tbi_send_batch){.data = s->unsent_data, .capacity = TBI_DATAGRAM_MAX};
             int got = tbi_node_send(s->node, now, &s->unsent);
             if (got <= 0) {
                 s->unsent.size = 0;

@@ -124,9 +124,9 @@ int tbi_server_load_identity(struct tbq_server *s, struct tbi_now now)
     } else {
         rv = fresh(&s->identity, &s->alloc, &s->rng);
     }
-    return rv < 0 ? rv
-                  : tbi_identity_valid_at(s->identity, now.wall_ms, c->error_text,
-                                          c->error_text_size);
+    return rv < 0
+               ? rv
+               : tbi_identity_valid_at(s->identity, now.wall_ms, c->error_text, c->error_text_size);
 }
 
 static int load_list(struct tbq_server *s, enum tbi_trust_list which, const char *path)

@@ -65,8 +65,7 @@ static void make_uri(tbq_server *s)
 
 static int check_pubkey(tbq_server *s, const uint8_t *pubkey)
 {
-    if (pubkey == NULL ||
-        memcmp(pubkey, tbi_identity_key(s->identity), TBQ_PUBLIC_KEY_SIZE) == 0) {
+    if (pubkey == NULL || memcmp(pubkey, tbi_identity_key(s->identity), TBQ_PUBLIC_KEY_SIZE) == 0) {
         return 0;
     }
     tbi_text(s->settings.c.error_text, s->settings.c.error_text_size,
@@ -291,10 +290,10 @@ int tbq_request(tbq_server *s, const tbq_peer_id *peer, const void *data, size_t
         return TBQ_ERR_INVALID;
     }
     int rv = read_options(&o, options);
-    return rv < 0 ? rv
-                  : tbi_node_request(s->node, tbi_clock_now(), peer,
-                                     (tbq_bytes){.data = data, .size = size}, timeout_ms, &o,
-                                     request);
+    return rv < 0
+               ? rv
+               : tbi_node_request(s->node, tbi_clock_now(), peer,
+                                  (tbq_bytes){.data = data, .size = size}, timeout_ms, &o, request);
 }
 
 int tbq_respond(tbq_server *s, tbq_request_id request, const tbq_answer *answer)

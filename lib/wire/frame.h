@@ -13,8 +13,8 @@
 
 /* Fields in HELLO and CONFIRM: type, length, value, in rising order of type. */
 struct tbi_hello {
-    uint64_t minor;    /* of the protocol */
-    uint64_t features; /* bits; unknown ones are ignored */
+    uint64_t minor;                    /* of the protocol */
+    uint64_t features;                 /* bits; unknown ones are ignored */
     uint8_t boot_id[TBI_BOOT_ID_SIZE]; /* random per process start */
     uint64_t max_message_size; /* largest payload taken, bytes; clamped to the documented range */
     uint64_t idle_timeout_ms;  /* information for the other side's ping interval; clamped; 0: not
@@ -80,7 +80,7 @@ struct tbi_elsewhere {
 struct tbi_message {
     uint64_t number; /* in its lane, from 0, rising by one for every message */
     uint64_t flags;
-    uint64_t kind;   /* enum tbq_kind, or one that we do not know */
+    uint64_t kind; /* enum tbq_kind, or one that we do not know */
 };
 
 #define TBI_FRAME_PROTOTYPES(name, type, body)                                                     \

@@ -60,11 +60,11 @@ struct tbi_resource_response {
 };
 
 struct tbi_error_body { /* not tbi_error: tbi_put_error() is the writer's */
-    uint64_t code;         /* a TBQ_ERR_* without its sign, at most INT32_MAX */
-    uint64_t lane;         /* of the message that it answers, with `number`; both 0 and */
-    uint64_t number;       /* has_subject false when it answers none */
+    uint64_t code;      /* a TBQ_ERR_* without its sign, at most INT32_MAX */
+    uint64_t lane;      /* of the message that it answers, with `number`; both 0 and */
+    uint64_t number;    /* has_subject false when it answers none */
     bool has_subject;
-    const uint8_t *text;   /* UTF-8, at most TBI_ERROR_TEXT_MAX bytes; not terminated */
+    const uint8_t *text; /* UTF-8, at most TBI_ERROR_TEXT_MAX bytes; not terminated */
     size_t text_size;
 };
 

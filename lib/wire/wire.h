@@ -53,29 +53,29 @@ enum tbi_frame_type {
 #define TBI_FRAME_ENUM(name, type, body) TBI_FRAME_##name = type,
     TBI_FRAME_MAP(TBI_FRAME_ENUM)
 #undef TBI_FRAME_ENUM
-    TBI_FRAME_RESERVED_FIRST = 0x40, /* relaying and NAT traversal */
+        TBI_FRAME_RESERVED_FIRST = 0x40, /* relaying and NAT traversal */
     TBI_FRAME_RESERVED_LAST = 0x5f
 };
 
 /* Sizes that bound what is accepted before anything is allocated. */
-#define TBI_CONTROL_FRAME_MAX 4096  /* body of any control frame, bytes */
-#define TBI_FRAME_HEAD_MAX 16       /* type and length as varints */
-#define TBI_MESSAGE_HEAD_MAX 64     /* frame head, number, flags, kind and the kind's fixed part */
+#define TBI_CONTROL_FRAME_MAX 4096 /* body of any control frame, bytes */
+#define TBI_FRAME_HEAD_MAX 16      /* type and length as varints */
+#define TBI_MESSAGE_HEAD_MAX 64    /* frame head, number, flags, kind and the kind's fixed part */
 #define TBI_ACK_RANGES_MAX 32
-#define TBI_DECLINED_MAX 32         /* entries in one DECLINED frame */
-#define TBI_NUMBERS_MAX 64          /* entries in one SKIP frame */
-#define TBI_MESSAGE_SIZE_MIN 1024   /* every node takes messages of this size */
+#define TBI_DECLINED_MAX 32       /* entries in one DECLINED frame */
+#define TBI_NUMBERS_MAX 64        /* entries in one SKIP frame */
+#define TBI_MESSAGE_SIZE_MIN 1024 /* every node takes messages of this size */
 #define TBI_MESSAGE_SIZE_MAX (UINT64_C(1) << 30)
-#define TBI_EARLY_BYTES_MAX 16384   /* lane bytes that a client may send before CONFIRM */
-#define TBI_ERROR_TEXT_MAX 256      /* bytes of text in errors and close reasons */
+#define TBI_EARLY_BYTES_MAX 16384 /* lane bytes that a client may send before CONFIRM */
+#define TBI_ERROR_TEXT_MAX 256    /* bytes of text in errors and close reasons */
 #define TBI_BOOT_ID_SIZE 16
 #define TBI_NUMBER_MAX (TBI_VARINT_MAX - 1) /* of a message, so that "below" is a varint too */
 #define TBI_FRAME_LENGTH_MAX (TBI_MESSAGE_SIZE_MAX + TBI_MESSAGE_HEAD_MAX) /* body of any frame */
 
 /* What is out of these ranges is read as their nearest end. */
 #define TBI_IDLE_TIMEOUT_MIN_MS 1000U
-#define TBI_IDLE_TIMEOUT_MAX_MS 86400000U    /* a day */
-#define TBI_REQUEST_TIMEOUT_MAX_MS 86400000U /* a day */
+#define TBI_IDLE_TIMEOUT_MAX_MS 86400000U         /* a day */
+#define TBI_REQUEST_TIMEOUT_MAX_MS 86400000U      /* a day */
 #define TBI_WALL_MS_MAX UINT64_C(253402300799999) /* the last ms of the year 9999 */
 
 /* X(NAME, code, text): application close codes of a QUIC connection. */

@@ -20,8 +20,8 @@
 #include <unistd.h>
 
 #define MUTATIONS_DEFAULT 2000
-#define CHANGES_MAX 8    /* in one mutation */
-#define GROWTH_MAX 64    /* bytes, by which a mutation may grow */
+#define CHANGES_MAX 8            /* in one mutation */
+#define GROWTH_MAX 64            /* bytes, by which a mutation may grow */
 #define SIZE_MAX_INPUT (1 << 20) /* bytes; a larger file is not a corpus but a mistake */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

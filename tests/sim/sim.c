@@ -165,8 +165,8 @@ void sim_say(struct sim_node *n, const char *format, ...)
     struct sim *s = n->sim;
     char line[400];
     va_list args;
-    int used = snprintf(line, sizeof line, "[%6llu ms] %c  ", (unsigned long long)sim_ms(s),
-                        n->name);
+    int used =
+        snprintf(line, sizeof line, "[%6llu ms] %c  ", (unsigned long long)sim_ms(s), n->name);
 
     va_start(args, format);
     used += vsnprintf(line + used, sizeof line - (size_t)used - 2, format, args);

@@ -1,9 +1,9 @@
 /* tests/sim/sim.h - stories over virtual time: real engines with real TLS on a pretended network.
  *
- * A simulation has nodes, and between every two of them a link each way made of pieces: delay, loss,
- * reordering, duplication, bandwidth, partition. Nothing sleeps: time jumps from one deadline to the
- * next. Everything random comes from one seed, and what happens is written to a transcript that a
- * person can read; the same seed gives the same transcript. */
+ * A simulation has nodes, and between every two of them a link each way made of pieces: delay,
+ * loss, reordering, duplication, bandwidth, partition. Nothing sleeps: time jumps from one deadline
+ * to the next. Everything random comes from one seed, and what happens is written to a transcript
+ * that a person can read; the same seed gives the same transcript. */
 #ifndef TBI_TESTS_SIM_H
 #define TBI_TESTS_SIM_H
 
@@ -15,13 +15,13 @@
 
 #define SIM_NODES_MAX 8
 
-struct sim_link {       /* from one node to another */
+struct sim_link { /* from one node to another */
     uint64_t delay_ms;
-    unsigned loss;      /* per mille */
-    unsigned duplicate; /* per mille */
-    unsigned reorder;   /* per mille of datagrams that wait a random while longer */
-    uint64_t rate_bps;  /* bits a second; 0: no limit */
-    bool cut;           /* a partition: nothing passes */
+    unsigned loss;       /* per mille */
+    unsigned duplicate;  /* per mille */
+    unsigned reorder;    /* per mille of datagrams that wait a random while longer */
+    uint64_t rate_bps;   /* bits a second; 0: no limit */
+    bool cut;            /* a partition: nothing passes */
     uint64_t busy_until; /* of the bandwidth piece */
 };
 

@@ -37,8 +37,8 @@ static void send_more(struct story *t)
         tbq_send_options o;
         tbq_send_options_init(&o);
         o.tag = t->sent;
-        int rv = tbi_node_send_to(t->a->node, sim_now(t->sim), tbi_identity_id(t->b->identity), &m,
-                                  &o);
+        int rv =
+            tbi_node_send_to(t->a->node, sim_now(t->sim), tbi_identity_id(t->b->identity), &m, &o);
         if (rv == TBQ_ERR_AGAIN) {
             return;
         }

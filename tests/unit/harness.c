@@ -16,8 +16,9 @@ int tbi_test_main(Suite *suite)
 
 static bool may_pass(struct tbi_failing_alloc *f)
 {
-    f->failed = f->failed || ++f->calls == f->fail_at;
-    return f->calls != f->fail_at;
+    bool fails = ++f->calls == f->fail_at;
+    f->failed = f->failed || fails;
+    return !fails; /* this one only: what follows must also stand on what went wrong before */
 }
 
 static void *failing_alloc(void *user, size_t size)
@@ -45,10 +46,8 @@ static void failing_free(void *user, void *ptr)
 
 void tbi_failing_init(struct tbi_failing_alloc *f, size_t fail_at)
 {
-    tbq_allocator hook = {.alloc = failing_alloc,
-                          .realloc = failing_realloc,
-                          .free = failing_free,
-                          .user = f};
+    tbq_allocator hook = {
+        .alloc = failing_alloc, .realloc = failing_realloc, .free = failing_free, .user = f};
     memset(f, 0, sizeof *f);
     f->fail_at = fail_at;
     ck_assert_int_eq(tbi_alloc_init(&f->alloc, &hook), 0);

@@ -22,8 +22,8 @@ struct tbi_failing_alloc {
 void tbi_failing_init(struct tbi_failing_alloc *f, size_t fail_at);
 
 /* Calls the body with the 1st allocation failing, then the 2nd, and so on, until it runs through
- * without reaching the failing one. After each run nothing may be left allocated. The body must take
- * every failure as an error of what it tests, not as one of the test. */
+ * without reaching the failing one. After each run nothing may be left allocated. The body must
+ * take every failure as an error of what it tests, not as one of the test. */
 void tbi_walk_allocations(void (*body)(const struct tbi_alloc *a, void *arg), void *arg);
 
 /* A random stream that is the same in every run. */

@@ -10,7 +10,7 @@
 
 struct pretended {
     uint8_t key[32];
-    int answer; /* what every function returns, unless 0 */
+    int answer;         /* what every function returns, unless 0 */
     uint8_t text[2048]; /* what was signed last */
     size_t size;
 };

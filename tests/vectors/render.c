@@ -454,6 +454,5 @@ struct tbi_crypto render_crypto(const uint8_t seed[32], const uint8_t key[32])
         signer.seed = (gnutls_datum_t){signer.bytes, 32};
         signer.key = (gnutls_datum_t){signer.bytes + 32, 32};
     }
-    return (struct tbi_crypto){
-        .sign = crypto_sign, .verify = crypto_verify, .hash = crypto_hash};
+    return (struct tbi_crypto){.sign = crypto_sign, .verify = crypto_verify, .hash = crypto_hash};
 }
