@@ -226,6 +226,8 @@ struct tbi_link_action {
     } u;
 };
 
+/* The next one, in the order in which they came about; only an ERROR comes before all that waits.
+ */
 bool tbi_link_next_action(struct tbi_link *link, struct tbi_link_action *action);
 
 /* --- How it stands --------------------------------------------------------------------------- */
