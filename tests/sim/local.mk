@@ -1,7 +1,9 @@
 # Stories over virtual time: real engines with real TLS on a pretended network.
 if HAVE_CHECK
-sim_tests += tests/sim/test_sim_two
+sim_tests += tests/sim/test_sim_two tests/sim/test_sim_refused
 tests_sim_test_sim_two_SOURCES = tests/sim/test_sim_two.c tests/sim/sim.c tests/sim/sim.h
 tests_sim_test_sim_two_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
+tests_sim_test_sim_refused_SOURCES = tests/sim/test_sim_refused.c tests/sim/sim.c tests/sim/sim.h
+tests_sim_test_sim_refused_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 endif
 check_PROGRAMS += $(sim_tests)
