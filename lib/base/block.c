@@ -49,8 +49,11 @@ void tbi_block_unref(struct tbi_block *b)
 
 int tbi_block_append(struct tbi_block *b, const void *data, size_t size)
 {
-    if (b->refs != 1 || size > SIZE_MAX - b->size) {
-        return TBQ_ERR_INTERNAL;
+    if (b->refs != 1) {
+        return TBQ_ERR_INTERNAL; /* another reader holds pointers into it */
+    }
+    if (size > SIZE_MAX - b->size) {
+        return TBQ_ERR_NOMEM;
     }
     void *bytes = b->data;
     int rv = tbi_grow(b->alloc, &bytes, &b->capacity, b->size + size, 1);

@@ -25,7 +25,8 @@ struct tbi_block *tbi_block_copy(const struct tbi_alloc *a, const void *data, si
 struct tbi_block *tbi_block_ref(struct tbi_block *b); /* returns b; NULL stays NULL */
 void tbi_block_unref(struct tbi_block *b);            /* NULL is fine */
 
-/* Appends; grows by doubling (only while there is one reference). 0 or TBQ_ERR_NOMEM. */
+/* Appends; grows by doubling. 0, TBQ_ERR_NOMEM, or TBQ_ERR_INTERNAL while others hold it too; the
+ * block is unchanged after an error. */
 int tbi_block_append(struct tbi_block *b, const void *data, size_t size);
 
 #endif
