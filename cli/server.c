@@ -61,7 +61,7 @@ struct state {
 static void on_message(struct state *s, tbq_event *e)
 {
     char from[TBQ_PEER_ID_TEXT_SIZE], hash[65], size[24];
-    const char *kind = tbq_kind_name(e->message->kind);
+    const char *kind = tbq_kind_name((int)e->message->kind);
     tbq_bytes bytes = e->message->kind == TBQ_TRANSITION ? e->message->u.transition
                       : e->message->kind == TBQ_ERROR    ? e->message->u.error.text
                                                          : e->message->u.request.bytes;

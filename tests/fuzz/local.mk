@@ -4,6 +4,7 @@
 # main() that runs it over its corpus and a bounded number of mutations of it, in `make check`.
 fuzz_targets += tests/fuzz/fuzz_lists tests/fuzz/fuzz_pem
 fuzz_targets += tests/fuzz/fuzz_link
+fuzz_targets += tests/fuzz/fuzz_cursor tests/fuzz/fuzz_target
 fuzz_targets += tests/fuzz/fuzz_frames tests/fuzz/fuzz_kinds tests/fuzz/fuzz_record
 if ENABLE_FUZZERS
 fuzz_main =
@@ -14,6 +15,10 @@ tests_fuzz_libstandalone_la_SOURCES = tests/fuzz/standalone.c
 endif
 EXTRA_DIST += tests/fuzz/corpus tests/fuzz/standalone.c
 
+tests_fuzz_fuzz_cursor_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_cursor_LDADD = $(fuzz_main) $(UP_TO_BASE)
+tests_fuzz_fuzz_target_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_target_LDADD = $(fuzz_main) $(UP_TO_BASE)
 tests_fuzz_fuzz_frames_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_frames_LDADD = $(fuzz_main) $(UP_TO_WIRE)
 tests_fuzz_fuzz_kinds_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
