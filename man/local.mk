@@ -1,1 +1,2 @@
-# Manual pages: dist_man_MANS += man/tbq.1 and so on. The tests lint every one of them.
+# Manual pages. The tests lint every one of them.
+dist_man_MANS += man/libtbquic.3 man/tbq-wire.7 man/tbq.1

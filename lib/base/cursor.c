@@ -136,11 +136,9 @@ struct tbi_cursor tbi_cur_prefixed(struct tbi_cursor *c, size_t max)
 {
     size_t size = (size_t)tbi_cur_varint_in(c, 0, max);
     struct tbi_cursor inner;
-    tbi_cur_init(&inner, tbi_cur_take(c, size), size);
-    if (c->error != 0) {
-        tbi_cur_init(&inner, NULL, 0);
-        inner.error = c->error;
-    }
+    const uint8_t *data = tbi_cur_take(c, size);
+    tbi_cur_init(&inner, data, data != NULL ? size : 0);
+    inner.error = c->error;
     return inner;
 }
 
