@@ -42,13 +42,40 @@ END_TEST
 
 START_TEST(no_address_is_made_of_other_text)
 {
-    static const char *const bad[] = {
-        "", ":", ":1", "1", "[", "]", "[]", "[]:1", "[::1]", "[::1]1", "[::1", "::1:1", "[[::1]]:1",
-        "192.0.2.1", "192.0.2.1:", "192.0.2.1:-1", "192.0.2.1:+1", "192.0.2.1: 1", "192.0.2.1:01",
-        "192.0.2.1:65536", "192.0.2.1:99999", "192.0.2.1:100000", "192.0.2.1:1 ", "192.0.2.1:1x",
-        "192.0.2:1", "192.0.2.256:1", "192.0.2.1.1:1", "0x7f.0.0.1:1", "[192.0.2.1]:1", " 1.1.1.1:1",
-        "localhost:1", "[fe80::1%eth0]:1", "[1:2:3:4:5:6:7:8:9]:1",
-        "[0000:0000:0000:0000:0000:0000:255.255.255.2550]:1"};
+    static const char *const bad[] = {"",
+                                      ":",
+                                      ":1",
+                                      "1",
+                                      "[",
+                                      "]",
+                                      "[]",
+                                      "[]:1",
+                                      "[::1]",
+                                      "[::1]1",
+                                      "[::1",
+                                      "::1:1",
+                                      "[[::1]]:1",
+                                      "192.0.2.1",
+                                      "192.0.2.1:",
+                                      "192.0.2.1:-1",
+                                      "192.0.2.1:+1",
+                                      "192.0.2.1: 1",
+                                      "192.0.2.1:01",
+                                      "192.0.2.1:65536",
+                                      "192.0.2.1:99999",
+                                      "192.0.2.1:100000",
+                                      "192.0.2.1:1 ",
+                                      "192.0.2.1:1x",
+                                      "192.0.2:1",
+                                      "192.0.2.256:1",
+                                      "192.0.2.1.1:1",
+                                      "0x7f.0.0.1:1",
+                                      "[192.0.2.1]:1",
+                                      " 1.1.1.1:1",
+                                      "localhost:1",
+                                      "[fe80::1%eth0]:1",
+                                      "[1:2:3:4:5:6:7:8:9]:1",
+                                      "[0000:0000:0000:0000:0000:0000:255.255.255.2550]:1"};
     struct tbi_addr a;
 
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -134,10 +161,14 @@ START_TEST(targets_are_read_and_written)
 {
     struct tbi_target t;
     char text[TBQ_URI_SIZE];
-    static const char *const same[] = {"node.example:8443", "localhost:1", "a_b.example.:2",
-                                       "192.0.2.1:3", "[2001:db8::1]:4",
+    static const char *const same[] = {"node.example:8443",
+                                       "localhost:1",
+                                       "a_b.example.:2",
+                                       "192.0.2.1:3",
+                                       "[2001:db8::1]:4",
                                        "tbq://" ZERO_ID "@node.example:5",
-                                       "tbq://" ZERO_ID "@[::1]:6", LABEL_63 ".example:7"};
+                                       "tbq://" ZERO_ID "@[::1]:6",
+                                       LABEL_63 ".example:7"};
 
     for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
         ck_assert_msg(tbi_target_parse(&t, same[i]) == 0, "%s", same[i]);
@@ -177,14 +208,37 @@ END_TEST
 
 START_TEST(no_target_is_made_of_other_text)
 {
-    static const char *const places[] = {
-        "", ":1", "host", "host:", "host:65536", "host:1:2", "ho st:1", "host/:1", "-host:1",
-        "a..b:1", ".a:1", ".:1", "1.2.3:1", "1.2.3.4.:1", "1.2.3.400:1", "::1:1", "[host]:1",
-        "\xc3\xa9:1", "a@b:1", LABEL_63 "4:1", "tbq://" ZERO_ID "@", "tbq://" ZERO_ID "@:1",
-        "tbq://" ZERO_ID "@tbq://" ZERO_ID "@a:1", "TBQ://a:1"};
-    static const char *const ids[] = {"tbq://", "tbq://host:1", "tbq://@host:1", "tbq://a@host:1",
+    static const char *const places[] = {"",
+                                         ":1",
+                                         "host",
+                                         "host:",
+                                         "host:65536",
+                                         "host:1:2",
+                                         "ho st:1",
+                                         "host/:1",
+                                         "-host:1",
+                                         "a..b:1",
+                                         ".a:1",
+                                         ".:1",
+                                         "1.2.3:1",
+                                         "1.2.3.4.:1",
+                                         "1.2.3.400:1",
+                                         "::1:1",
+                                         "[host]:1",
+                                         "\xc3\xa9:1",
+                                         "a@b:1",
+                                         LABEL_63 "4:1",
+                                         "tbq://" ZERO_ID "@",
+                                         "tbq://" ZERO_ID "@:1",
+                                         "tbq://" ZERO_ID "@tbq://" ZERO_ID "@a:1",
+                                         "TBQ://a:1"};
+    static const char *const ids[] = {"tbq://",
+                                      "tbq://host:1",
+                                      "tbq://@host:1",
+                                      "tbq://a@host:1",
                                       "tbq://" ZERO_ID "a@host:1",
-                                      "tbq://A" "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+                                      "tbq://A"
+                                      "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
                                       "@host:1"};
     struct tbi_target t;
 
@@ -200,9 +254,13 @@ END_TEST
 /* RFC 4648, section 10: the vectors of base32, which zeroes follow here. */
 START_TEST(peer_ids_are_base32)
 {
-    static const char *const vectors[][2] = {{"", ""}, {"f", "my"}, {"fo", "mzxq"},
-                                             {"foo", "mzxw6"}, {"foob", "mzxw6yq"},
-                                             {"fooba", "mzxw6ytb"}, {"foobar", "mzxw6ytboi"}};
+    static const char *const vectors[][2] = {{"", ""},
+                                             {"f", "my"},
+                                             {"fo", "mzxq"},
+                                             {"foo", "mzxw6"},
+                                             {"foob", "mzxw6yq"},
+                                             {"fooba", "mzxw6ytb"},
+                                             {"foobar", "mzxw6ytboi"}};
     char text[TBQ_PEER_ID_TEXT_SIZE];
 
     for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
