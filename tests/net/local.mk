@@ -7,5 +7,6 @@ tests_net_test_io_names_LDADD = $(UNIT_LDADD) $(UP_TO_IO)
 tests_net_test_io_udp_LDADD = $(UNIT_LDADD) $(UP_TO_IO)
 tests_net_test_io_wake_LDADD = $(UNIT_LDADD) $(UP_TO_IO)
 endif
+net_scripts += tests/net/test_cli.py
 dist_check_SCRIPTS += $(net_scripts)
 check_PROGRAMS += $(net_tests)
