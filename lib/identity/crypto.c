@@ -85,7 +85,7 @@ static int derive(void *self, const char *label, uint8_t *secret, size_t size)
     gnutls_datum_t key, salt, info, extracted = {.data = prk, .size = sizeof prk};
     int rv;
 
-    if (size > 255 * TBI_HASH_SIZE) { /* RFC 5869, section 2.3 */
+    if (size > (size_t)255 * TBI_HASH_SIZE) { /* RFC 5869, section 2.3 */
         return TBQ_ERR_TOO_LARGE;
     }
     if ((rv = borrow(&key, identity->seed, sizeof identity->seed)) != 0 ||

@@ -80,7 +80,7 @@ struct tbi_outgoing {
  * that one which expires unwritten leaves no gap (section 6.2).
  * 0; TBQ_ERR_AGAIN (a WRITABLE action follows when the outbox is half empty); TBQ_ERR_TOO_LARGE
  * (for the peer, as far as its limit is known); TBQ_ERR_INVALID; TBQ_ERR_NOMEM. */
-int tbi_link_send(struct tbi_link *link, struct tbi_now now, const struct tbi_outgoing *m);
+int tbi_link_send(struct tbi_link *link, struct tbi_now now, const struct tbi_outgoing *o);
 
 /* Moves what src has still to send to dst, in the order of the sends: messages never sent as they
  * are, messages sent but not told RECEIVED flagged REPEAT. Messages told RECEIVED but not TAKEN,

@@ -399,11 +399,11 @@ int tbi_node_send_on(struct tbi_node *node, struct tbi_now now, tbq_connection c
     return tbi_dispatch_send(c->bond, connection, message, options);
 }
 
-int tbi_node_send_to(struct tbi_node *node, struct tbi_now now, const tbq_peer_id *id,
+int tbi_node_send_to(struct tbi_node *node, struct tbi_now now, const tbq_peer_id *peer,
                      const tbq_message *message, const tbq_send_options *options)
 {
-    struct tbi_peer *peer = tbi_peer_get(node, id, false);
-    struct tbi_bond *b = peer != NULL ? tbi_peer_newest(peer) : NULL;
+    struct tbi_peer *known = tbi_peer_get(node, peer, false);
+    struct tbi_bond *b = known != NULL ? tbi_peer_newest(known) : NULL;
 
     node->now = now;
     if (node->stopping) {

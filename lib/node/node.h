@@ -30,7 +30,7 @@ struct tbi_node_config {
     tbq_config settings;                 /* numbers only; checked by the caller */
 };
 
-int tbi_node_new(struct tbi_node **node, const struct tbi_node_config *config, struct tbi_now now);
+int tbi_node_new(struct tbi_node **made, const struct tbi_node_config *config, struct tbi_now now);
 void tbi_node_free(struct tbi_node *node); /* frees every event too */
 
 /* --- Datagrams and time ----------------------------------------------------------------------- */

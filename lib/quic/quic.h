@@ -69,7 +69,7 @@ struct tbi_endpoint_stats {
 };
 
 /* 0, TBQ_ERR_NOMEM or TBQ_ERR_TLS; the credentials are taken in any case. */
-int tbi_endpoint_new(struct tbi_endpoint **endpoint, const struct tbi_endpoint_config *config);
+int tbi_endpoint_new(struct tbi_endpoint **made, const struct tbi_endpoint_config *config);
 void tbi_endpoint_free(struct tbi_endpoint *ep); /* closes nothing, says nothing; NULL is fine */
 const struct tbi_endpoint_stats *tbi_endpoint_stats(const struct tbi_endpoint *ep);
 
