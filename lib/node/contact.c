@@ -196,6 +196,12 @@ void tbi_contact_timer(struct tbi_contact *c)
 {
     switch (c->state) {
     case TBI_CONTACT_WAITING:
+        if (c->bond != NULL && c->bond->session != NULL) {
+            /* The peer is here by another connection: look again later. */
+            tbi_timer_set(&c->node->timers, &c->timer,
+                          c->node->now.mono_ns + TBI_REST_MS * TBI_NS_PER_MS);
+            return;
+        }
         tbi_contact_begin(c);
         return;
     case TBI_CONTACT_RESOLVING:

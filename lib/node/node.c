@@ -168,13 +168,12 @@ void tbi_node_free(struct tbi_node *node)
 
 /* --- What the connections tell ---------------------------------------------------------------- */
 
-static void on_closed(struct tbi_node *node, struct tbi_session *s, const struct tbi_quic_action *a)
+static void on_closed(struct tbi_session *s, const struct tbi_quic_action *a)
 {
-    uint64_t code = a->closed.app_code;
-    bool application = a->closed.who == TBI_CLOSED_APPLICATION;
-    int reason = application ? tbi_close_reason(code) : a->closed.reason;
-    (void)node;
-    tbi_session_ended(s, reason, a->closed.text, application ? code : UINT64_MAX);
+    bool coded = a->closed.who != TBI_CLOSED_TRANSPORT; /* by a close code, ours or the peer's */
+    uint64_t code = coded ? a->closed.app_code : UINT64_MAX;
+
+    tbi_session_ended(s, coded ? tbi_close_reason(code) : a->closed.reason, a->closed.text, code);
 }
 
 static void drain(struct tbi_node *node)
@@ -218,7 +217,7 @@ static void drain(struct tbi_node *node)
             s->remote = a.path.remote;
             break;
         case TBI_QUIC_CLOSED:
-            on_closed(node, s, &a);
+            on_closed(s, &a);
             break;
         }
     }

@@ -23,6 +23,7 @@
 #define TBI_CONTACT_ADDRESSES_MAX 16
 #define TBI_BACKOFF_FIRST_MS 250
 #define TBI_BACKOFF_LAST_MS 30000
+#define TBI_REST_MS 1000      /* how often a contact that is not needed looks whether it is again */
 #define TBI_PINGS_MAX 64      /* own pings that wait for a pong, per bond; the oldest gives way */
 #define TBI_REQUESTS_MAX 4096 /* own requests without an answer, and peers' ones, each */
 #define TBI_REQUEST_TIMEOUT_MS 30000
@@ -117,6 +118,7 @@ struct tbi_bond {
     uint8_t boot_id[TBI_BOOT_ID_SIZE];
     struct tbi_link *link;
     struct tbi_session *session; /* carries the link now, or NULL */
+    struct tbi_session *chosen;  /* the one that we sent CONFIRM on last; it may come up */
     size_t contacts;             /* that point here */
     unsigned paused;             /* lanes */
     bool wants_writable;

@@ -60,6 +60,9 @@ void tbi_session_free(struct tbi_session *s)
     if (conn != NULL) {
         tbi_conn_set_user(conn, NULL);
     }
+    if (s->bond != NULL && s->bond->chosen == s) {
+        s->bond->chosen = NULL;
+    }
     if (s->bond != NULL && s->bond->session == s) {
         tbi_link_detach(s->bond->link, node->now, TBQ_ERR_CLOSED);
         s->bond->session = NULL;
@@ -228,6 +231,22 @@ static bool loses_to(const struct tbi_session *s, const struct tbi_session *othe
     return s->dialled != lower_is_us;
 }
 
+/* Before CONFIRM, so that no connection is confirmed that will not be kept (section 5.4). */
+static bool choose(struct tbi_session *s)
+{
+    struct tbi_session *other = s->bond->chosen;
+
+    if (other != NULL && other != s && !other->closing) {
+        struct tbi_session *loser = loses_to(s, other) ? s : other;
+        tbi_session_close(loser, TBI_CLOSE_REPLACED, tbi_close_text(TBI_CLOSE_REPLACED));
+        if (loser == s) {
+            return false;
+        }
+    }
+    s->bond->chosen = s;
+    return true;
+}
+
 static void send_confirm(struct tbi_session *s)
 {
     uint8_t bytes[TBI_CONTROL_FRAME_MAX];
@@ -278,8 +297,10 @@ static void get_ready(struct tbi_session *s)
             tbi_bond_let_go(waiting);
         }
     }
-    send_confirm(s);
-    maybe_up(s);
+    if (choose(s)) {
+        send_confirm(s);
+        maybe_up(s);
+    }
 }
 
 static void tell_connected(struct tbi_session *s)
@@ -308,15 +329,7 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
     };
     struct tbi_link_conn conn = functions;
     struct tbi_link_limits limits = {.max_message_size = s->hello.max_message_size};
-    struct tbi_session *other = s->bond->session;
 
-    if (other != NULL && other != s) {
-        struct tbi_session *loser = loses_to(s, other) ? s : other;
-        tbi_session_close(loser, TBI_CLOSE_REPLACED, tbi_close_text(TBI_CLOSE_REPLACED));
-        if (loser == s) {
-            return;
-        }
-    }
     conn.user = s;
     s->bond->session = s;
     s->bond->lost_at = 0;
@@ -722,6 +735,9 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
             tbi_event_set_text(e, text);
             tbi_events_push_notice(&node->events, e);
         }
+    }
+    if (b != NULL && b->chosen == s) {
+        b->chosen = NULL;
     }
     if (b != NULL && b->session == s) {
         tbi_bond_lost(b, reason);

@@ -214,6 +214,40 @@ START_TEST(a_paused_receiver_slows_its_sender_and_nothing_is_lost)
 }
 END_TEST
 
+START_TEST(both_dial_at_once_and_one_connection_stays)
+{
+    struct two t;
+    static const char text[] = "hello";
+    tbq_message m = tbq_transition(text, sizeof text);
+    tbq_send_options o;
+    tbq_send_options_init(&o);
+    begin(&t);
+    sim_boot(t.a);
+    sim_boot(t.b);
+    sim_dial(t.a, t.b, true);
+    sim_dial(t.b, t.a, true);
+    sim_run(t.sim, 3000, NULL, NULL);
+    for (int i = 0; i < 100; i++) {
+        ck_assert_int_eq(
+            tbi_node_send_to(t.a->node, sim_now(t.sim), tbi_identity_id(t.b->identity), &m, &o), 0);
+        ck_assert_int_eq(
+            tbi_node_send_to(t.b->node, sim_now(t.sim), tbi_identity_id(t.a->identity), &m, &o), 0);
+    }
+    sim_run(t.sim, 2000, NULL, NULL);
+    ck_assert_uint_eq(t.at_a.delivered, 100);
+    ck_assert_uint_eq(t.at_b.delivered, 100);
+    ck_assert_uint_eq(t.at_a.messages, 100);
+    ck_assert_uint_eq(t.at_b.messages, 100);
+    /* And it stays so: nobody dials the other for ever, or is closed again. */
+    t.at_a.disconnected = t.at_b.disconnected = false;
+    t.at_a.connected = t.at_b.connected = false;
+    sim_run(t.sim, 120000, NULL, NULL);
+    ck_assert(!t.at_a.disconnected && !t.at_b.disconnected);
+    ck_assert(!t.at_a.connected && !t.at_b.connected);
+    sim_free(t.sim);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("refused");
@@ -224,6 +258,7 @@ int main(void)
     tcase_add_test(c, who_is_on_the_deny_list_is_told_so);
     tcase_add_test(c, who_is_not_on_the_allow_list_is_told_so);
     tcase_add_test(c, a_dead_address_fails_in_the_time_allowed);
+    tcase_add_test(c, both_dial_at_once_and_one_connection_stays);
     tcase_add_test(c, a_paused_receiver_slows_its_sender_and_nothing_is_lost);
     suite_add_tcase(s, c);
     return tbi_test_main(s);
