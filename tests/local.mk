@@ -87,3 +87,7 @@ check-tools:
 check-named:
 	@$(run_tests) $(foreach t,$(NAMED),$(filter %:$(t),$(all_tests)))
 .PHONY: check-named check-tools check-unit check-vectors check-fuzz check-sim check-net check-layers
+
+# The runner keeps what the tests printed.
+clean-local:
+	rm -rf tests/logs
