@@ -77,8 +77,9 @@ int loop_run(struct loop *l, bool (*on_event)(void *user, tbq_event *e), void *u
             }
         }
         if (l->deadline != 0 && loop_now_ms() >= l->deadline) {
-            l->timed_out = true;
-            return 0;
+            l->timed_out = true; /* what has no fate gets one now, and then STOPPED comes */
+            l->deadline = 0;
+            tbq_server_stop(l->server, 0);
         }
     }
 }

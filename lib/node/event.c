@@ -49,6 +49,7 @@ void tbi_event_set_address(struct tbi_event *e, const struct tbi_addr *addr)
 void tbi_events_push(struct tbi_events *q, struct tbi_event *e)
 {
     tbi_list_push(&q->waiting, &e->entry);
+    q->news = true;
 }
 
 static bool is_notice(tbq_event_type type)
@@ -65,7 +66,7 @@ void tbi_events_push_notice(struct tbi_events *q, struct tbi_event *e)
         return;
     }
     q->notices++;
-    tbi_list_push(&q->waiting, &e->entry);
+    tbi_events_push(q, e);
 }
 
 struct tbi_event *tbi_events_hand_out(struct tbi_events *q)

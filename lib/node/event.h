@@ -38,6 +38,7 @@ struct tbi_events {
     struct tbi_list handed_out;
     size_t notices; /* that wait */
     uint64_t notices_lost;
+    bool news; /* something was queued since the application asked last */
 };
 
 void tbi_events_init(struct tbi_events *q, const struct tbi_alloc *a);

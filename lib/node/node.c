@@ -425,10 +425,16 @@ static bool is_paused(const struct tbi_event *e)
     return (((const struct tbi_bond *)d->user)->paused & TBQ_LANE_BIT(d->lane)) != 0;
 }
 
+bool tbi_node_has_news(const struct tbi_node *node)
+{
+    return node->events.news;
+}
+
 tbq_event *tbi_node_next_event(struct tbi_node *node)
 {
     struct tbi_event *e;
 
+    node->events.news = false;
     while ((e = tbi_events_hand_out(&node->events)) != NULL) {
         if (!is_paused(e)) {
             return &e->pub;

@@ -48,7 +48,8 @@ uint64_t tbi_node_deadline(const struct tbi_node *node); /* ns; TBI_NEVER */
 /* --- Events ----------------------------------------------------------------------------------- */
 
 tbq_event *tbi_node_next_event(struct tbi_node *node);
-void tbi_node_event_release(tbq_event *event); /* takes what it carried */
+bool tbi_node_has_news(const struct tbi_node *node); /* since it was asked for an event last */
+void tbi_node_event_release(tbq_event *event);       /* takes what it carried */
 void tbi_node_event_refuse(tbq_event *event);
 void tbi_node_log_event(struct tbi_node *node, tbq_log_level level, const char *line);
 

@@ -28,6 +28,9 @@ static uint64_t deadline(tbq_server *s, uint64_t now)
     if (s->unsent.size > 0) {
         at = TBI_NEVER; /* nothing can be sent before the socket takes more */
     }
+    if (tbi_node_has_news(s->node)) {
+        return now; /* a call between two waits had events for answer: do not wait for them */
+    }
     return names < at ? names : at;
 }
 
