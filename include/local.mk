@@ -8,6 +8,8 @@ tbquicinclude_HEADERS = \
 	include/tbquic/export.h \
 	include/tbquic/identity.h \
 	include/tbquic/message.h \
+	include/tbquic/p2p.h \
+	include/tbquic/peer.h \
 	include/tbquic/server.h \
 	include/tbquic/tbquic.h \
 	include/tbquic/types.h

@@ -23,7 +23,7 @@
  *
  * Calls on one server must not overlap, but may come from any thread. Nothing calls back, except
  * an actor or a log hook, if you set them. Read on in this order: types.h, config.h, server.h,
- * event.h, message.h, actor.h, error.h, identity.h.
+ * event.h, message.h, actor.h, peer.h, error.h, identity.h, p2p.h.
  */
 #ifndef TBQUIC_H
 #define TBQUIC_H
@@ -34,6 +34,8 @@
 #include <tbquic/event.h>
 #include <tbquic/identity.h>
 #include <tbquic/message.h>
+#include <tbquic/p2p.h>
+#include <tbquic/peer.h>
 #include <tbquic/server.h>
 #include <tbquic/types.h>
 

@@ -17,6 +17,7 @@ struct tbi_peer *tbi_peer_get(struct tbi_node *node, const tbq_peer_id *id, bool
     if (p == NULL) {
         return NULL;
     }
+    p->node = node;
     p->id = *id;
     tbi_list_init(&p->bonds);
     if (tbi_map_put(&node->peers, id->bytes, p) < 0) {
@@ -24,6 +25,15 @@ struct tbi_peer *tbi_peer_get(struct tbi_node *node, const tbq_peer_id *id, bool
         return NULL;
     }
     return p;
+}
+
+void tbi_peer_free(struct tbi_peer *peer)
+{
+    struct tbi_node *node = peer->node;
+
+    tbi_map_remove(&node->peers, peer->id.bytes);
+    tbi_block_unref(peer->record);
+    tbi_free(node->alloc, peer);
 }
 
 struct tbi_bond *tbi_peer_newest(struct tbi_peer *peer)
@@ -88,8 +98,7 @@ void tbi_bond_free(struct tbi_bond *b)
     tbi_link_free(b->link);
     tbi_free(node->alloc, b);
     if (peer != NULL && tbi_list_empty(&peer->bonds)) {
-        tbi_map_remove(&node->peers, peer->id.bytes);
-        tbi_free(node->alloc, peer);
+        tbi_peer_free(peer);
     }
 }
 

@@ -2,10 +2,12 @@
 noinst_LTLIBRARIES += lib/node/libtbi_node.la
 lib_node_libtbi_node_la_SOURCES = \
 	lib/node/bond.c \
+	lib/node/close.c \
 	lib/node/contact.c \
 	lib/node/dispatch.c \
 	lib/node/event.c lib/node/event.h \
 	lib/node/node.c lib/node/node.h \
 	lib/node/parts.h \
+	lib/node/peers.c \
 	lib/node/request.c \
 	lib/node/session.c

@@ -142,8 +142,7 @@ void tbi_node_free(struct tbi_node *node)
         if (b != NULL) {
             tbi_bond_free(b); /* and the peer with its last one */
         } else {
-            tbi_map_remove(&node->peers, peer->id.bytes);
-            tbi_free(node->alloc, peer);
+            tbi_peer_free(peer);
         }
     }
     while ((e = tbi_map_first(&node->asked)) != NULL) {

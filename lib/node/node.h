@@ -7,6 +7,7 @@
 #define TBI_NODE_NODE_H
 
 #include <tbquic/event.h>
+#include <tbquic/peer.h>
 #include <tbquic/server.h>
 
 #include "base/addr.h"
@@ -84,5 +85,11 @@ int tbi_node_pause(struct tbi_node *node, const tbq_peer_id *peer, unsigned lane
 int tbi_node_resume(struct tbi_node *node, const tbq_peer_id *peer, unsigned lanes);
 void tbi_node_stop(struct tbi_node *node, struct tbi_now now, uint32_t deadline_ms);
 bool tbi_node_stopped(const struct tbi_node *node);
+
+/* --- How it stands ---------------------------------------------------------------------------- */
+
+int tbi_node_peers(const struct tbi_node *node, const tbq_peer_id *id, const tbq_peers **peers);
+void tbi_peers_free(const tbq_peers *peers);
+void tbi_node_stats(const struct tbi_node *node, tbq_stats *stats); /* all but the socket's */
 
 #endif

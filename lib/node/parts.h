@@ -94,6 +94,7 @@ struct tbi_session {
     uint8_t peer_key[TBQ_PUBLIC_KEY_SIZE];
     struct tbi_hello hello;     /* the peer's */
     struct tbi_confirm confirm; /* the peer's, while ours cannot be sent yet */
+    struct tbi_block *record;   /* of its CONFIRM, not checked yet; NULL: none */
     int64_t control_out;        /* -1: not open */
     int64_t lane_out[TBQ_LANES];
     struct tbi_frame_reader control_in;
@@ -130,8 +131,14 @@ struct tbi_bond {
 };
 
 struct tbi_peer {
+    struct tbi_node *node;
     tbq_peer_id id;
     struct tbi_list bonds;
+    bool met; /* `key` counts */
+    uint8_t key[TBQ_PUBLIC_KEY_SIZE];
+    struct tbi_block *record; /* the newest that it has signed, as bytes; NULL: none */
+    uint64_t sequence;        /* of that record */
+    uint64_t seen_ms;         /* wall clock, when it was last heard; 0: never */
 };
 
 /* An own request that waits for its answer, or a peer's that waits for ours. */
@@ -201,6 +208,7 @@ const struct tbi_link_conn *tbi_session_link_conn(void); /* how a link writes to
 struct tbi_peer *tbi_peer_get(struct tbi_node *node, const tbq_peer_id *id, bool make);
 struct tbi_bond *tbi_bond_new(struct tbi_node *node, struct tbi_peer *peer); /* peer may be NULL */
 struct tbi_bond *tbi_peer_newest(struct tbi_peer *peer);                     /* or NULL */
+void tbi_peer_free(struct tbi_peer *peer); /* its bonds are gone already */
 /* The bond for a process that has just said HELLO; moves what waits in `waiting` there. */
 struct tbi_bond *tbi_bond_for(struct tbi_node *node, const tbq_peer_id *id,
                               const uint8_t boot_id[TBI_BOOT_ID_SIZE], struct tbi_bond *waiting);
@@ -217,6 +225,12 @@ int tbi_dispatch_send(struct tbi_bond *b, tbq_connection connection, const tbq_m
 int tbi_dispatch_ping(struct tbi_bond *b); /* the node's own, for liveness */
 void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d);
 
+/* --- peers.c: what peers say of themselves, and what the application is told of them --- */
+
+/* Keeps a record that `peer` has sent of itself, where it is newer than what is kept. 0; PROTOCOL:
+ * its form or signature is wrong, or it is another's; NOMEM. */
+int tbi_peer_learn(struct tbi_node *node, struct tbi_peer *peer, struct tbi_block *record);
+
 /* --- request.c --- */
 void tbi_request_timer(struct tbi_request *r);
 void tbi_requests_forget(struct tbi_node *node, struct tbi_bond *b); /* the requester is gone */
@@ -226,6 +240,7 @@ void tbi_request_free(struct tbi_request *r, struct tbi_map *from);
 void tbi_node_warn(struct tbi_node *node, const tbq_peer_id *peer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The TBQ_ERR_* that tells an embedder what a close code means. */
-int tbi_close_reason(uint64_t code);
+/* --- close.c: what close codes mean --- */
+bool tbi_close_is_final(uint64_t code); /* no use in dialling again */
+int tbi_close_reason(uint64_t code);    /* the TBQ_ERR_* that an embedder is told */
 #endif

@@ -70,6 +70,7 @@ void tbi_session_free(struct tbi_session *s)
     for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
         free_instream(&s->in[i]);
     }
+    tbi_block_unref(s->record);
     tbi_list_remove(&s->touched);
     tbi_map_remove(&node->sessions, &s->conn);
     tbi_timer_unregister(&node->timers, &s->timer);
@@ -87,6 +88,15 @@ void tbi_session_close(struct tbi_session *s, uint64_t code, const char *text)
         s->closing = true;
         tbi_conn_close(conn_of(s), s->node->now, code, text);
     }
+}
+
+/* The peer broke the protocol. */
+static void violation(struct tbi_session *s, int error, const char *what)
+{
+    uint64_t code = error == TBQ_ERR_UNSUPPORTED ? TBI_CLOSE_VERSION
+                    : error == TBQ_ERR_LIMIT     ? TBI_CLOSE_LIMIT
+                                                 : TBI_CLOSE_PROTOCOL;
+    tbi_session_close(s, code, what);
 }
 
 static void touch(struct tbi_session *s)
@@ -332,6 +342,7 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
 
     conn.user = s;
     s->bond->session = s;
+    s->bond->peer->seen_ms = s->node->now.wall_ms;
     s->bond->lost_at = 0;
     s->bond->given_up = false;
     s->up = true;
@@ -349,9 +360,24 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
  * whether to trust it. Then it waits here until ours is sent. */
 static void maybe_up(struct tbi_session *s)
 {
-    if (s->confirm_in && s->confirm_sent && !s->up && !s->closing) {
+    struct tbi_peer *peer;
+
+    if (!s->confirm_in || !s->confirm_sent || s->up || s->closing) {
+        return;
+    }
+    peer = s->bond->peer;
+    memcpy(peer->key, s->peer_key, sizeof peer->key);
+    peer->met = true;
+    int rv = s->record != NULL ? tbi_peer_learn(s->node, peer, s->record) : 0;
+    if (rv == TBQ_ERR_PROTOCOL) {
+        violation(s, rv, "the record in CONFIRM is not the peer's own, or not as it must be");
+    } else if (rv < 0) {
+        tbi_session_close(s, TBI_CLOSE_INTERNAL, tbq_strerror(rv));
+    } else {
         come_up(s, &s->confirm);
     }
+    tbi_block_unref(s->record);
+    s->record = NULL;
 }
 
 void tbi_session_writable_early(struct tbi_session *s)
@@ -396,14 +422,6 @@ void tbi_session_handshake_done(struct tbi_session *s)
 
 /* --- What comes in ---------------------------------------------------------------------------- */
 
-static void violation(struct tbi_session *s, int error, const char *what)
-{
-    uint64_t code = error == TBQ_ERR_UNSUPPORTED ? TBI_CLOSE_VERSION
-                    : error == TBQ_ERR_LIMIT     ? TBI_CLOSE_LIMIT
-                                                 : TBI_CLOSE_PROTOCOL;
-    tbi_session_close(s, code, what);
-}
-
 static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cursor body)
 {
     if (type == TBI_FRAME_HELLO) {
@@ -427,9 +445,16 @@ static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cu
             violation(s, rv, "CONFIRM is not as it must be");
             return;
         }
+        if (confirm.record_size > 0) { /* the bytes do not outlive this call */
+            s->record = tbi_block_copy(s->node->alloc, confirm.record, confirm.record_size);
+            if (s->record == NULL) {
+                tbi_session_close(s, TBI_CLOSE_INTERNAL, "out of memory");
+                return;
+            }
+        }
         s->confirm_in = true;
         s->confirm = confirm;
-        s->confirm.record = NULL; /* the bytes do not outlive this call */
+        s->confirm.record = NULL;
         s->confirm.record_size = 0;
         maybe_up(s);
         return;
@@ -637,6 +662,9 @@ void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *da
     if (s->closing) {
         return;
     }
+    if (s->up) {
+        s->bond->peer->seen_ms = s->node->now.wall_ms;
+    }
     switch (in->what) {
     case TBI_IN_PROLOGUE:
         if (fin) {
@@ -699,26 +727,6 @@ void tbi_session_timer(struct tbi_session *s)
                       (uint64_t)s->node->cfg.settings.ping_interval_ms * TBI_NS_PER_MS);
 }
 
-static bool is_final(uint64_t close_code)
-{
-    switch (close_code) {
-    case TBI_CLOSE_NONE:
-    case TBI_CLOSE_VERSION:
-    case TBI_CLOSE_NO_CERTIFICATE:
-    case TBI_CLOSE_KEY_TYPE:
-    case TBI_CLOSE_CERTIFICATE:
-    case TBI_CLOSE_PIN:
-    case TBI_CLOSE_DENIED:
-    case TBI_CLOSE_NOT_ALLOWED:
-    case TBI_CLOSE_REPLACED:
-    case TBI_CLOSE_SELF:
-    case TBI_CLOSE_MODE:
-        return true;
-    default:
-        return false;
-    }
-}
-
 void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint64_t close_code)
 {
     struct tbi_node *node = s->node;
@@ -746,41 +754,6 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
     s->contact = NULL;
     tbi_session_free(s);
     if (c != NULL) {
-        tbi_contact_session_lost(c, reason, text, is_final(close_code));
-    }
-}
-
-int tbi_close_reason(uint64_t code)
-{
-    switch (code) {
-    case TBI_CLOSE_NONE:
-        return TBQ_ERR_CLOSED;
-    case TBI_CLOSE_STOPPED:
-        return TBQ_ERR_STOPPED;
-    case TBI_CLOSE_LIMIT:
-    case TBI_CLOSE_BUSY:
-        return TBQ_ERR_LIMIT;
-    case TBI_CLOSE_VERSION:
-        return TBQ_ERR_UNSUPPORTED;
-    case TBI_CLOSE_NO_CERTIFICATE:
-    case TBI_CLOSE_KEY_TYPE:
-    case TBI_CLOSE_CERTIFICATE:
-    case TBI_CLOSE_PIN:
-        return TBQ_ERR_IDENTITY;
-    case TBI_CLOSE_DENIED:
-    case TBI_CLOSE_NOT_ALLOWED:
-        return TBQ_ERR_TRUST;
-    case TBI_CLOSE_REPLACED:
-        return TBQ_ERR_EXISTS;
-    case TBI_CLOSE_SELF:
-        return TBQ_ERR_SELF;
-    case TBI_CLOSE_TIMEOUT:
-        return TBQ_ERR_TIMEOUT;
-    case TBI_CLOSE_MODE:
-        return TBQ_ERR_MODE;
-    case TBI_CLOSE_INTERNAL:
-        return TBQ_ERR_INTERNAL;
-    default:
-        return TBQ_ERR_PROTOCOL;
+        tbi_contact_session_lost(c, reason, text, tbi_close_is_final(close_code));
     }
 }

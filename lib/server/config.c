@@ -79,7 +79,10 @@ static int budgets(struct tbi_settings *s)
     tbq_config *c = &s->c;
     size_t least = 2 * (size_t)c->max_message_size + KIB(64);
 
-    c->outbox_bytes = c->outbox_bytes > 0 ? c->outbox_bytes : defaults.outbox_bytes;
+    if (c->outbox_bytes == 0) {
+        c->outbox_bytes = defaults.outbox_bytes > c->max_message_size ? defaults.outbox_bytes
+                                                                      : c->max_message_size;
+    }
     c->outbox_messages = c->outbox_messages > 0 ? c->outbox_messages : defaults.outbox_messages;
     c->receive_window = c->receive_window > 0 ? c->receive_window : least;
     if (c->outbox_bytes < c->max_message_size) {

@@ -31,6 +31,9 @@ tests_unit_test_link_hostile_SOURCES = tests/unit/test_link_hostile.c $(link_wor
 tests_unit_test_link_hostile_LDADD = $(UNIT_LDADD) $(UP_TO_LINK)
 tests_unit_test_link_random_SOURCES = tests/unit/test_link_random.c $(link_world)
 tests_unit_test_link_random_LDADD = $(UNIT_LDADD) $(UP_TO_LINK)
+
+unit_engine = tests/unit/test_node_peers tests/unit/test_server_p2p
+unit_tests += $(unit_engine)
 endif
 check_PROGRAMS += $(unit_tests)
 EXTRA_DIST += tests/unit/identity_help.h

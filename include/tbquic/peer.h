@@ -1,0 +1,107 @@
+/* tbquic/peer.h - who a node knows and how it gets along with them: peers and counters. */
+#ifndef TBQUIC_PEER_H
+#define TBQUIC_PEER_H
+
+#include <tbquic/actor.h>
+#include <tbquic/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Messages to and from one peer, in numbers of messages unless a unit is told. They begin at 0 when
+ * the peer is met, and again after it was forgotten. */
+typedef struct tbq_peer_stats {
+    uint64_t rtt_ns;        /* smoothed round trip of its connection, RFC 9002; 0: not measured */
+    uint64_t sent;          /* written to a connection for the first time */
+    uint64_t resent;        /* written again on a later connection */
+    uint64_t delivered;     /* fates told to the application and to the library itself */
+    uint64_t not_delivered; /* the same */
+    uint64_t unknown;       /* the same */
+    uint64_t expired;       /* of these: their time to live passed before their fate */
+    uint64_t again;         /* sends that a full outbox refused: TBQ_ERR_AGAIN */
+    uint64_t received;      /* whole and new */
+    uint64_t taken;         /* released, or taken by the actor */
+    uint64_t declined;      /* refused by the application or the library */
+    uint64_t duplicates;    /* dropped, because they had come before */
+    uint64_t connections;   /* that carried messages, one after another */
+    uint64_t outbox_messages; /* now: without a fate */
+    uint64_t outbox_bytes;    /* now: payload kept for them, bytes */
+    uint64_t held_messages;   /* now: received, neither released nor refused */
+    uint64_t held_bytes;      /* now: their payload, bytes */
+} tbq_peer_stats;
+
+/* A peer (the source document's QuicPeer) as it was when tbq_server_peers() was called. */
+typedef struct tbq_peer {
+    tbq_peer_id id;
+    const uint8_t *public_key; /* TBQ_PUBLIC_KEY_SIZE bytes, proved; NULL: never met */
+    bool connected;            /* now */
+    const char *address;       /* of its connection, "192.0.2.1:8443"; NULL: not connected */
+
+    /* What it says of itself, in a record that it has signed: claims, no more. */
+    const char *const *addresses; /* where it can be reached */
+    size_t addresses_len;
+    uint64_t capabilities; /* TBQ_CAN_... */
+    tbq_role role;         /* TBQ_ROLE_NONE too where its number is not known here */
+
+    uint64_t last_seen_ms; /* ms since 1970: when it was last heard; 0: never */
+    size_t processes;      /* that live, or lived a moment ago, under this id: more than one when
+                              it restarts, or when two share a key */
+    tbq_peer_stats stats;  /* of all its processes */
+} tbq_peer;
+
+/* Peers in the order in which they were met. All of it is the library's memory, one piece that
+ * outlives the server's next calls, and the server. */
+typedef struct tbq_peers {
+    const tbq_peer *const *peer;
+    size_t len;
+} tbq_peers;
+
+/* Asks for one peer, or with id NULL for all that are connected, dialled by id, or were lost less
+ * than peer_timeout_ms ago. *peers is set on success: give it back with tbq_peers_free(), before
+ * the allocator of the server's configuration ends.
+ * Returns 0, TBQ_ERR_NO_ROUTE (that peer is not known), TBQ_ERR_INVALID or TBQ_ERR_NOMEM. */
+TBQ_API int tbq_server_peers(tbq_server *server, const tbq_peer_id *id, const tbq_peers **peers);
+TBQ_API void tbq_peers_free(const tbq_peers *peers); /* NULL is fine */
+
+/* Counters of a whole server since its start, and what it holds now. A queue that refused something
+ * has counted it here, or in the peer's. */
+typedef struct tbq_stats {
+    size_t size; /* set by tbq_stats_init() */
+
+    uint64_t connections;        /* now, those under way included */
+    uint64_t half_open;          /* now: handshakes that are not complete */
+    uint64_t peers;              /* now: as tbq_server_peers() would list */
+    uint64_t accepted;           /* connections that others began */
+    uint64_t dialled;            /* connections that this node began */
+    uint64_t refused_full;       /* beginnings refused: max_connections was reached */
+    uint64_t retries_sent;       /* clients asked to prove their address, RFC 9000, section 8.1.2 */
+    uint64_t resets_sent;        /* stateless resets, RFC 9000, section 10.3 */
+    uint64_t versions_sent;      /* Version Negotiation packets */
+    uint64_t replies_dropped;    /* of the three above: more than could wait for the socket */
+    uint64_t dropped_reserved;   /* datagrams that are not QUIC: first byte below 0x40 */
+    uint64_t dropped_unknown;    /* datagrams of no connection, and not the beginning of one */
+    uint64_t notices_lost;       /* events other than messages and fates that nobody pulled */
+    uint64_t packets_received;   /* UDP datagrams */
+    uint64_t packets_sent;       /* UDP datagrams */
+    uint64_t bytes_received;     /* of UDP payload */
+    uint64_t bytes_sent;         /* of UDP payload */
+    uint64_t receive_errors;     /* datagrams thrown away: larger than any packet, or cut */
+    uint64_t send_blocked;       /* times that the socket's send buffer was full */
+    uint64_t send_refused;       /* packets that the system would not send */
+    uint64_t receive_buffer;     /* bytes that the system granted; see SO_RCVBUF */
+    uint64_t send_buffer;        /* bytes that the system granted */
+    bool gso;                    /* many packets in one call, both ways, UDP_SEGMENT, */
+    bool gro;                    /* and UDP_GRO */
+} tbq_stats;
+
+#define tbq_stats_init(stats) tbq_stats_init_sized((stats), sizeof(tbq_stats))
+TBQ_API void tbq_stats_init_sized(tbq_stats *stats, size_t size);
+
+/* Fills in the counters, and no more than stats->size bytes. Returns 0 or TBQ_ERR_INVALID. */
+TBQ_API int tbq_server_stats(const tbq_server *server, tbq_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,199 @@
+/* node/peers.c - what peers say of themselves, and what the application is told of them. */
+#include <string.h>
+
+#include "node/parts.h"
+#include "wire/record.h"
+
+/* --- Records ---------------------------------------------------------------------------------- */
+
+int tbi_peer_learn(struct tbi_node *node, struct tbi_peer *peer, struct tbi_block *record)
+{
+    struct tbi_record r;
+    struct tbi_cursor c;
+    const struct tbi_block *kept = peer->record;
+
+    if (kept != NULL && kept->size == record->size &&
+        memcmp(kept->data, record->data, record->size) == 0) {
+        return 0; /* verified when it came first: a signature costs 0.1 ms */
+    }
+    tbi_cur_init(&c, record->data, record->size);
+    int rv = tbi_get_record(c, &r);
+    if (rv == TBQ_ERR_UNSUPPORTED) {
+        return 0; /* a later version's: its form is not ours to judge, nor to keep */
+    }
+    if (rv < 0 || memcmp(r.key, peer->key, sizeof r.key) != 0) {
+        return TBQ_ERR_PROTOCOL;
+    }
+    rv = tbi_record_verify(&r, tbi_identity_crypto(node->cfg.identity));
+    if (rv < 0) {
+        return rv == TBQ_ERR_IDENTITY ? TBQ_ERR_PROTOCOL : rv;
+    }
+    if (kept == NULL || r.sequence > peer->sequence) {
+        tbi_block_unref(peer->record);
+        peer->record = tbi_block_ref(record);
+        peer->sequence = r.sequence;
+    }
+    return 0;
+}
+
+/* --- What is told ------------------------------------------------------------------------------ */
+
+/* A peer with the memory that its members point to. */
+struct told_peer {
+    tbq_peer pub;
+    uint8_t key[TBQ_PUBLIC_KEY_SIZE];
+    char address[TBI_ADDR_TEXT_SIZE];
+    const char *claim[TBI_RECORD_ADDRESSES_MAX];
+    char claim_text[TBI_RECORD_ADDRESSES_MAX][TBI_ADDR_TEXT_SIZE];
+};
+
+struct told_peers {
+    tbq_peers pub;
+    struct tbi_alloc alloc; /* a copy: the server may be gone when this is freed */
+    const tbq_peer *list[];
+};
+
+static void tell_claims(struct told_peer *t, const struct tbi_block *record)
+{
+    struct tbi_record r;
+    struct tbi_cursor c;
+
+    tbi_cur_init(&c, record->data, record->size);
+    if (tbi_get_record(c, &r) < 0) {
+        return;
+    }
+    t->pub.capabilities = r.capabilities;
+    t->pub.role = r.role <= TBQ_ROLE_TIME_BANDIT ? (tbq_role)r.role : TBQ_ROLE_NONE;
+    for (size_t i = 0; i < r.addresses_len; i++) {
+        if (r.address[i].kind != TBI_ADDRESS_VIA) {
+            size_t n = t->pub.addresses_len++;
+            tbi_addr_to_text(&r.address[i].addr, t->claim_text[n]);
+            t->claim[n] = t->claim_text[n];
+        }
+    }
+}
+
+static void add_link_stats(tbq_peer_stats *to, const struct tbi_link *link)
+{
+    struct tbi_link_stats s;
+
+    tbi_link_stats(link, &s);
+    to->sent += s.sent;
+    to->resent += s.resent;
+    to->delivered += s.delivered;
+    to->not_delivered += s.not_delivered;
+    to->unknown += s.unknown;
+    to->expired += s.expired;
+    to->again += s.refused;
+    to->received += s.received;
+    to->taken += s.taken;
+    to->declined += s.declined;
+    to->duplicates += s.duplicates;
+    to->connections += s.attached;
+    to->outbox_messages += s.outbox_messages;
+    to->outbox_bytes += s.outbox_bytes;
+    to->held_messages += s.held_messages;
+    to->held_bytes += s.held_bytes;
+}
+
+static void tell_peer(struct told_peer *t, const struct tbi_peer *peer)
+{
+    t->pub.id = peer->id;
+    t->pub.addresses = t->claim;
+    t->pub.last_seen_ms = peer->seen_ms;
+    if (peer->met) {
+        memcpy(t->key, peer->key, sizeof t->key);
+        t->pub.public_key = t->key;
+    }
+    if (peer->record != NULL) {
+        tell_claims(t, peer->record);
+    }
+    TBI_LIST_FOREACH(it, &peer->bonds)
+    {
+        const struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
+        const struct tbi_session *s = b->session;
+        t->pub.processes += b->have_boot;
+        add_link_stats(&t->pub.stats, b->link);
+        if (s != NULL && !t->pub.connected) { /* the newest process comes first */
+            t->pub.connected = true;
+            tbi_addr_to_text(&s->remote, t->address);
+            t->pub.address = t->address;
+            t->pub.stats.rtt_ns = tbi_conn_rtt_ns(tbi_endpoint_conn(s->node->endpoint, s->conn));
+        }
+    }
+}
+
+static int add_peer(struct told_peers *all, const struct tbi_peer *peer)
+{
+    struct told_peer *t = tbi_calloc(&all->alloc, 1, sizeof *t);
+    if (t == NULL) {
+        return TBQ_ERR_NOMEM;
+    }
+    tell_peer(t, peer);
+    all->list[all->pub.len++] = &t->pub;
+    return 0;
+}
+
+int tbi_node_peers(const struct tbi_node *node, const tbq_peer_id *id, const tbq_peers **peers)
+{
+    const struct tbi_peer *one = id != NULL ? tbi_map_get(&node->peers, id->bytes) : NULL;
+    size_t most = id != NULL ? 1 : tbi_map_count(&node->peers);
+    struct told_peers *all;
+    int rv = 0;
+
+    if (id != NULL && one == NULL) {
+        return TBQ_ERR_NO_ROUTE;
+    }
+    all = tbi_calloc(node->alloc, 1, sizeof *all + most * sizeof all->list[0]);
+    if (all == NULL) {
+        return TBQ_ERR_NOMEM;
+    }
+    all->alloc = *node->alloc;
+    all->pub.peer = all->list;
+    if (one != NULL) {
+        rv = add_peer(all, one);
+    } else {
+        const struct tbi_map_entry *e = tbi_map_first(&node->peers);
+        for (; e != NULL && rv == 0; e = tbi_map_next(e)) {
+            rv = add_peer(all, tbi_map_value(e));
+        }
+    }
+    if (rv < 0) {
+        tbi_peers_free(&all->pub);
+        return rv;
+    }
+    *peers = &all->pub;
+    return 0;
+}
+
+void tbi_peers_free(const tbq_peers *peers)
+{
+    struct told_peers *all = (struct told_peers *)(uintptr_t)peers; /* ours, behind the const */
+
+    if (all != NULL) {
+        struct tbi_alloc alloc = all->alloc;
+        for (size_t i = 0; i < all->pub.len; i++) {
+            tbi_free(&alloc, (void *)(uintptr_t)all->list[i]);
+        }
+        tbi_free(&alloc, all);
+    }
+}
+
+void tbi_node_stats(const struct tbi_node *node, tbq_stats *stats)
+{
+    const struct tbi_endpoint_stats *e = tbi_endpoint_stats(node->endpoint);
+
+    stats->connections = e->connections;
+    stats->half_open = e->half_open;
+    stats->peers = tbi_map_count(&node->peers);
+    stats->accepted = e->accepted;
+    stats->dialled = e->dialled;
+    stats->refused_full = e->refused_full;
+    stats->retries_sent = e->retries_sent;
+    stats->resets_sent = e->resets_sent;
+    stats->versions_sent = e->versions_sent;
+    stats->replies_dropped = e->replies_dropped;
+    stats->dropped_reserved = e->dropped_reserved;
+    stats->dropped_unknown = e->dropped_unknown;
+    stats->notices_lost = node->events.notices_lost;
+}

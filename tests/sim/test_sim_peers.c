@@ -1,0 +1,106 @@
+/* tests/sim/test_sim_peers.c - what a node tells of its peers and of itself. */
+#include <check.h>
+#include <string.h>
+
+#include "sim.h"
+#include "../unit/harness.h"
+
+struct story {
+    bool connected;
+    size_t got;
+    size_t fates;
+};
+
+static bool on_event(struct sim_node *n, tbq_event *e)
+{
+    struct story *t = n->user;
+    t->connected |= e->type == TBQ_EVENT_CONNECTED;
+    t->got += e->type == TBQ_EVENT_MESSAGE;
+    t->fates += e->type == TBQ_EVENT_FATE;
+    return true;
+}
+
+static bool fate_told(void *arg)
+{
+    return ((struct story *)arg)->fates > 0;
+}
+
+static bool is_up(void *arg)
+{
+    return ((struct story *)arg)->connected;
+}
+
+START_TEST(a_peer_is_told_with_its_key_its_claims_and_its_counters)
+{
+    struct story t = {0}, u = {0};
+    struct sim *sim = sim_new(7);
+    struct sim_node *a = sim_add(sim), *b = sim_add(sim);
+    const tbq_peers *all = NULL, *one = NULL;
+    tbq_stats stats;
+
+    sim_settings(b)->role = TBQ_ROLE_TIME_KEEPER;
+    sim_settings(b)->capabilities = TBQ_CAN_STORE | TBQ_CAN_ROUTE;
+    sim_both(a, b, (struct sim_link){.delay_ms = 20});
+    a->on_event = b->on_event = on_event;
+    a->user = &t;
+    b->user = &u;
+    sim_boot(a);
+    sim_boot(b);
+    ck_assert_int_eq(tbi_node_peers(a->node, NULL, &all), 0);
+    ck_assert_uint_eq(all->len, 0);
+    tbi_peers_free(all);
+    ck_assert_int_eq(tbi_node_peers(a->node, tbi_identity_id(b->identity), &all),
+                     TBQ_ERR_NO_ROUTE);
+    sim_dial(a, b, false);
+    ck_assert(sim_run(sim, 5000, is_up, &t));
+    tbq_message m = tbq_transition("x", 1);
+    tbq_send_options o;
+    tbq_send_options_init(&o);
+    ck_assert_int_eq(
+        tbi_node_send_to(a->node, sim_now(sim), tbi_identity_id(b->identity), &m, &o), 0);
+    ck_assert(sim_run(sim, 5000, fate_told, &t));
+
+    ck_assert_int_eq(tbi_node_peers(a->node, NULL, &all), 0);
+    ck_assert_int_eq(tbi_node_peers(a->node, tbi_identity_id(b->identity), &one), 0);
+    ck_assert_uint_eq(all->len, 1);
+    ck_assert_uint_eq(one->len, 1);
+    const tbq_peer *p = one->peer[0];
+    ck_assert_mem_eq(&p->id, &all->peer[0]->id, sizeof p->id);
+    ck_assert_mem_eq(&p->id, tbi_identity_id(b->identity), sizeof p->id);
+    ck_assert_mem_eq(p->public_key, tbi_identity_key(b->identity), TBQ_PUBLIC_KEY_SIZE);
+    ck_assert(p->connected);
+    ck_assert_str_eq(p->address, "10.0.0.2:8443");
+    ck_assert_uint_eq(p->addresses_len, 1);
+    ck_assert_str_eq(p->addresses[0], "10.0.0.2:8443");
+    ck_assert_int_eq((int)p->role, TBQ_ROLE_TIME_KEEPER);
+    ck_assert_uint_eq(p->capabilities, TBQ_CAN_STORE | TBQ_CAN_ROUTE);
+    ck_assert_uint_eq(p->processes, 1);
+    ck_assert_uint_eq(p->last_seen_ms, sim_now(sim).wall_ms);
+    ck_assert_uint_ge(p->stats.rtt_ns, 40 * TBI_NS_PER_MS);
+    ck_assert_uint_le(p->stats.rtt_ns, 70 * TBI_NS_PER_MS);
+    ck_assert_uint_eq(p->stats.delivered, 1);
+    ck_assert_uint_eq(p->stats.outbox_messages, 0);
+    tbi_peers_free(all);
+
+    memset(&stats, 0, sizeof stats);
+    tbi_node_stats(b->node, &stats);
+    ck_assert_uint_eq(stats.accepted, 1);
+    ck_assert_uint_eq(stats.dialled, 0);
+    ck_assert_uint_eq(stats.connections, 1);
+    ck_assert_uint_eq(stats.half_open, 0);
+    ck_assert_uint_eq(stats.peers, 1);
+
+    sim_free(sim); /* what was told outlives the node */
+    ck_assert_str_eq(p->address, "10.0.0.2:8443");
+    tbi_peers_free(one);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("peers");
+    TCase *c = tcase_create("stories");
+    tcase_add_test(c, a_peer_is_told_with_its_key_its_claims_and_its_counters);
+    suite_add_tcase(s, c);
+    return tbi_test_main(s);
+}
