@@ -31,12 +31,12 @@ int tbi_addr_from_bytes(struct tbi_addr *a, const uint8_t *ip, size_t size, uint
     return TBQ_ERR_ADDRESS;
 }
 
+/* `sa` may be what `a` holds already: it is copied before `a` is written. */
 int tbi_addr_from_sockaddr(struct tbi_addr *a, const struct sockaddr *sa, size_t len)
 {
     struct sockaddr_in6 in6;
     struct sockaddr_in in;
 
-    memset(a, 0, sizeof *a);
     if (len >= sizeof in && sa->sa_family == AF_INET) {
         memcpy(&in, sa, sizeof in);
         return tbi_addr_from_bytes(a, (const uint8_t *)&in.sin_addr, 4, ntohs(in.sin_port));
@@ -49,6 +49,7 @@ int tbi_addr_from_sockaddr(struct tbi_addr *a, const struct sockaddr *sa, size_t
         }
         return rv;
     }
+    memset(a, 0, sizeof *a);
     return TBQ_ERR_ADDRESS;
 }
 

@@ -105,6 +105,7 @@ START_TEST(addresses_come_from_sockets_and_bytes)
     ck_assert(!tbi_addr_equal(&a, &b));
     struct tbi_addr back;
     ck_assert_int_eq(tbi_addr_from_sockaddr(&back, &b.u.sa, b.len), 0);
+    ck_assert_int_eq(tbi_addr_from_sockaddr(&back, &back.u.sa, back.len), 0); /* in place */
     ck_assert(tbi_addr_equal(&a, &back));
 
     inet_pton(AF_INET6, "fe80::1", &in6.sin6_addr);
