@@ -78,11 +78,12 @@ int tbi_addr_from_text(struct tbi_addr *a, const char *text)
 static bool is_name(const char *host)
 {
     size_t label = 0;
-    for (; *host != '\0'; host++) {
+    char before = '\0';
+    for (; *host != '\0'; before = *host++) {
         bool word = (*host >= 'a' && *host <= 'z') || (*host >= 'A' && *host <= 'Z') ||
                     (*host >= '0' && *host <= '9') || *host == '_';
         if (*host == '.') {
-            if (label == 0) {
+            if (label == 0 || before == '-') {
                 return false;
             }
             label = 0;
@@ -90,7 +91,7 @@ static bool is_name(const char *host)
             return false;
         }
     }
-    return true; /* a dot at the end is allowed: the name is then complete */
+    return before != '-'; /* a dot at the end is allowed: the name is then complete */
 }
 
 int tbi_target_parse(struct tbi_target *t, const char *text)

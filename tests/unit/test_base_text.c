@@ -218,6 +218,8 @@ START_TEST(no_target_is_made_of_other_text)
                                          "ho st:1",
                                          "host/:1",
                                          "-host:1",
+                                         "host-:1",
+                                         "host-.example:1",
                                          "a..b:1",
                                          ".a:1",
                                          ".:1",
