@@ -321,7 +321,13 @@ static bool all_settled(struct tbi_node *node)
             }
         }
     }
-    return tbi_list_empty(&node->bonds);
+    TBI_LIST_FOREACH(it, &node->bonds) /* dials that nobody has answered yet */
+    {
+        if (!tbi_link_outbox_empty(TBI_CONTAINER(it, struct tbi_bond, entry)->link)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void end_all(struct tbi_node *node)
