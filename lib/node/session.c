@@ -284,8 +284,19 @@ static void get_ready(struct tbi_session *s)
         return;
     }
     if (memcmp(s->hello.boot_id, node->boot_id, TBI_BOOT_ID_SIZE) == 0) {
+        if (s->dialled) {
+            char at[TBI_ADDR_TEXT_SIZE];
+            tbi_addr_to_text(&s->remote, at);
+            tbi_node_warn(node, NULL, "%s leads to this node itself; it is not dialled again", at);
+            if (s->contact != NULL) {
+                s->contact->persistent = false;
+            }
+        }
         tbi_session_close(s, TBI_CLOSE_SELF, tbi_close_text(TBI_CLOSE_SELF));
         return;
+    }
+    if (tbq_peer_id_compare(&s->peer_id, &node->id) == 0) {
+        tbi_node_warn(node, &s->peer_id, "a second process has this node's own key");
     }
     s->ready_at = node->now.mono_ns;
     if (s->contact == NULL) {
