@@ -285,8 +285,11 @@ static void peer_closed(struct tbi_conn *c)
         return;
     }
     if (e->type == NGTCP2_CCERR_TYPE_APPLICATION) {
-        tbi_text(text, sizeof text, "%s: %.*s", tbi_close_text(e->error_code), (int)e->reasonlen,
-                 e->reasonlen > 0 ? (const char *)e->reason : "");
+        const char *what = tbi_close_text(e->error_code);
+        bool more = e->reasonlen > 0 && (e->reasonlen != strlen(what) ||
+                                         memcmp(e->reason, what, e->reasonlen) != 0);
+        tbi_text(text, sizeof text, "%s%s%.*s", what, more ? ": " : "",
+                 more ? (int)e->reasonlen : 0, more ? (const char *)e->reason : "");
         tbi_conn_ended(c, TBI_CLOSED_APPLICATION, 0, e->error_code, text);
     } else {
         int reason = tbi_ccerr_text(e, true, text, sizeof text);
