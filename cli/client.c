@@ -1,4 +1,5 @@
 /* cli/client.c - tbq client: ping, send, ask; and tell the fate of everything. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,28 +11,58 @@
         NULL, NULL, false                                                                          \
     }
 
+/* Told by us from messages, which are tagged by their number from 1. */
+#define TAG_PING UINT64_MAX
+#define TAG_REQUEST (UINT64_MAX - 1)
+
 struct message {
     const uint8_t *data;
     size_t size;
+    bool settled;
 };
 
 struct state {
     tbq_server *server;
     tbq_connection conn;
+    struct loop loop;
     struct options o;
     uint8_t *files[PATHS_MAX];
+    uint8_t *request;
+    size_t request_size;
     struct message *messages;
     size_t messages_len;
-    size_t next;    /* message to hand to the library */
-    uint64_t pings; /* sent */
-    uint64_t pongs;
-    uint64_t settled; /* messages with a fate */
-    uint64_t bad;     /* of them not delivered, or unknown */
+    size_t next;     /* message to hand to the library */
+    uint64_t pings;  /* sent */
+    uint64_t pongs;  /* pings that need no more waiting */
+    bool ping_taken; /* the last ping, by the peer: its pong is under way, or lost */
+    size_t settled;  /* messages with a fate */
+    size_t bad;      /* of them not delivered, or unknown */
     bool asked, answered;
-    tbq_peer_id peer;
+    bool full; /* the outbox: WRITABLE will come */
+    bool gone; /* the connection, for good */
     bool up;
-    int status;
+    tbq_peer_id peer;
+    char last_words[320]; /* why the connection was lost last */
+    int failure; /* what went wrong first, told when every fate was: a TBQ_ERR_* */
+    int status;  /* the exit status for it */
+    char why[512];
 };
+
+/* Keeps the first thing that went wrong: the fates come before it. */
+static void failed(struct state *s, int status, int code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+static void failed(struct state *s, int status, int code, const char *format, ...)
+{
+    va_list args;
+
+    if (s->status == 0) {
+        s->failure = code;
+        s->status = status;
+        va_start(args, format);
+        vsnprintf(s->why, sizeof s->why, format, args);
+        va_end(args);
+    }
+}
 
 static int add_message(struct state *s, const uint8_t *data, size_t size)
 {
@@ -40,15 +71,23 @@ static int add_message(struct state *s, const uint8_t *data, size_t size)
         return fail(EXIT_USAGE, TBQ_ERR_NOMEM, "out of memory");
     }
     s->messages = more;
-    s->messages[s->messages_len++] = (struct message){data, size};
+    s->messages[s->messages_len++] = (struct message){data, size, false};
     return 0;
 }
 
 static int load(struct state *s)
 {
+    size_t stdins = s->o.request != NULL && strcmp(s->o.request, "-") == 0;
+
+    for (size_t i = 0; i < s->o.send_len; i++) {
+        stdins += strcmp(s->o.send[i], "-") == 0;
+    }
+    if (stdins > 1) {
+        return fail(EXIT_USAGE, TBQ_ERR_INVALID, "\"-\" is given twice: standard input is read once");
+    }
     for (size_t i = 0; i < s->o.send_len; i++) {
         size_t size;
-        int rv = file_read(s->o.send[i], &s->files[i], &size);
+        int rv = file_read(&s->loop, s->o.send[i], &s->files[i], &size);
         const uint8_t *at = s->files[i], *end = at + size;
         if (rv != 0) {
             return rv;
@@ -65,80 +104,121 @@ static int load(struct state *s)
             at = stop < end ? stop + 1 : end;
         }
     }
-    return 0;
+    if (s->o.request == NULL) {
+        return 0;
+    }
+    int rv = file_read(&s->loop, s->o.request, &s->request, &s->request_size);
+    while (rv == 0 && s->request_size > 0 && strcmp(s->o.request, "-") == 0 &&
+           s->request[s->request_size - 1] == '\n') {
+        s->request_size--; /* a name that was typed or echoed */
+    }
+    return rv;
+}
+
+static void tell_fate(struct state *s, size_t i, const char *fate, const char *reason)
+{
+    char id[24];
+
+    s->messages[i].settled = true;
+    s->settled++;
+    s->bad += reason != NULL;
+    snprintf(id, sizeof id, "%zu", i + 1);
+    say(fate, (struct field[]){{"id", id, true}, {"reason", reason, false}, END},
+        "message %s: %s%s%s", id, fate, reason != NULL ? ", " : "", reason != NULL ? reason : "");
 }
 
 static void send_messages(struct state *s)
 {
-    while (s->next < s->messages_len) {
-        tbq_message m = tbq_transition(s->messages[s->next].data, s->messages[s->next].size);
+    for (; s->next < s->messages_len && !s->full && !s->gone; s->next++) {
+        const struct message *message = &s->messages[s->next];
+        tbq_message m = tbq_transition(message->data, message->size);
         tbq_send_options o;
         tbq_send_options_init(&o);
         o.tag = s->next + 1;
         int rv = tbq_send(s->server, s->conn, &m, &o);
-        if (rv == TBQ_ERR_AGAIN) {
+        s->full = rv == TBQ_ERR_AGAIN; /* WRITABLE says when to go on */
+        s->gone = rv == TBQ_ERR_CLOSED;
+        if (s->full || s->gone) {
             return;
         }
         if (rv < 0) {
-            s->status = fail(EXIT_NETWORK, rv, "message %zu: %s", s->next + 1, tbq_strerror(rv));
-            s->settled++;
-            s->bad++;
+            tell_fate(s, s->next, "undelivered", tbq_strerror(rv));
         }
-        s->next++;
     }
 }
 
+/* One after another; on the lane that waits for no file. A full outbox: tried when it is not. */
 static void send_ping(struct state *s)
 {
     tbq_message m = tbq_ping();
-    if (s->pings < s->o.count && tbq_send(s->server, s->conn, &m, NULL) == 0) {
+    tbq_send_options o;
+
+    tbq_send_options_init(&o);
+    o.tag = TAG_PING;
+    o.lane = TBQ_LANE_CRITICAL;
+    if (!s->up || s->pings > s->pongs || s->pings >= s->o.count) {
+        return;
+    }
+    int rv = tbq_send(s->server, s->conn, &m, &o);
+    s->gone = s->gone || rv == TBQ_ERR_CLOSED;
+    if (rv == 0) {
+        s->ping_taken = false;
         s->pings++;
     }
 }
 
-static int ask(struct state *s)
+static void ask(struct state *s)
 {
-    uint8_t *data;
-    size_t size;
     tbq_request_id id;
-    uint32_t timeout = s->o.timeout_ms != 0 ? (uint32_t)s->o.timeout_ms : 0;
+    tbq_send_options o;
 
-    if (s->o.request == NULL || s->asked) {
-        return 0;
+    if (s->o.request == NULL || s->asked || !s->up) {
+        return;
     }
-    s->asked = true;
-    int rv = file_read(s->o.request, &data, &size);
-    if (rv != 0) {
-        return rv;
+    tbq_send_options_init(&o);
+    o.tag = TAG_REQUEST;
+    int rv = tbq_request(s->server, &s->peer, s->request, s->request_size,
+                         (uint32_t)s->o.timeout_ms, &o, &id);
+    s->asked = rv != TBQ_ERR_AGAIN;
+    if (rv < 0 && s->asked) {
+        failed(s, EXIT_NETWORK, rv, "the request: %s", tbq_strerror(rv));
+        s->answered = true;
     }
-    while (size > 0 && strcmp(s->o.request, "-") == 0 && data[size - 1] == '\n') {
-        size--; /* a name that was typed or echoed */
+}
+
+/* Whatever there is room for. */
+static void go_on(struct state *s)
+{
+    if (!loop_stopping(&s->loop) && !s->gone) {
+        send_ping(s);
+        ask(s);
+        send_messages(s);
     }
-    rv = tbq_request(s->server, &s->peer, data, size, timeout, NULL, &id);
-    free(data);
-    return rv < 0 ? fail(EXIT_NETWORK, rv, "%s", tbq_strerror(rv)) : 0;
+    if (s->gone) {
+        tbq_server_stop(s->server, 0); /* nobody to send to any more: the fates, then STOPPED */
+    }
 }
 
 static void on_fate(struct state *s, const tbq_event *e)
 {
     static const char *const names[] = {"", "delivered", "undelivered", "unknown"};
-    char id[24];
+    bool good = e->fate == TBQ_DELIVERED;
 
-    if (e->tag == 0) { /* a ping or the request: their answers speak for themselves */
-        if (e->fate != TBQ_DELIVERED) {
-            s->status = fail(EXIT_NETWORK, e->reason, "%s", e->text);
-            s->pongs = s->o.count;
-            s->answered = true;
-        }
+    if (e->tag != TAG_PING && e->tag != TAG_REQUEST) {
+        tell_fate(s, e->tag - 1, names[e->fate], good ? NULL : e->text);
         return;
     }
-    s->settled++;
-    s->bad += e->fate != TBQ_DELIVERED;
-    snprintf(id, sizeof id, "%llu", (unsigned long long)e->tag);
-    say(names[e->fate],
-        (struct field[]){
-            {"id", id, true}, {"reason", e->fate == TBQ_DELIVERED ? NULL : e->text, false}, END},
-        "message %s: %s%s%s", id, names[e->fate], e->fate == TBQ_DELIVERED ? "" : ", ", e->text);
+    if (e->tag == TAG_PING) {
+        s->ping_taken = good;
+    }
+    if (!good) { /* else its answer speaks for itself */
+        failed(s, EXIT_NETWORK, e->reason, "the %s was %s: %s",
+               e->tag == TAG_PING ? "ping" : "request",
+               e->fate == TBQ_UNKNOWN ? "sent, and nothing more is known" : "not delivered",
+               e->text);
+        s->pongs = s->o.count;
+        s->answered = true;
+    }
 }
 
 static void on_pong(struct state *s, const tbq_event *e)
@@ -147,7 +227,6 @@ static void on_pong(struct state *s, const tbq_event *e)
     snprintf(rtt, sizeof rtt, "%.3f", (double)e->message->u.pong.rtt_ns / 1e6);
     say("pong", (struct field[]){{"rtt_ms", rtt, true}, END}, "pong after %s ms", rtt);
     s->pongs++;
-    send_ping(s);
 }
 
 static void on_response(struct state *s, const tbq_event *e)
@@ -157,20 +236,19 @@ static void on_response(struct state *s, const tbq_event *e)
 
     s->answered = true;
     if (e->reason != 0) {
-        s->status = fail(EXIT_NETWORK, e->reason, "%s", e->text);
+        failed(s, EXIT_NETWORK, e->reason, "the request: %s", e->text);
         return;
     }
     if (e->message->u.response.status != TBQ_RESPONSE_OK) {
-        s->status = fail(EXIT_NETWORK, TBQ_ERR_REFUSED, "the request was answered: %.*s",
-                         (int)bytes.size, bytes.size > 0 ? (const char *)bytes.data : "");
+        failed(s, EXIT_NETWORK, TBQ_ERR_REFUSED, "the request was answered: %.*s", (int)bytes.size,
+               bytes.size > 0 ? (const char *)bytes.data : "");
         return;
     }
-    if (file_write(s->o.output, bytes.data, bytes.size) != 0) {
-        s->status = EXIT_USAGE;
+    int error = file_write(s->o.output, bytes.data, bytes.size);
+    if (error != 0) {
+        failed(s, EXIT_USAGE, TBQ_ERR_FILE, "%s: %s",
+               s->o.output != NULL ? s->o.output : "standard output", strerror(error));
         return;
-    }
-    if (s->o.output == NULL) {
-        return; /* the bytes are all that standard output gets */
     }
     sha256_text(bytes.data, bytes.size, hash);
     snprintf(size, sizeof size, "%zu", bytes.size);
@@ -184,20 +262,12 @@ static void on_connected(struct state *s, const tbq_event *e)
 
     s->peer = *e->peer;
     tbq_peer_id_to_text(e->peer, peer);
-    if (s->o.request == NULL || s->o.output != NULL) {
-        say("connected",
-            (struct field[]){{"peer_id", peer, false}, {"address", e->address, false}, END},
-            "connected to %s at %s", peer, e->address);
+    say("connected", (struct field[]){{"peer_id", peer, false}, {"address", e->address, false}, END},
+        "connected to %s at %s", peer, e->address);
+    if (s->up && s->pings > s->pongs && s->ping_taken) {
+        s->pings--; /* its pong was lost with the connection: ask again */
     }
-    if (!s->up) {
-        s->up = true;
-        send_ping(s);
-    }
-    int rv = ask(s);
-    if (rv != 0) {
-        s->status = rv;
-        s->answered = true;
-    }
+    s->up = true;
 }
 
 static bool done(const struct state *s)
@@ -216,14 +286,20 @@ static bool on_event(void *user, tbq_event *e)
         on_connected(s, e);
         break;
     case TBQ_EVENT_DISCONNECTED:
+        snprintf(s->last_words, sizeof s->last_words, "%s", e->text);
         if (!done(s)) {
             say("disconnected", (struct field[]){{"reason", e->text, false}, END},
                 "the connection is gone: %s", e->text);
         }
         break;
     case TBQ_EVENT_CONNECT_FAILED:
-        s->status = fail(EXIT_NETWORK, e->reason, "%s: %s", e->address, e->text);
-        stopped = true;
+        if (!loop_stopping(&s->loop)) {
+            failed(s, EXIT_NETWORK, e->reason, "%s: %s", e->address, e->text);
+            s->gone = true;
+        }
+        break;
+    case TBQ_EVENT_WARNING:
+        say("warning", (struct field[]){{"text", e->text, false}, END}, "warning: %s", e->text);
         break;
     case TBQ_EVENT_MESSAGE:
         if (e->message->kind == TBQ_PONG) {
@@ -237,41 +313,89 @@ static bool on_event(void *user, tbq_event *e)
         on_fate(s, e);
         break;
     case TBQ_EVENT_WRITABLE:
-        send_messages(s);
+        s->full = false;
         break;
     default:
         break;
     }
     tbq_event_release(e);
-    if (!stopped && done(s)) {
-        tbq_server_stop(s->server, 1000);
+    if (!stopped) {
+        if (done(s)) {
+            tbq_server_stop(s->server, 1000);
+        } else {
+            go_on(s);
+        }
     }
     return !stopped;
 }
 
-static int talk(struct state *s)
+/* Dials, and does all that was asked for, or as much of it as is possible. */
+static void talk(struct state *s)
 {
-    struct loop l = {0};
-    int rv = loop_open(&l, s->server);
+    int rv = tbq_server_connect(s->server, s->o.address, &s->conn);
 
-    if (s->o.timeout_ms != 0) {
-        l.deadline = loop_now_ms() + s->o.timeout_ms;
-    }
-    rv = rv == 0 ? tbq_server_connect(s->server, s->o.address, &s->conn) : rv;
     if (rv < 0) {
-        return fail(rv == TBQ_ERR_ADDRESS || rv == TBQ_ERR_INVALID ? EXIT_USAGE : EXIT_NETWORK, rv,
-                    "%s: %s", s->o.address, tbq_strerror(rv));
+        failed(s, rv == TBQ_ERR_ADDRESS || rv == TBQ_ERR_INVALID ? EXIT_USAGE : EXIT_NETWORK, rv,
+               "%s: %s", s->o.address, tbq_strerror(rv));
+        return;
     }
     send_messages(s);
-    rv = loop_run(&l, on_event, s);
+    rv = loop_run(&s->loop, on_event, s);
     if (rv < 0) {
-        return fail(EXIT_NETWORK, rv, "%s", tbq_strerror(rv));
+        failed(s, EXIT_NETWORK, rv, "%s", tbq_strerror(rv));
     }
-    if (l.timed_out) {
-        return fail(EXIT_NETWORK, TBQ_ERR_TIMEOUT, "not done after %llu ms",
-                    (unsigned long long)s->o.timeout_ms);
+}
+
+/* The fates of what the library never had, the error if there is one, and the exit status. */
+static int sum_up(struct state *s)
+{
+    if (s->loop.timed_out) {
+        failed(s, EXIT_NETWORK, TBQ_ERR_TIMEOUT, "not done after %llu ms",
+               (unsigned long long)s->o.timeout_ms);
     }
-    return s->status != 0 ? s->status : s->bad > 0 ? EXIT_NETWORK : EXIT_DONE;
+    if (!done(s) && !loop_stopping(&s->loop)) {
+        failed(s, EXIT_NETWORK, TBQ_ERR_LOST, "%s: the connection was lost: %s", s->o.address,
+               s->last_words);
+    }
+    for (size_t i = 0; i < s->messages_len; i++) {
+        if (!s->messages[i].settled) {
+            tell_fate(s, i, i < s->next ? "unknown" : "undelivered",
+                      tbq_strerror(s->failure != 0 ? s->failure : TBQ_ERR_STOPPED));
+        }
+    }
+    if (output_failed) {
+        return EXIT_USAGE;
+    }
+    if (s->loop.stops > 0) {
+        return EXIT_DONE; /* as asked */
+    }
+    if (s->status != 0) {
+        return fail(s->status, s->failure, "%s", s->why);
+    }
+    return s->bad > 0 ? EXIT_NETWORK : EXIT_DONE;
+}
+
+static int check_options(struct state *s)
+{
+    struct options *o = &s->o;
+
+    if (o->output != NULL && o->request == NULL) {
+        return fail(EXIT_USAGE, TBQ_ERR_INVALID, "--output is for the answer to a --request");
+    }
+    if (o->lines && o->send_len == 0) {
+        return fail(EXIT_USAGE, TBQ_ERR_INVALID, "--lines is for the files of --send");
+    }
+    output_to_stderr = o->request != NULL && o->output == NULL;
+    if (output_to_stderr && output_json) {
+        output_to_stderr = false;
+        return fail(EXIT_USAGE, TBQ_ERR_INVALID,
+                    "--request with --json needs --output: standard output is for JSON");
+    }
+    o->address = o->address != NULL ? o->address : "127.0.0.1:8443";
+    if (o->count == 0 && o->send_len == 0 && o->request == NULL) {
+        o->count = 1;
+    }
+    return 0;
 }
 
 int run_client(int argc, char **argv)
@@ -288,26 +412,26 @@ int run_client(int argc, char **argv)
     c.error_text = why;
     c.error_text_size = sizeof why;
     int rv = options_read(&s.o, &commands[1], allowed, argc, argv);
-    if (rv != 0 || (rv = options_to_config(&s.o, &c)) != 0) {
+    if (rv != 0 || (rv = options_to_config(&s.o, &c)) != 0 || (rv = check_options(&s)) != 0 ||
+        (rv = loop_open(&s.loop, s.o.timeout_ms)) != 0) {
         return rv;
     }
-    if (s.o.request != NULL && s.o.output == NULL && output_json) {
-        return fail(EXIT_USAGE, TBQ_ERR_INVALID,
-                    "--request with --json needs --output: standard output is for JSON");
-    }
-    s.o.address = s.o.address != NULL ? s.o.address : "127.0.0.1:8443";
-    if (s.o.count == 0 && s.o.send_len == 0 && s.o.request == NULL) {
-        s.o.count = 1;
-    }
     rv = load(&s);
-    if (rv == 0) {
-        rv = tbq_server_start(&s.server, &c, NULL, NULL, NULL);
-        rv = rv < 0 ? fail(EXIT_USAGE, rv, "%s", why) : talk(&s);
+    if (rv == 0 && !loop_stopping(&s.loop)) {
+        int error = tbq_server_start(&s.server, &c, NULL, NULL, NULL);
+        if (error < 0) {
+            failed(&s, EXIT_USAGE, error, "%s", why);
+        } else {
+            s.loop.server = s.server;
+            talk(&s);
+        }
     }
+    rv = rv != 0 ? rv : sum_up(&s);
     tbq_server_free(s.server);
     for (size_t i = 0; i < s.o.send_len; i++) {
         free(s.files[i]);
     }
+    free(s.request);
     free(s.messages);
     return rv;
 }

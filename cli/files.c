@@ -10,34 +10,50 @@
 
 #include "tbq.h"
 
-int file_read(const char *path, uint8_t **data, size_t *size)
+/* Reads to the end, or until the loop is stopping. 0 or an errno. */
+static int read_all(struct loop *l, int fd, bool waits, uint8_t **data, size_t *size)
 {
-    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
-    size_t capacity = 65536;
+    size_t capacity = 0;
 
-    *size = 0;
-    *data = f != NULL ? malloc(capacity) : NULL;
-    while (*data != NULL && !feof(f) && !ferror(f)) {
+    for (;;) {
         if (*size == capacity) {
-            uint8_t *more = realloc(*data, capacity *= 2);
+            capacity = capacity == 0 ? 65536 : 2 * capacity;
+            uint8_t *more = realloc(*data, capacity);
             if (more == NULL) {
-                free(*data);
-                *data = NULL;
-                break;
+                return ENOMEM;
             }
             *data = more;
         }
-        *size += fread(*data + *size, 1, capacity - *size, f);
+        if (waits && !loop_wait_readable(l, fd)) {
+            return 0;
+        }
+        ssize_t n = read(fd, *data + *size, capacity - *size);
+        if (n == 0) {
+            return 0;
+        }
+        if (n < 0 && errno != EINTR && errno != EAGAIN) {
+            return errno;
+        }
+        *size += n > 0 ? (size_t)n : 0;
     }
-    bool bad = *data == NULL || ferror(f) != 0;
-    int reason = errno;
-    if (f != NULL && f != stdin) {
-        fclose(f);
+}
+
+int file_read(struct loop *l, const char *path, uint8_t **data, size_t *size)
+{
+    bool in = strcmp(path, "-") == 0;
+    int fd = in ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+
+    *size = 0;
+    *data = NULL;
+    int reason = fd < 0 ? errno : read_all(l, fd, in, data, size);
+    if (!in && fd >= 0) {
+        close(fd);
     }
-    if (bad) {
+    if (reason != 0) {
         free(*data);
         *data = NULL;
-        return fail(EXIT_USAGE, TBQ_ERR_FILE, "%s: %s", path, strerror(reason));
+        return fail(EXIT_USAGE, TBQ_ERR_FILE, "%s: %s", in ? "standard input" : path,
+                    strerror(reason));
     }
     return 0;
 }
@@ -63,12 +79,11 @@ int file_write(const char *path, const void *data, size_t size)
     int fd = out ? STDOUT_FILENO : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     int rv = fd < 0 ? -1 : write_all(fd, data, size);
 
-    if (!out && fd >= 0 && close(fd) < 0) {
-        rv = -1;
+    int error = rv < 0 ? errno : 0;
+    if (!out && fd >= 0 && close(fd) < 0 && error == 0) {
+        error = errno;
     }
-    return rv == 0 ? 0
-                   : fail(EXIT_USAGE, TBQ_ERR_FILE, "%s: %s", out ? "standard output" : path,
-                          strerror(errno));
+    return error;
 }
 
 static int sync_dir(const char *dir)

@@ -11,7 +11,9 @@
 static int state_of(const struct options *o, char *dir, size_t size)
 {
     if (o->state != NULL) {
-        return snprintf(dir, size, "%s", o->state) < (int)size ? 0 : EXIT_USAGE;
+        return snprintf(dir, size, "%s", o->state) < (int)size
+                   ? 0
+                   : fail(EXIT_USAGE, TBQ_ERR_FILE, "--state is longer than %zu bytes", size - 1);
     }
     if (tbq_state_dir(dir, size) < 0) {
         return fail(EXIT_USAGE, TBQ_ERR_FILE,
@@ -44,7 +46,7 @@ int run_keygen(int argc, char **argv)
     }
     snprintf(file, sizeof file, "%s/node.key", dir);
     tell(&id, "key", file);
-    return EXIT_DONE;
+    return output_failed ? EXIT_USAGE : EXIT_DONE;
 }
 
 int run_id(int argc, char **argv)
@@ -57,6 +59,9 @@ int run_id(int argc, char **argv)
 
     if (rv != 0) {
         return rv;
+    }
+    if (o.key != NULL && o.state != NULL) {
+        return fail(EXIT_USAGE, TBQ_ERR_INVALID, "give --state or --key, not both");
     }
     if (o.key != NULL) {
         snprintf(file, sizeof file, "%s", o.key);
@@ -71,5 +76,5 @@ int run_id(int argc, char **argv)
         return fail(EXIT_USAGE, rv, "%s", why[0] != '\0' ? why : tbq_strerror(rv));
     }
     tell(&id, "id", file);
-    return EXIT_DONE;
+    return output_failed ? EXIT_USAGE : EXIT_DONE;
 }

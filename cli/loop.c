@@ -8,6 +8,7 @@
 #include "tbq.h"
 
 #define STOP_MS 3000 /* what is under way gets this long to find its fate */
+#define SLICE_MS 5   /* of events (a file written and synced for each); then their answers go out */
 
 uint64_t loop_now_ms(void)
 {
@@ -16,16 +17,19 @@ uint64_t loop_now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-int loop_open(struct loop *l, tbq_server *server)
+int loop_open(struct loop *l, uint64_t timeout_ms)
 {
     sigset_t set;
+
+    *l = (struct loop){.deadline = timeout_ms != 0 ? loop_now_ms() + timeout_ms : 0};
+    /* A reader that went away is noticed by the write; the node must not die of it unannounced. */
+    signal(SIGPIPE, SIG_IGN);
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
     sigprocmask(SIG_BLOCK, &set, NULL);
-    l->server = server;
     l->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return l->signals < 0 ? TBQ_ERR_IO : 0;
+    return l->signals < 0 ? fail(EXIT_USAGE, TBQ_ERR_IO, "the system gives no signalfd") : 0;
 }
 
 static void on_signals(struct loop *l)
@@ -35,13 +39,32 @@ static void on_signals(struct loop *l)
         if (++l->stops > 1) {
             _exit(EXIT_SECOND_SIGNAL);
         }
-        tbq_server_stop(l->server, STOP_MS);
+        if (l->server != NULL) {
+            tbq_server_stop(l->server, STOP_MS);
+        }
     }
 }
 
-static const struct timespec *wait_for(struct loop *l, struct timespec *t)
+static void on_deadline(struct loop *l)
 {
-    const struct timespec *wait = tbq_server_timeout(l->server, t);
+    if (l->deadline != 0 && loop_now_ms() >= l->deadline) {
+        l->timed_out = l->stops == 0;
+        l->deadline = 0;
+        if (l->server != NULL) {
+            tbq_server_stop(l->server, 0); /* what has no fate gets one now; then STOPPED comes */
+        }
+    }
+}
+
+bool loop_stopping(const struct loop *l)
+{
+    return l->stops > 0 || l->timed_out || output_failed;
+}
+
+/* `wait`, or what is left until the deadline when that is less. */
+static const struct timespec *at_most(const struct loop *l, const struct timespec *wait,
+                                      struct timespec *t)
+{
     if (l->deadline == 0) {
         return wait;
     }
@@ -54,32 +77,69 @@ static const struct timespec *wait_for(struct loop *l, struct timespec *t)
     return t;
 }
 
-int loop_run(struct loop *l, bool (*on_event)(void *user, tbq_event *e), void *user)
+bool loop_wait_readable(struct loop *l, int fd)
 {
     for (;;) {
+        struct timespec t;
+        struct pollfd fds[2] = {{.fd = fd, .events = POLLIN}, {.fd = l->signals, .events = POLLIN}};
+        if (ppoll(fds, 2, at_most(l, NULL, &t), NULL) < 0 && errno != EINTR) {
+            return true; /* the read will say what is wrong */
+        }
+        on_signals(l);
+        on_deadline(l);
+        if (loop_stopping(l) || fds[0].revents != 0) {
+            return !loop_stopping(l);
+        }
+    }
+}
+
+/* Hands out events for a while. Says whether that was all, and in *end whether it is over. */
+static bool hand_out(struct loop *l, bool (*on_event)(void *user, tbq_event *e), void *user,
+                     bool *end)
+{
+    uint64_t until = loop_now_ms() + SLICE_MS;
+    tbq_event *e;
+
+    while ((e = tbq_server_next_event(l->server)) != NULL) {
+        if (!on_event(user, e)) {
+            *end = true;
+            return true;
+        }
+        if (loop_now_ms() >= until) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int loop_run(struct loop *l, bool (*on_event)(void *user, tbq_event *e), void *user)
+{
+    static const struct timespec at_once = {0, 0};
+    bool end = false, all = true;
+
+    while (!end) {
         struct pollfd fds[TBQ_FDS_MAX + 1];
         struct timespec t;
-        tbq_event *e;
         size_t n = tbq_server_pollfds(l->server, fds, TBQ_FDS_MAX);
+        const struct timespec *wait = at_most(l, tbq_server_timeout(l->server, &t), &t);
 
         fds[n] = (struct pollfd){.fd = l->signals, .events = POLLIN};
-        if (ppoll(fds, n + 1, wait_for(l, &t), NULL) < 0 && errno != EINTR) {
+        if (ppoll(fds, n + 1, all ? wait : &at_once, NULL) < 0 && errno != EINTR) {
             return TBQ_ERR_IO;
         }
         on_signals(l);
+        on_deadline(l);
         int rv = tbq_server_process(l->server);
         if (rv < 0) {
             return rv;
         }
-        while ((e = tbq_server_next_event(l->server)) != NULL) {
-            if (!on_event(user, e)) {
-                return 0;
-            }
-        }
-        if (l->deadline != 0 && loop_now_ms() >= l->deadline) {
-            l->timed_out = true; /* what has no fate gets one now, and then STOPPED comes */
-            l->deadline = 0;
-            tbq_server_stop(l->server, 0);
+        all = hand_out(l, on_event, user, &end);
+        if (output_failed && !l->told_output) {
+            l->told_output = true;
+            tbq_server_stop(l->server, STOP_MS);
         }
     }
+    /* The last events may have come from a call between two turns: say goodbye on the wire too. */
+    (void)tbq_server_process(l->server);
+    return 0;
 }

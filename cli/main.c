@@ -45,6 +45,9 @@ int main(int argc, char **argv)
             return c->run(argc - 1, argv + 1);
         }
     }
-    fprintf(stderr, "tbq: there is no command \"%s\"\n", argv[1]);
-    return usage(stderr, EXIT_USAGE);
+    for (int i = 2; i < argc; i++) {
+        output_json = output_json || strcmp(argv[i], "--json") == 0;
+    }
+    int status = fail(EXIT_USAGE, TBQ_ERR_INVALID, "there is no command \"%s\"", argv[1]);
+    return output_json ? status : usage(stderr, status);
 }

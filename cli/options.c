@@ -71,11 +71,10 @@ static int set(struct options *o, const struct option_row *row, const char *valu
         return 0;
     }
     case NUMBER: {
-        char *end;
         errno = 0;
-        unsigned long long n = strtoull(value, &end, 10);
-        if (errno != 0 || *end != '\0' || end == value || value[0] == '-' || n == 0 ||
-            n > UINT32_MAX) {
+        size_t digits = strspn(value, "0123456789"); /* no sign, no blanks */
+        unsigned long long n = strtoull(value, NULL, 10);
+        if (errno != 0 || value[digits] != '\0' || n == 0 || n > UINT32_MAX) {
             return fail(EXIT_USAGE, TBQ_ERR_INVALID, "--%s is \"%s\"; it must be 1 to %lu",
                         row->name, value, (unsigned long)UINT32_MAX);
         }
@@ -111,6 +110,11 @@ int options_read(struct options *o, const struct command *command, const char *c
     for (int c; (c = getopt_long(argc, argv, ":", longs, &index)) != -1;) {
         if (c == ':') {
             return fail(EXIT_USAGE, TBQ_ERR_INVALID, "%s needs a value", argv[optind - 1]);
+        }
+        if (c == '?' && optopt > 0 && optopt < 256) { /* of a cluster, so not argv[optind - 1] */
+            return fail(EXIT_USAGE, TBQ_ERR_INVALID,
+                        "tbq %s does not know the option -%c; see tbq %s --help", command->name,
+                        optopt, command->name);
         }
         if (c == '?') {
             return fail(EXIT_USAGE, TBQ_ERR_INVALID,

@@ -1,4 +1,5 @@
 /* cli/output.c - text for people, or one JSON object a line, flushed. */
+#include <errno.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,17 +9,33 @@
 #include "tbq.h"
 
 bool output_json;
+bool output_to_stderr;
+bool output_failed;
+
+/* One line, and whether it got out: a journal that lacks lines must not look complete. */
+static void put_line(const char *line)
+{
+    FILE *to = output_to_stderr ? stderr : stdout;
+
+    if (output_failed) {
+        return;
+    }
+    if (fputs(line, to) < 0 || putc('\n', to) < 0 || fflush(to) != 0) {
+        output_failed = true;
+        fprintf(stderr, "tbq: standard output: %s\n", strerror(errno));
+    }
+}
 
 void say(const char *event, const struct field *fields, const char *format, ...)
 {
     va_list args;
 
     if (!output_json) {
+        char text[1024];
         va_start(args, format);
-        vprintf(format, args);
+        vsnprintf(text, sizeof text, format, args);
         va_end(args);
-        putchar('\n');
-        fflush(stdout);
+        put_line(text);
         return;
     }
     json_t *o = json_object();
@@ -36,9 +53,8 @@ void say(const char *event, const struct field *fields, const char *format, ...)
     }
     char *line = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
     if (line != NULL) {
-        puts(line);
+        put_line(line);
     }
-    fflush(stdout);
     free(line);
     json_decref(o);
 }

@@ -16,8 +16,8 @@
 static int bind_to(const char *text, tbq_config *c, char *host, size_t size)
 {
     const char *colon = text != NULL ? strrchr(text, ':') : NULL;
-    char *end = NULL;
-    unsigned long port = colon != NULL ? strtoul(colon + 1, &end, 10) : 0;
+    size_t digits = colon != NULL ? strspn(colon + 1, "0123456789") : 0;
+    unsigned long port = digits > 0 && digits < 6 ? strtoul(colon + 1, NULL, 10) : 65536;
 
     if (text == NULL) {
         c->bind_address = "127.0.0.1";
@@ -25,8 +25,7 @@ static int bind_to(const char *text, tbq_config *c, char *host, size_t size)
     }
     bool brackets = text[0] == '[' && colon != NULL && colon > text && colon[-1] == ']';
     size_t len = colon != NULL ? (size_t)(colon - text) - (brackets ? 2 : 0) : 0;
-    if (colon == NULL || end == colon + 1 || *end != '\0' || port > 65535 || len == 0 ||
-        len >= size) {
+    if (colon == NULL || colon[1 + digits] != '\0' || port > 65535 || len == 0 || len >= size) {
         return fail(EXIT_USAGE, TBQ_ERR_INVALID,
                     "--bind is \"%s\"; it must be ADDRESS:PORT, such as 127.0.0.1:8443", text);
     }
@@ -64,7 +63,7 @@ static void on_message(struct state *s, tbq_event *e)
     const char *kind = tbq_kind_name((int)e->message->kind);
     tbq_bytes bytes = e->message->kind == TBQ_TRANSITION ? e->message->u.transition
                       : e->message->kind == TBQ_ERROR    ? e->message->u.error.text
-                                                         : e->message->u.request.bytes;
+                                                         : (tbq_bytes){NULL, 0};
 
     tbq_peer_id_to_text(e->peer, from);
     sha256_text(bytes.data, bytes.size, hash);
@@ -166,10 +165,14 @@ int run_server(int argc, char **argv)
         }
         c.state_dir = state_dir;
     }
+    if ((rv = loop_open(&l, 0)) != 0) {
+        return rv;
+    }
     rv = tbq_server_start(&s.server, &c, NULL, NULL, NULL);
     if (rv < 0) {
         return fail(EXIT_USAGE, rv, "%s", why);
     }
+    l.server = s.server;
     s.store = o.store;
     tbq_peer_id_to_text(tbq_server_peer_id(s.server), peer);
     say("ready",
@@ -179,10 +182,10 @@ int run_server(int argc, char **argv)
                          {"trust", tbq_server_trust(s.server), false},
                          END},
         "ready: %s, trust %s", tbq_server_uri(s.server), tbq_server_trust(s.server));
-    rv = loop_open(&l, s.server);
-    if (rv == 0) {
-        rv = loop_run(&l, on_event, &s);
-    }
+    rv = loop_run(&l, on_event, &s);
     tbq_server_free(s.server);
-    return rv < 0 ? fail(EXIT_NETWORK, rv, "%s", tbq_strerror(rv)) : EXIT_DONE;
+    if (rv < 0) {
+        return fail(EXIT_NETWORK, rv, "%s", tbq_strerror(rv));
+    }
+    return output_failed ? EXIT_USAGE : EXIT_DONE;
 }

@@ -55,9 +55,11 @@ int options_to_config(const struct options *o, tbq_config *c);
 /* --- output.c: text for people, or one JSON object a line --- */
 
 extern bool output_json;
+extern bool output_to_stderr; /* standard output is for the bytes of an answer */
+extern bool output_failed;    /* standard output takes no more; was told on standard error */
 
-/* Fields: a NULL-terminated list of pairs. Keys ending in _ms, "size", "count" and "code" are
- * numbers (passed as text); `text` is the line for people. */
+/* Fields: a NULL-terminated list; numbers are passed as text; what follows is the line for people.
+ */
 struct field {
     const char *key;
     const char *value;
@@ -69,8 +71,12 @@ int fail(int status, int code, const char *format, ...) __attribute__((format(pr
 
 /* --- files.c --- */
 
-/* The whole file, "-": standard input; freed by the caller. 0 or EXIT_USAGE after saying why. */
-int file_read(const char *path, uint8_t **data, size_t *size);
+struct loop;
+
+/* The whole file, "-": standard input; freed by the caller. 0 or EXIT_USAGE after saying why.
+ * Waiting for standard input ends when the loop is stopping: see there before using the data. */
+int file_read(struct loop *l, const char *path, uint8_t **data, size_t *size);
+/* NULL: standard output. 0 or an errno. */
 int file_write(const char *path, const void *data, size_t size);
 
 /* Writes the bytes to DIR/SHA256, whole or not at all, on the disk before it returns. */
@@ -80,13 +86,23 @@ void sha256_text(const void *data, size_t size, char text[65]);
 /* --- loop.c --- */
 
 struct loop {
-    tbq_server *server;
-    int signals;       /* signalfd */
-    unsigned stops;    /* how many signals came */
-    uint64_t deadline; /* ms, monotonic; 0: none */
+    tbq_server *server; /* set before loop_run() */
+    int signals;        /* signalfd */
+    unsigned stops;     /* how many signals came */
+    uint64_t deadline;  /* ms, monotonic; 0: none */
     bool timed_out;
+    bool told_output; /* that standard output is gone */
 };
-int loop_open(struct loop *l, tbq_server *server);
+
+/* From here on signals wait for the loop, and the time runs; 0: no limit. 0 or EXIT_USAGE after
+ * saying why. */
+int loop_open(struct loop *l, uint64_t timeout_ms);
+
+/* A signal came, the time is up, or nobody reads what we say: nothing new is begun. */
+bool loop_stopping(const struct loop *l);
+
+/* Waits until `fd` can be read, or until loop_stopping(): then false. */
+bool loop_wait_readable(struct loop *l, int fd);
 
 /* Waits, works, and calls on_event for every event; false from it ends the loop. */
 int loop_run(struct loop *l, bool (*on_event)(void *user, tbq_event *e), void *user);
