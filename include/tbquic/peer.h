@@ -12,19 +12,19 @@ extern "C" {
 /* Messages to and from one peer, in numbers of messages unless a unit is told. They begin at 0 when
  * the peer is met, and again after it was forgotten. */
 typedef struct tbq_peer_stats {
-    uint64_t rtt_ns;        /* smoothed round trip of its connection, RFC 9002; 0: not measured */
-    uint64_t sent;          /* written to a connection for the first time */
-    uint64_t resent;        /* written again on a later connection */
-    uint64_t delivered;     /* fates told to the application and to the library itself */
-    uint64_t not_delivered; /* the same */
-    uint64_t unknown;       /* the same */
-    uint64_t expired;       /* of these: their time to live passed before their fate */
-    uint64_t again;         /* sends that a full outbox refused: TBQ_ERR_AGAIN */
-    uint64_t received;      /* whole and new */
-    uint64_t taken;         /* released, or taken by the actor */
-    uint64_t declined;      /* refused by the application or the library */
-    uint64_t duplicates;    /* dropped, because they had come before */
-    uint64_t connections;   /* that carried messages, one after another */
+    uint64_t rtt_ns;          /* smoothed round trip of its connection, RFC 9002; 0: not measured */
+    uint64_t sent;            /* written to a connection for the first time */
+    uint64_t resent;          /* written again on a later connection */
+    uint64_t delivered;       /* fates told to the application and to the library itself */
+    uint64_t not_delivered;   /* the same */
+    uint64_t unknown;         /* the same */
+    uint64_t expired;         /* of these: their time to live passed before their fate */
+    uint64_t again;           /* sends that a full outbox refused: TBQ_ERR_AGAIN */
+    uint64_t received;        /* whole and new */
+    uint64_t taken;           /* released, or taken by the actor */
+    uint64_t declined;        /* refused by the application or the library */
+    uint64_t duplicates;      /* dropped, because they had come before */
+    uint64_t connections;     /* that carried messages, one after another */
     uint64_t outbox_messages; /* now: without a fate */
     uint64_t outbox_bytes;    /* now: payload kept for them, bytes */
     uint64_t held_messages;   /* now: received, neither released nor refused */
@@ -69,30 +69,30 @@ TBQ_API void tbq_peers_free(const tbq_peers *peers); /* NULL is fine */
 typedef struct tbq_stats {
     size_t size; /* set by tbq_stats_init() */
 
-    uint64_t connections;        /* now, those under way included */
-    uint64_t half_open;          /* now: handshakes that are not complete */
-    uint64_t peers;              /* now: as tbq_server_peers() would list */
-    uint64_t accepted;           /* connections that others began */
-    uint64_t dialled;            /* connections that this node began */
-    uint64_t refused_full;       /* beginnings refused: max_connections was reached */
-    uint64_t retries_sent;       /* clients asked to prove their address, RFC 9000, section 8.1.2 */
-    uint64_t resets_sent;        /* stateless resets, RFC 9000, section 10.3 */
-    uint64_t versions_sent;      /* Version Negotiation packets */
-    uint64_t replies_dropped;    /* of the three above: more than could wait for the socket */
-    uint64_t dropped_reserved;   /* datagrams that are not QUIC: first byte below 0x40 */
-    uint64_t dropped_unknown;    /* datagrams of no connection, and not the beginning of one */
-    uint64_t notices_lost;       /* events other than messages and fates that nobody pulled */
-    uint64_t packets_received;   /* UDP datagrams */
-    uint64_t packets_sent;       /* UDP datagrams */
-    uint64_t bytes_received;     /* of UDP payload */
-    uint64_t bytes_sent;         /* of UDP payload */
-    uint64_t receive_errors;     /* datagrams thrown away: larger than any packet, or cut */
-    uint64_t send_blocked;       /* times that the socket's send buffer was full */
-    uint64_t send_refused;       /* packets that the system would not send */
-    uint64_t receive_buffer;     /* bytes that the system granted; see SO_RCVBUF */
-    uint64_t send_buffer;        /* bytes that the system granted */
-    bool gso;                    /* many packets in one call, both ways, UDP_SEGMENT, */
-    bool gro;                    /* and UDP_GRO */
+    uint64_t connections;      /* now, those under way included */
+    uint64_t half_open;        /* now: handshakes that are not complete */
+    uint64_t peers;            /* now: as tbq_server_peers() would list */
+    uint64_t accepted;         /* connections that others began */
+    uint64_t dialled;          /* connections that this node began */
+    uint64_t refused_full;     /* beginnings refused: max_connections was reached */
+    uint64_t retries_sent;     /* clients asked to prove their address, RFC 9000, section 8.1.2 */
+    uint64_t resets_sent;      /* stateless resets, RFC 9000, section 10.3 */
+    uint64_t versions_sent;    /* Version Negotiation packets */
+    uint64_t replies_dropped;  /* of the three above: more than could wait for the socket */
+    uint64_t dropped_reserved; /* datagrams that are not QUIC: first byte below 0x40 */
+    uint64_t dropped_unknown;  /* datagrams of no connection, and not the beginning of one */
+    uint64_t notices_lost;     /* events other than messages and fates that nobody pulled */
+    uint64_t packets_received; /* UDP datagrams */
+    uint64_t packets_sent;     /* UDP datagrams */
+    uint64_t bytes_received;   /* of UDP payload */
+    uint64_t bytes_sent;       /* of UDP payload */
+    uint64_t receive_errors;   /* datagrams thrown away: larger than any packet, or cut */
+    uint64_t send_blocked;     /* times that the socket's send buffer was full */
+    uint64_t send_refused;     /* packets that the system would not send */
+    uint64_t receive_buffer;   /* bytes that the system granted; see SO_RCVBUF */
+    uint64_t send_buffer;      /* bytes that the system granted */
+    bool gso;                  /* many packets in one call, both ways, UDP_SEGMENT, */
+    bool gro;                  /* and UDP_GRO */
 } tbq_stats;
 
 #define tbq_stats_init(stats) tbq_stats_init_sized((stats), sizeof(tbq_stats))

@@ -36,7 +36,8 @@ int tbi_peer_learn(struct tbi_node *node, struct tbi_peer *peer, struct tbi_bloc
     return 0;
 }
 
-/* --- What is told ------------------------------------------------------------------------------ */
+/* --- What is told ------------------------------------------------------------------------------
+ */
 
 /* A peer with the memory that its members point to. */
 struct told_peer {

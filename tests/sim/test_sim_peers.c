@@ -49,15 +49,14 @@ START_TEST(a_peer_is_told_with_its_key_its_claims_and_its_counters)
     ck_assert_int_eq(tbi_node_peers(a->node, NULL, &all), 0);
     ck_assert_uint_eq(all->len, 0);
     tbi_peers_free(all);
-    ck_assert_int_eq(tbi_node_peers(a->node, tbi_identity_id(b->identity), &all),
-                     TBQ_ERR_NO_ROUTE);
+    ck_assert_int_eq(tbi_node_peers(a->node, tbi_identity_id(b->identity), &all), TBQ_ERR_NO_ROUTE);
     sim_dial(a, b, false);
     ck_assert(sim_run(sim, 5000, is_up, &t));
     tbq_message m = tbq_transition("x", 1);
     tbq_send_options o;
     tbq_send_options_init(&o);
-    ck_assert_int_eq(
-        tbi_node_send_to(a->node, sim_now(sim), tbi_identity_id(b->identity), &m, &o), 0);
+    ck_assert_int_eq(tbi_node_send_to(a->node, sim_now(sim), tbi_identity_id(b->identity), &m, &o),
+                     0);
     ck_assert(sim_run(sim, 5000, fate_told, &t));
 
     ck_assert_int_eq(tbi_node_peers(a->node, NULL, &all), 0);
