@@ -70,7 +70,8 @@ struct tbi_book {
     struct tbi_map entries;
     struct tbi_list by[3]; /* by standing: the first to be forgotten stands in front */
     struct tbi_book_stats stats;
-    bool changed; /* since it was written last */
+    uint64_t own_sequence; /* of the own record that was made last: the next one is higher */
+    bool changed;          /* since it was written last */
 };
 
 void tbi_book_init(struct tbi_book *b, const struct tbi_alloc *a, const struct tbi_crypto *crypto,

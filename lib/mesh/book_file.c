@@ -1,7 +1,7 @@
 /* mesh/book_file.c - the peer book as bytes, for a file of the node's own.
  *
  *     "tbq peer book 1\n"
- *     count varint
+ *     own_sequence varint, count varint
  *     count times: standing u8, id 32 bytes, seen_ms varint, prefixed(record, perhaps empty),
  *                  places varint, then for each: flags u8, prefixed address
  *     SHA-256 of all before, 32 bytes
@@ -52,6 +52,7 @@ int tbi_book_write(const struct tbi_book *b, struct tbi_block **bytes)
 
     if (rv == 0) {
         tbi_put_init(&w, entry, sizeof entry);
+        tbi_put_varint(&w, b->own_sequence);
         tbi_put_varint(&w, tbi_map_count(&b->entries));
         rv = tbi_block_append(file, entry, tbi_put_size(&w));
     }
@@ -157,6 +158,7 @@ static int get_entry(struct tbi_book *b, struct tbi_cursor *c)
 
 static int read_all(struct tbi_book *b, struct tbi_cursor *c)
 {
+    b->own_sequence = tbi_cur_varint(c);
     uint64_t count = tbi_cur_varint_in(c, 0, UINT64_C(1) << 20);
     int rv = tbi_cur_error(c);
 

@@ -6,6 +6,7 @@
 
 #include "base/now.h"
 #include "harness.h"
+#include "mesh/budget.h"
 #include "mesh/observed.h"
 #include "mesh/scope.h"
 
@@ -181,6 +182,30 @@ START_TEST(old_opinions_make_room_for_new_ones)
 }
 END_TEST
 
+START_TEST(a_budget_is_spent_at_once_and_comes_back_by_the_second)
+{
+    struct tbi_budget b = {0};
+    uint64_t t = 77 * TBI_NS_PER_S;
+
+    for (int i = 0; i < 4; i++) {
+        ck_assert(tbi_budget_spend(&b, t, 4, 2));
+    }
+    ck_assert(!tbi_budget_spend(&b, t, 4, 2));
+    ck_assert(!tbi_budget_spend(&b, t + 499 * TBI_NS_PER_MS, 4, 2));
+    ck_assert(tbi_budget_spend(&b, t + 500 * TBI_NS_PER_MS, 4, 2));
+    ck_assert(!tbi_budget_spend(&b, t + 500 * TBI_NS_PER_MS, 4, 2));
+    t += 3600 * TBI_NS_PER_S; /* an hour saves up no more than a burst */
+    for (int i = 0; i < 4; i++) {
+        ck_assert(tbi_budget_spend(&b, t, 4, 2));
+    }
+    ck_assert(!tbi_budget_spend(&b, t, 4, 2));
+    for (int i = 1; i <= 1000; i++) { /* asking often costs nothing: 2 a second all the same */
+        t += TBI_NS_PER_MS;
+        ck_assert_int_eq(tbi_budget_spend(&b, t, 4, 2), i % 500 == 0);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("scopes");
@@ -192,6 +217,7 @@ int main(void)
     tcase_add_test(c, an_own_address_counts_when_three_networks_agree);
     tcase_add_test(c, who_is_near_or_tells_what_is_near_is_not_asked);
     tcase_add_test(c, old_opinions_make_room_for_new_ones);
+    tcase_add_test(c, a_budget_is_spent_at_once_and_comes_back_by_the_second);
     suite_add_tcase(s, c);
     return tbi_test_main(s);
 }
