@@ -43,6 +43,12 @@ typedef struct tbq_config {
     uint32_t idle_timeout_ms;       /* 60000; at least two ping intervals */
     uint32_t peer_timeout_ms;       /* 300000; how long what is unsettled waits for a lost peer */
 
+    /* Finding peers. A node asks those that it meets for others, and dials some of them, until it
+     * has `peers_wanted` connections, accepted ones included. */
+    uint32_t peers_wanted;        /* 16; 1..1048576 */
+    uint32_t refresh_interval_ms; /* 300000; 1000..86400000: how often all are asked again */
+    bool no_discovery;            /* neither ask nor dial by itself; default false */
+
     /* Budgets per peer. A full outbox is TBQ_ERR_AGAIN; a full window stops the peer's sending. */
     size_t outbox_bytes;    /* 8 MiB: payloads that are not received yet; at least (and with 0 the
                                default) one of max_message_size */

@@ -18,6 +18,8 @@ static const tbq_config defaults = {
     .ping_interval_ms = 30000,
     .idle_timeout_ms = 60000,
     .peer_timeout_ms = 300000,
+    .peers_wanted = 16,
+    .refresh_interval_ms = 300000,
     .outbox_bytes = MIB(8),
     .outbox_messages = 4096,
     .log_level = TBQ_LOG_WARNING,
@@ -70,6 +72,13 @@ static int numbers(struct tbi_settings *s)
     }
     if (rv == 0) {
         rv = number(s, "peer_timeout_ms", &c->peer_timeout_ms, d->peer_timeout_ms, 100, 86400000);
+    }
+    if (rv == 0) {
+        rv = number(s, "peers_wanted", &c->peers_wanted, d->peers_wanted, 1, 1U << 20);
+    }
+    if (rv == 0) {
+        rv = number(s, "refresh_interval_ms", &c->refresh_interval_ms, d->refresh_interval_ms, 1000,
+                    86400000);
     }
     return rv;
 }
