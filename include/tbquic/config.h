@@ -31,6 +31,13 @@ typedef struct tbq_config {
     const char *const *bootstrap_nodes;
     size_t bootstrap_nodes_len;
 
+    /* Where others can reach this node, "host:port" or "[v6]:port", told to peers in its record; a
+     * name is looked up once, at start. At most 16. Besides these, the node tells the address that
+     * it is bound to (or, bound to every address, those of its interfaces), and what peers in
+     * three networks see alike. */
+    const char *const *advertise_addresses;
+    size_t advertise_addresses_len;
+
     /* Public keys by peer id, one a line, '#' begins a comment. NULL: none. A peer on the deny
      * list is refused; where there is an allow list, all that are not on it. */
     const char *allow_path;
