@@ -31,6 +31,13 @@ typedef struct tbq_config {
     const char *const *bootstrap_nodes;
     size_t bootstrap_nodes_len;
 
+    /* Where others can reach this node, "host:port" or "[v6]:port", told to peers in its record; a
+     * name is looked up once, at start. At most 16. Besides these, the node tells the address that
+     * it is bound to (or, bound to every address, those of its interfaces), and what peers in
+     * three networks see alike. */
+    const char *const *advertise_addresses;
+    size_t advertise_addresses_len;
+
     /* Public keys by peer id, one a line, '#' begins a comment. NULL: none. A peer on the deny
      * list is refused; where there is an allow list, all that are not on it. */
     const char *allow_path;
@@ -42,6 +49,12 @@ typedef struct tbq_config {
     uint32_t ping_interval_ms;      /* 30000; 100..3600000 */
     uint32_t idle_timeout_ms;       /* 60000; at least two ping intervals */
     uint32_t peer_timeout_ms;       /* 300000; how long what is unsettled waits for a lost peer */
+
+    /* Finding peers. A node asks those that it meets for others, and dials some of them, until it
+     * has `peers_wanted` connections, accepted ones included. */
+    uint32_t peers_wanted;        /* 16; 1..1048576 */
+    uint32_t refresh_interval_ms; /* 300000; 1000..86400000: how often all are asked again */
+    bool no_discovery;            /* neither ask nor dial by itself; default false */
 
     /* Budgets per peer. A full outbox is TBQ_ERR_AGAIN; a full window stops the peer's sending. */
     size_t outbox_bytes;    /* 8 MiB: payloads that are not received yet; at least (and with 0 the

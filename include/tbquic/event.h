@@ -20,7 +20,8 @@ typedef enum tbq_event_type {
     TBQ_EVENT_WRITABLE = 8, /* peer: after TBQ_ERR_AGAIN, sends are taken again */
     TBQ_EVENT_WARNING = 9,  /* peer or none, text: something a person should look at */
     TBQ_EVENT_LOG = 10,     /* level, text */
-    TBQ_EVENT_STOPPED = 11  /* the last event: all fates were told, all connections closed */
+    TBQ_EVENT_STOPPED = 11, /* the last event: all fates were told, all connections closed */
+    TBQ_EVENT_PEER = 12     /* peer, address or none: a peer that was not known was heard of */
 } tbq_event_type;
 
 typedef enum tbq_fate {

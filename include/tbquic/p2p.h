@@ -37,19 +37,20 @@ TBQ_API void tbq_p2p_init_sized(tbq_p2p *p2p, size_t size);
  *     node_capacity               max_connections
  *     health_check_interval_s     ping_interval_ms, in ms; and idle_timeout_ms is raised to twice
  *                                 that where it is less
+ *     refresh_interval_s          refresh_interval_ms, in ms
  *     connection_timeout_ms       connection_timeout_ms
  *     max_message_size            max_message_size; receive_window and outbox_bytes are set to
  *                                 their defaults where they would be too small for it
  *
- * All other fields stay as they are. Replication and the refresh of the peer list are not a matter
- * of the configuration: the two fields are not read. Strings and arrays are the caller's: *config
+ * All other fields stay as they are. Replication is not a matter of the configuration:
+ * replication_factor is not read. Strings and arrays are the caller's: *config
  * points to them. Ranges are checked by tbq_server_start(), where config->error_text tells of them.
  * Returns 0 or TBQ_ERR_INVALID: a struct was not initialised, or a number is too large to be
  * turned into milliseconds; *config is then unchanged. */
 TBQ_API int tbq_config_from_p2p(tbq_config *config, const tbq_p2p *p2p);
 
-/* The way back, by the same table; a ping interval is rounded up to whole seconds, 0 becomes the
- * default of tbq_config. replication_factor and refresh_interval_s stay as they are in *p2p.
+/* The way back, by the same table; intervals are rounded up to whole seconds, 0 becomes the
+ * default of tbq_config. replication_factor stays as it is in *p2p.
  * Returns 0 or TBQ_ERR_INVALID: a struct was not initialised; *p2p is then unchanged. */
 TBQ_API int tbq_config_to_p2p(const tbq_config *config, tbq_p2p *p2p);
 

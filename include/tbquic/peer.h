@@ -50,17 +50,18 @@ typedef struct tbq_peer {
     tbq_peer_stats stats;  /* of all its processes */
 } tbq_peer;
 
-/* Peers in the order in which they were met. All of it is the library's memory, one piece that
+/* Peers. All of it is the library's memory, one piece that
  * outlives the server's next calls, and the server. */
 typedef struct tbq_peers {
     const tbq_peer *const *peer;
     size_t len;
 } tbq_peers;
 
-/* Asks for one peer, or with id NULL for all that are connected, dialled by id, or were lost less
- * than peer_timeout_ms ago. *peers is set on success: give it back with tbq_peers_free(), before
- * the allocator of the server's configuration ends.
- * Returns 0, TBQ_ERR_NO_ROUTE (that peer is not known), TBQ_ERR_INVALID or TBQ_ERR_NOMEM. */
+/* Asks for one peer, or with id NULL for all: those connected, dialled, or lost less than
+ * peer_timeout_ms ago, in the order in which they were met; then those that are only remembered.
+ * *peers is set on success: give it back with tbq_peers_free(), before the allocator of the
+ * server's configuration ends. Returns 0, TBQ_ERR_NO_ROUTE (that peer is not known),
+ * TBQ_ERR_INVALID or TBQ_ERR_NOMEM. */
 TBQ_API int tbq_server_peers(tbq_server *server, const tbq_peer_id *id, const tbq_peers **peers);
 TBQ_API void tbq_peers_free(const tbq_peers *peers); /* NULL is fine */
 

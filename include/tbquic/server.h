@@ -85,7 +85,8 @@ TBQ_API int tbq_post(tbq_server *server, void (*fn)(void *arg), void *arg);
 
 /* --- Connections ---------------------------------------------------------------------------- */
 
-/* Dials "host:port", "[v6]:port" or "tbq://PEERID@host:port". Returns at once; the outcome is an
+/* Dials "host:port", "[v6]:port", "tbq://PEERID@host:port", or a peer by its id alone ("PEERID",
+ * "tbq://PEERID") where the peer book says that it may be. Returns at once; the outcome is an
  * event, CONNECTED or CONNECT_FAILED, with the same number. Messages may be sent to it meanwhile.
  *
  * Returns 0, TBQ_ERR_ADDRESS, TBQ_ERR_INVALID (the peer id), TBQ_ERR_MODE, TBQ_ERR_LIMIT,
@@ -96,6 +97,18 @@ TBQ_API int tbq_server_connect(tbq_server *server, const char *address, tbq_conn
  * they were never sent, else unknown. The peer is not dialled again.
  * Returns 0 or TBQ_ERR_CLOSED. */
 TBQ_API int tbq_connection_close(tbq_server *server, tbq_connection connection);
+
+/* --- Finding peers -------------------------------------------------------------------------- */
+
+/* Asks all connected peers for others that have all of these capabilities (TBQ_CAN_..., 0: any).
+ * A PEER event follows for each that was not known; tbq_server_peers() lists all. The library asks
+ * by itself when it meets a peer, and again every refresh_interval_ms.
+ * Returns how many were asked, TBQ_ERR_NO_ROUTE (none is connected) or TBQ_ERR_CLOSED. */
+TBQ_API int tbq_discover(tbq_server *server, uint64_t capabilities);
+
+/* Tells all connected peers the own record anew; they pass it on. The library does so by itself
+ * when its addresses change. Returns 0, TBQ_ERR_CLOSED or TBQ_ERR_NOMEM. */
+TBQ_API int tbq_announce(tbq_server *server);
 
 /* --- Messages ------------------------------------------------------------------------------- */
 

@@ -44,7 +44,7 @@ void tbi_addr_to_v6(struct tbi_addr *a);
 
 /* Where to dial, as text from outside: a name or number, a port, and perhaps the key. */
 struct tbi_target {
-    char host[254]; /* without brackets */
+    char host[254]; /* without brackets; empty: wherever the peer with that id is */
     uint16_t port;
     bool numeric; /* host is an address: `addr` holds it */
     struct tbi_addr addr;
@@ -52,8 +52,8 @@ struct tbi_target {
     tbq_peer_id id;
 };
 
-/* "host:port", "[v6]:port", "tbq://PEERID@host:port". 0 or TBQ_ERR_ADDRESS / TBQ_ERR_INVALID
- * (the peer id). */
+/* "host:port", "[v6]:port", "tbq://PEERID@host:port", "PEERID", "tbq://PEERID". 0 or
+ * TBQ_ERR_ADDRESS / TBQ_ERR_INVALID (the peer id). */
 int tbi_target_parse(struct tbi_target *t, const char *text);
 
 /* The way back, TBQ_URI_SIZE bytes are always enough. */

@@ -1,4 +1,5 @@
-/* base/target.c - where to dial, as text: "host:port", "[v6]:port", "tbq://PEERID@host:port". */
+/* base/target.c - where to dial, as text: "host:port", "[v6]:port", "tbq://PEERID@host:port", or a
+ * peer id alone, with "tbq://" before it or not. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -94,26 +95,36 @@ static bool is_name(const char *host)
     return before != '-'; /* a dot at the end is allowed: the name is then complete */
 }
 
+/* "PEERID@" before an address; *text goes on behind it. */
+static int parse_pin(struct tbi_target *t, const char **text)
+{
+    char id[TBQ_PEER_ID_TEXT_SIZE];
+    const char *at = strchr(*text, '@');
+
+    if (at == NULL || (size_t)(at - *text) >= sizeof id) {
+        return TBQ_ERR_INVALID;
+    }
+    memcpy(id, *text, (size_t)(at - *text));
+    id[at - *text] = '\0';
+    *text = at + 1;
+    t->pinned = true;
+    return tbq_peer_id_from_text(&t->id, id);
+}
+
 int tbi_target_parse(struct tbi_target *t, const char *text)
 {
     static const char scheme[] = "tbq://";
+    bool with_scheme = strncmp(text, scheme, sizeof scheme - 1) == 0;
     bool bracketed;
 
     memset(t, 0, sizeof *t);
-    if (strncmp(text, scheme, sizeof scheme - 1) == 0) {
-        char id[TBQ_PEER_ID_TEXT_SIZE];
-        text += sizeof scheme - 1;
-        const char *at = strchr(text, '@');
-        if (at == NULL || (size_t)(at - text) >= sizeof id) {
-            return TBQ_ERR_INVALID;
-        }
-        memcpy(id, text, (size_t)(at - text));
-        id[at - text] = '\0';
-        if (tbq_peer_id_from_text(&t->id, id) < 0) {
-            return TBQ_ERR_INVALID;
-        }
+    text += with_scheme ? sizeof scheme - 1 : 0;
+    if (strpbrk(text, ":@") == NULL && strlen(text) == TBQ_PEER_ID_TEXT_SIZE - 1) {
         t->pinned = true;
-        text = at + 1;
+        return tbq_peer_id_from_text(&t->id, text);
+    }
+    if (with_scheme && parse_pin(t, &text) < 0) {
+        return TBQ_ERR_INVALID;
     }
     if (split(text, t->host, sizeof t->host, &bracketed, &t->port) < 0) {
         return TBQ_ERR_ADDRESS;
@@ -133,7 +144,9 @@ void tbi_target_to_text(const struct tbi_target *t, char text[TBQ_URI_SIZE])
     if (t->pinned) {
         tbq_peer_id_to_text(&t->id, id);
     }
-    if (t->numeric) {
+    if (t->host[0] == '\0' && !t->numeric) {
+        snprintf(text, TBQ_URI_SIZE, "tbq://%s", id);
+    } else if (t->numeric) {
         tbi_addr_to_text(&t->addr, number);
         snprintf(text, TBQ_URI_SIZE, "%s%s%s%s", t->pinned ? "tbq://" : "", id,
                  t->pinned ? "@" : "", number);

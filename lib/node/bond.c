@@ -32,7 +32,6 @@ void tbi_peer_free(struct tbi_peer *peer)
     struct tbi_node *node = peer->node;
 
     tbi_map_remove(&node->peers, peer->id.bytes);
-    tbi_block_unref(peer->record);
     tbi_free(node->alloc, peer);
 }
 

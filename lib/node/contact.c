@@ -61,7 +61,7 @@ static void tell_failed(struct tbi_contact *c, int reason, const char *text)
 
 void tbi_contact_end(struct tbi_contact *c, int reason, const char *text)
 {
-    if (c->dialled && !c->was_up) {
+    if (c->dialled && !c->was_up && !c->by_itself) {
         tell_failed(c, reason, text);
     }
     /* Another contact may still lead to the same process: then its messages wait for that one. */
@@ -153,6 +153,16 @@ void tbi_contact_begin(struct tbi_contact *c)
         dial_next(c);
         return;
     }
+    if (c->target.host[0] == '\0') {
+        c->addrs_len =
+            tbi_discovery_places(node, &c->target.id, c->addrs, TBI_CONTACT_ADDRESSES_MAX);
+        if (c->addrs_len == 0) {
+            c->last_reason = TBQ_ERR_NO_ROUTE;
+            tbi_text(c->last_text, sizeof c->last_text, "no address of that peer is known");
+        }
+        dial_next(c);
+        return;
+    }
     c->addrs_len = 0;
     c->state = TBI_CONTACT_RESOLVING;
     c->lookup_pending = true;
@@ -215,6 +225,7 @@ void tbi_contact_timer(struct tbi_contact *c)
         c->last_reason = TBQ_ERR_TIMEOUT;
         tbi_text(c->last_text, sizeof c->last_text, "no answer in time");
         c->session->contact = NULL;
+        tbi_discovery_unreached(c->node, &c->target.id, &c->session->remote);
         tbi_session_close(c->session, TBI_CLOSE_TIMEOUT, "no answer in time");
         c->session = NULL;
         dial_next(c);
@@ -242,6 +253,9 @@ void tbi_contact_session_lost(struct tbi_contact *c, int reason, const char *tex
     c->session = NULL;
     c->last_reason = reason;
     tbi_text(c->last_text, sizeof c->last_text, "%s", text);
+    if (!was_up && c->addrs_next > 0) {
+        tbi_discovery_unreached(node, &c->target.id, &c->addrs[c->addrs_next - 1]);
+    }
     if (!c->dialled || node->stopping || (final && !c->persistent)) {
         tbi_contact_end(c, reason, text);
         return;
@@ -258,19 +272,9 @@ void tbi_contact_session_lost(struct tbi_contact *c, int reason, const char *tex
     dial_next(c);
 }
 
-int tbi_node_connect(struct tbi_node *node, struct tbi_now now, const struct tbi_target *target,
-                     bool persistent, tbq_connection *connection)
+static int new_dial(struct tbi_node *node, const struct tbi_target *target, bool persistent,
+                    struct tbi_contact **made)
 {
-    node->now = now;
-    if (node->stopping) {
-        return TBQ_ERR_CLOSED;
-    }
-    if (node->cfg.settings.network_mode == TBQ_MODE_SERVER) {
-        return TBQ_ERR_MODE;
-    }
-    if (target->port == 0) {
-        return TBQ_ERR_ADDRESS;
-    }
     struct tbi_contact *c = tbi_contact_new(node);
     if (c == NULL) {
         return tbi_map_count(&node->contacts) >= node->contacts.limit ? TBQ_ERR_LIMIT
@@ -292,11 +296,47 @@ int tbi_node_connect(struct tbi_node *node, struct tbi_now now, const struct tbi
         }
     }
     c->bond->contacts++;
+    *made = c;
+    return 0;
+}
+
+int tbi_node_connect(struct tbi_node *node, struct tbi_now now, const struct tbi_target *target,
+                     bool persistent, tbq_connection *connection)
+{
+    struct tbi_contact *c;
+
+    node->now = now;
+    if (node->stopping) {
+        return TBQ_ERR_CLOSED;
+    }
+    if (node->cfg.settings.network_mode == TBQ_MODE_SERVER) {
+        return TBQ_ERR_MODE;
+    }
+    if (target->port == 0 && target->host[0] != '\0') {
+        return TBQ_ERR_ADDRESS;
+    }
+    int rv = new_dial(node, target, persistent, &c);
+    if (rv < 0) {
+        return rv;
+    }
     if (connection != NULL) {
         *connection = c->handle;
     }
     tbi_contact_begin(c);
     return 0;
+}
+
+int tbi_contact_dial_peer(struct tbi_node *node, const tbq_peer_id *id)
+{
+    struct tbi_target target = {.pinned = true, .id = *id};
+    struct tbi_contact *c;
+    int rv = new_dial(node, &target, false, &c);
+
+    if (rv == 0) {
+        c->by_itself = true;
+        tbi_contact_begin(c);
+    }
+    return rv;
 }
 
 int tbi_node_close(struct tbi_node *node, struct tbi_now now, tbq_connection connection)

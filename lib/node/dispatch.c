@@ -282,6 +282,15 @@ static int on_error(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_curso
     return queue(b, d, e);
 }
 
+/* The library's own talk is taken at once; what could not be read is declined. */
+static int taken(struct tbi_bond *b, struct tbi_delivery *d, int rv)
+{
+    if (rv == 0) {
+        tbi_delivery_take(d, b->node->now);
+    }
+    return rv;
+}
+
 static int dispatch(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor body)
 {
     switch ((tbq_kind)d->kind) {
@@ -298,9 +307,11 @@ static int dispatch(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_curso
     case TBQ_ERROR:
         return on_error(b, d, body);
     case TBQ_DISCOVER:
+        return taken(b, d, tbi_discovery_on_discover(b, d->lane, body));
     case TBQ_ANNOUNCE:
+        return taken(b, d, tbi_discovery_on_announce(b, body));
     case TBQ_PEER_LIST:
-        return TBQ_ERR_UNSUPPORTED;
+        return taken(b, d, tbi_discovery_on_peer_list(b, body));
     }
     return TBQ_ERR_UNSUPPORTED;
 }

@@ -55,7 +55,7 @@ void tbi_events_push(struct tbi_events *q, struct tbi_event *e)
 static bool is_notice(tbq_event_type type)
 {
     return type == TBQ_EVENT_CONNECTED || type == TBQ_EVENT_DISCONNECTED ||
-           type == TBQ_EVENT_WARNING || type == TBQ_EVENT_LOG;
+           type == TBQ_EVENT_WARNING || type == TBQ_EVENT_LOG || type == TBQ_EVENT_PEER;
 }
 
 void tbi_events_push_notice(struct tbi_events *q, struct tbi_event *e)

@@ -4,6 +4,7 @@ lib_node_libtbi_node_la_SOURCES = \
 	lib/node/bond.c \
 	lib/node/close.c \
 	lib/node/contact.c \
+	lib/node/discover.c \
 	lib/node/dispatch.c \
 	lib/node/event.c lib/node/event.h \
 	lib/node/node.c lib/node/node.h \

@@ -29,24 +29,6 @@ static void on_stream_reset(void *user, struct tbi_conn *conn, int64_t stream)
     }
 }
 
-/* Our own record, told to peers in CONFIRM. */
-static int make_record(struct tbi_node *node)
-{
-    struct tbi_record record = {
-        .sequence = node->now.wall_ms,
-        .role = node->cfg.settings.role,
-        .capabilities = node->cfg.settings.capabilities,
-    };
-    memcpy(record.key, tbi_identity_key(node->cfg.identity), sizeof record.key);
-    if (!tbi_addr_is_any(&node->cfg.local) && !tbi_addr_is_loopback(&node->cfg.local)) {
-        record.address[0].kind = TBI_ADDRESS_LOCAL;
-        record.address[0].addr = node->cfg.local;
-        record.addresses_len = 1;
-    }
-    return tbi_record_seal(&record, tbi_identity_crypto(node->cfg.identity), node->record,
-                           sizeof node->record, &node->record_size);
-}
-
 static int make_endpoint(struct tbi_node *node)
 {
     const tbq_config *settings = &node->cfg.settings;
@@ -100,7 +82,8 @@ int tbi_node_new(struct tbi_node **made, const struct tbi_node_config *config, s
     tbi_map_init(&node->peers, node->alloc, secret, TBQ_PEER_ID_SIZE, 2 * most);
     tbi_map_init(&node->asked, node->alloc, secret, sizeof(tbq_request_id), TBI_REQUESTS_MAX);
     tbi_map_init(&node->owed, node->alloc, secret, sizeof(tbq_request_id), TBI_REQUESTS_MAX);
-    if ((rv = make_endpoint(node)) < 0 || (rv = make_record(node)) < 0) {
+    if ((rv = make_endpoint(node)) < 0 || (rv = tbi_discovery_init(node)) < 0 ||
+        (rv = tbi_discovery_make_record(node)) < 0) {
         tbi_node_free(node);
         return rv;
     }
@@ -154,6 +137,7 @@ void tbi_node_free(struct tbi_node *node)
     free_events(&node->events.waiting);
     free_events(&node->events.held);
     free_events(&node->events.handed_out);
+    tbi_discovery_free(node);
     tbi_endpoint_free(node->endpoint);
     tbi_map_free(&node->contacts);
     tbi_map_free(&node->sessions);
@@ -236,7 +220,7 @@ static void drain_bonds(struct tbi_node *node)
 
 static void maybe_stopped(struct tbi_node *node);
 
-static void settle_down(struct tbi_node *node)
+void tbi_node_settle(struct tbi_node *node)
 {
     drain(node);
     drain_bonds(node);
@@ -251,7 +235,7 @@ int tbi_node_recv(struct tbi_node *node, struct tbi_now now, const struct tbi_da
 {
     node->now = now;
     int rv = tbi_endpoint_recv(node->endpoint, now, batch, n);
-    settle_down(node);
+    tbi_node_settle(node);
     return rv;
 }
 
@@ -260,7 +244,7 @@ int tbi_node_send(struct tbi_node *node, struct tbi_now now, struct tbi_send_bat
     node->now = now;
     int rv = tbi_endpoint_send(node->endpoint, now, out);
     if (rv == 0) {
-        settle_down(node);
+        tbi_node_settle(node);
         rv = tbi_endpoint_send(node->endpoint, now, out);
     }
     return rv;
@@ -281,6 +265,9 @@ static void fire(struct tbi_timer *t)
     case TBI_TIMER_REQUEST:
         tbi_request_timer(t->owner);
         break;
+    case TBI_TIMER_DISCOVERY:
+        tbi_discovery_timer(t->owner);
+        break;
     }
 }
 
@@ -294,7 +281,7 @@ void tbi_node_step(struct tbi_node *node, struct tbi_now now)
     while ((t = tbi_heap_due(&node->timers, now.mono_ns)) != NULL) {
         fire(t);
     }
-    settle_down(node);
+    tbi_node_settle(node);
 }
 
 uint64_t tbi_node_deadline(const struct tbi_node *node)
@@ -381,7 +368,7 @@ void tbi_node_stop(struct tbi_node *node, struct tbi_now now, uint32_t deadline_
         node->stop_at = at;
     }
     node->stopping = true;
-    settle_down(node);
+    tbi_node_settle(node);
 }
 
 bool tbi_node_stopped(const struct tbi_node *node)

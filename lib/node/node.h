@@ -12,6 +12,7 @@
 
 #include "base/addr.h"
 #include "base/alloc.h"
+#include "base/block.h"
 #include "base/datagram.h"
 #include "base/log.h"
 #include "base/now.h"
@@ -62,6 +63,22 @@ struct tbi_lookup {
     uint16_t port;
 };
 bool tbi_node_next_lookup(struct tbi_node *node, struct tbi_lookup *lookup);
+/* --- Finding peers ---------------------------------------------------------------------------- */
+
+/* What to claim besides the bound address; tells the peers. At most 16 of each. */
+int tbi_node_set_addresses(struct tbi_node *node, struct tbi_now now,
+                           const struct tbi_addr *advertised, size_t advertised_len,
+                           const struct tbi_addr *interfaces, size_t interfaces_len);
+int tbi_node_announce(struct tbi_node *node, struct tbi_now now);
+
+/* How many peers were asked, or TBQ_ERR_NO_ROUTE: none is connected. */
+int tbi_node_discover(struct tbi_node *node, struct tbi_now now, uint64_t capabilities);
+
+/* The peer book, for a file. Errors as tbi_book_read() and tbi_book_write(). */
+int tbi_node_book_read(struct tbi_node *node, struct tbi_now now, const uint8_t *data, size_t size);
+bool tbi_node_book_changed(const struct tbi_node *node);
+int tbi_node_book_write(struct tbi_node *node, struct tbi_block **bytes);
+
 void tbi_node_resolved(struct tbi_node *node, struct tbi_now now, tbq_connection contact,
                        const struct tbi_addr *addrs, size_t n, const char *why_none);
 

@@ -14,6 +14,9 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "link/link.h"
+#include "mesh/book.h"
+#include "mesh/budget.h"
+#include "mesh/observed.h"
 #include "node/event.h"
 #include "node/node.h"
 #include "quic/quic.h"
@@ -28,6 +31,7 @@
 #define TBI_REQUESTS_MAX 4096 /* own requests without an answer, and peers' ones, each */
 #define TBI_REQUEST_TIMEOUT_MS 30000
 #define TBI_INSTREAMS_MAX 64 /* incoming streams per connection */
+#define TBI_NEWS_MAX 256     /* peers newly heard of that are remembered to be passed on */
 
 enum tbi_contact_state {
     TBI_CONTACT_WAITING,   /* for its backoff to pass */
@@ -42,6 +46,7 @@ struct tbi_contact {
     tbq_connection handle;
     bool dialled;
     bool persistent; /* dialled for as long as the node runs */
+    bool by_itself;  /* the node dials it for company: nobody asked, nobody is told of failures */
     bool was_up;
     bool lookup_pending; /* the server has not fetched the name yet */
     bool announced;      /* CONNECTED was told for the present session */
@@ -126,8 +131,11 @@ struct tbi_bond {
     bool given_up;
     struct tbi_bond_ping ping[TBI_PINGS_MAX];
     size_t ping_next;
-    struct tbi_timer timer; /* of the link's deadline */
-    uint64_t lost_at;       /* ns; when the last session ended */
+    struct tbi_timer timer;    /* of the link's deadline */
+    uint64_t lost_at;          /* ns; when the last session ended */
+    uint64_t news_seen;        /* number of the first of the node's news that it was not told */
+    struct tbi_budget answers; /* to its DISCOVERs */
+    struct tbi_budget records; /* of others that it may tell of */
 };
 
 struct tbi_peer {
@@ -136,9 +144,7 @@ struct tbi_peer {
     struct tbi_list bonds;
     bool met; /* `key` counts */
     uint8_t key[TBQ_PUBLIC_KEY_SIZE];
-    struct tbi_block *record; /* the newest that it has signed, as bytes; NULL: none */
-    uint64_t sequence;        /* of that record */
-    uint64_t seen_ms;         /* wall clock, when it was last heard; 0: never */
+    uint64_t seen_ms; /* wall clock, when it was last heard; 0: never */
 };
 
 /* An own request that waits for its answer, or a peer's that waits for ours. */
@@ -149,6 +155,26 @@ struct tbi_request {
     tbq_peer_id peer;
     struct tbi_bond *bond;  /* of a peer's request; NULL when gone */
     struct tbi_timer timer; /* of an own request */
+};
+
+/* What discover.c keeps. */
+struct tbi_discovery {
+    bool ready;
+    struct tbi_book book;
+    struct tbi_pace pace;
+    struct tbi_observed observed;
+    struct tbi_addr advertised[TBI_RECORD_ADDRESSES_MAX]; /* by the operator */
+    size_t advertised_len;
+    struct tbi_addr interfaces[TBI_RECORD_ADDRESSES_MAX]; /* of this machine */
+    size_t interfaces_len;
+    tbq_peer_id news[TBI_NEWS_MAX]; /* a ring: number n stands at n % TBI_NEWS_MAX */
+    uint64_t news_end;              /* the number of the next */
+    struct tbi_timer timer;
+    uint64_t dial_at; /* ns; TBI_NEVER */
+    uint64_t news_at;
+    uint64_t refresh_at;
+    uint64_t discovers_ignored; /* answered with nothing: too many */
+    uint64_t records_ignored;   /* not looked at: too many from one peer */
 };
 
 struct tbi_node {
@@ -167,6 +193,7 @@ struct tbi_node {
     struct tbi_map owed;     /* peers' requests, by id */
     struct tbi_list touched; /* sessions whose links have something to tell */
     struct tbi_list bonds;   /* whose peer is not known yet */
+    struct tbi_discovery discovery;
     uint8_t boot_id[TBI_BOOT_ID_SIZE];
     tbq_peer_id id;
     uint8_t record[TBI_RECORD_SIZE_MAX];
@@ -177,13 +204,21 @@ struct tbi_node {
     uint64_t stop_at;
 };
 
-enum tbi_timer_kind { TBI_TIMER_CONTACT, TBI_TIMER_SESSION, TBI_TIMER_BOND, TBI_TIMER_REQUEST };
+enum tbi_timer_kind {
+    TBI_TIMER_CONTACT,
+    TBI_TIMER_SESSION,
+    TBI_TIMER_BOND,
+    TBI_TIMER_REQUEST,
+    TBI_TIMER_DISCOVERY
+};
 
 /* --- contact.c: dialling, and dialling again --- */
 struct tbi_contact *tbi_contact_new(struct tbi_node *node);
 void tbi_contact_free(struct tbi_contact *c);
 void tbi_contact_begin(struct tbi_contact *c); /* a first dial, or the next after a backoff */
 void tbi_contact_timer(struct tbi_contact *c);
+/* Dials a peer where the book says that it may be. 0 or a TBQ_ERR_*. */
+int tbi_contact_dial_peer(struct tbi_node *node, const tbq_peer_id *id);
 void tbi_contact_session_up(struct tbi_contact *c);
 /* The session has ended; `text` says why. May free the contact. */
 void tbi_contact_session_lost(struct tbi_contact *c, int reason, const char *text, bool final);
@@ -200,6 +235,7 @@ void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *da
                         bool fin);
 void tbi_session_stream_reset(struct tbi_session *s, int64_t stream);
 void tbi_session_timer(struct tbi_session *s);
+void tbi_session_touch(struct tbi_session *s); /* its link has something to tell */
 void tbi_session_close(struct tbi_session *s, uint64_t code, const char *text);
 void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint64_t close_code);
 const struct tbi_link_conn *tbi_session_link_conn(void); /* how a link writes to a session */
@@ -225,11 +261,27 @@ int tbi_dispatch_send(struct tbi_bond *b, tbq_connection connection, const tbq_m
 int tbi_dispatch_ping(struct tbi_bond *b); /* the node's own, for liveness */
 void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d);
 
-/* --- peers.c: what peers say of themselves, and what the application is told of them --- */
+/* --- discover.c: finding peers --- */
+int tbi_discovery_init(struct tbi_node *node);
+void tbi_discovery_free(struct tbi_node *node);
+void tbi_discovery_timer(struct tbi_node *node);
+int tbi_discovery_make_record(struct tbi_node *node); /* of the node itself, anew */
 
-/* Keeps a record that `peer` has sent of itself, where it is newer than what is kept. 0; PROTOCOL:
- * its form or signature is wrong, or it is another's; NOMEM. */
-int tbi_peer_learn(struct tbi_node *node, struct tbi_peer *peer, struct tbi_block *record);
+/* The record that the peer with that key has sent of itself. 0; PROTOCOL: its form or signature is
+ * wrong, or it is another's; NOMEM, TLS. */
+int tbi_discovery_own_word(struct tbi_node *node, const uint8_t key[TBQ_PUBLIC_KEY_SIZE],
+                           const struct tbi_block *record, const struct tbi_addr *from);
+
+/* The session is up, and its peer sees us at `observed` (len 0: not told). */
+void tbi_discovery_met(struct tbi_session *s, const struct tbi_addr *observed);
+void tbi_discovery_unreached(struct tbi_node *node, const tbq_peer_id *id,
+                             const struct tbi_addr *addr);
+size_t tbi_discovery_places(struct tbi_node *node, const tbq_peer_id *id, struct tbi_addr *to,
+                            size_t max);
+void tbi_discovery_want(struct tbi_node *node); /* there may be room for one more peer */
+int tbi_discovery_on_discover(struct tbi_bond *b, tbq_lane lane, struct tbi_cursor body);
+int tbi_discovery_on_announce(struct tbi_bond *b, struct tbi_cursor body);
+int tbi_discovery_on_peer_list(struct tbi_bond *b, struct tbi_cursor body);
 
 /* --- request.c --- */
 void tbi_request_timer(struct tbi_request *r);
@@ -237,6 +289,7 @@ void tbi_requests_forget(struct tbi_node *node, struct tbi_bond *b); /* the requ
 struct tbi_request *tbi_request_owed(struct tbi_bond *b, uint64_t their_id);
 void tbi_request_free(struct tbi_request *r, struct tbi_map *from);
 
+void tbi_node_settle(struct tbi_node *node); /* everything that the parts have to tell each other */
 void tbi_node_warn(struct tbi_node *node, const tbq_peer_id *peer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -1,40 +1,8 @@
-/* node/peers.c - what peers say of themselves, and what the application is told of them. */
+/* node/peers.c - what the application is told of peers: those at hand, and those in the book. */
 #include <string.h>
 
 #include "node/parts.h"
 #include "wire/record.h"
-
-/* --- Records ---------------------------------------------------------------------------------- */
-
-int tbi_peer_learn(struct tbi_node *node, struct tbi_peer *peer, struct tbi_block *record)
-{
-    struct tbi_record r;
-    struct tbi_cursor c;
-    const struct tbi_block *kept = peer->record;
-
-    if (kept != NULL && kept->size == record->size &&
-        memcmp(kept->data, record->data, record->size) == 0) {
-        return 0; /* verified when it came first: a signature costs 0.1 ms */
-    }
-    tbi_cur_init(&c, record->data, record->size);
-    int rv = tbi_get_record(c, &r);
-    if (rv == TBQ_ERR_UNSUPPORTED) {
-        return 0; /* a later version's: its form is not ours to judge, nor to keep */
-    }
-    if (rv < 0 || memcmp(r.key, peer->key, sizeof r.key) != 0) {
-        return TBQ_ERR_PROTOCOL;
-    }
-    rv = tbi_record_verify(&r, tbi_identity_crypto(node->cfg.identity));
-    if (rv < 0) {
-        return rv == TBQ_ERR_IDENTITY ? TBQ_ERR_PROTOCOL : rv;
-    }
-    if (kept == NULL || r.sequence > peer->sequence) {
-        tbi_block_unref(peer->record);
-        peer->record = tbi_block_ref(record);
-        peer->sequence = r.sequence;
-    }
-    return 0;
-}
 
 /* --- What is told ------------------------------------------------------------------------------
  */
@@ -59,6 +27,9 @@ static void tell_claims(struct told_peer *t, const struct tbi_block *record)
     struct tbi_record r;
     struct tbi_cursor c;
 
+    if (record == NULL) {
+        return;
+    }
     tbi_cur_init(&c, record->data, record->size);
     if (tbi_get_record(c, &r) < 0) {
         return;
@@ -97,18 +68,8 @@ static void add_link_stats(tbq_peer_stats *to, const struct tbi_link *link)
     to->held_bytes += s.held_bytes;
 }
 
-static void tell_peer(struct told_peer *t, const struct tbi_peer *peer)
+static void tell_bonds(struct told_peer *t, const struct tbi_peer *peer)
 {
-    t->pub.id = peer->id;
-    t->pub.addresses = t->claim;
-    t->pub.last_seen_ms = peer->seen_ms;
-    if (peer->met) {
-        memcpy(t->key, peer->key, sizeof t->key);
-        t->pub.public_key = t->key;
-    }
-    if (peer->record != NULL) {
-        tell_claims(t, peer->record);
-    }
     TBI_LIST_FOREACH(it, &peer->bonds)
     {
         const struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
@@ -124,25 +85,61 @@ static void tell_peer(struct told_peer *t, const struct tbi_peer *peer)
     }
 }
 
-static int add_peer(struct told_peers *all, const struct tbi_peer *peer)
+/* A peer at hand, or one of the book, or both. */
+static int add_peer(struct told_peers *all, const struct tbi_peer *peer,
+                    const struct tbi_book_entry *known)
 {
     struct told_peer *t = tbi_calloc(&all->alloc, 1, sizeof *t);
+
     if (t == NULL) {
         return TBQ_ERR_NOMEM;
     }
-    tell_peer(t, peer);
+    t->pub.id = peer != NULL ? peer->id : known->id;
+    t->pub.addresses = t->claim;
+    if (known != NULL) {
+        t->pub.last_seen_ms = known->seen_ms;
+        tell_claims(t, known->record);
+    }
+    if (peer != NULL) {
+        tell_bonds(t, peer);
+    }
+    if (peer != NULL && peer->met) {
+        memcpy(t->key, peer->key, sizeof t->key);
+        t->pub.public_key = t->key;
+        t->pub.last_seen_ms = peer->seen_ms;
+    }
     all->list[all->pub.len++] = &t->pub;
     return 0;
 }
 
-int tbi_node_peers(const struct tbi_node *node, const tbq_peer_id *id, const tbq_peers **peers)
+static int add_all(struct told_peers *all, const struct tbi_node *node)
 {
-    const struct tbi_peer *one = id != NULL ? tbi_map_get(&node->peers, id->bytes) : NULL;
-    size_t most = id != NULL ? 1 : tbi_map_count(&node->peers);
-    struct told_peers *all;
+    const struct tbi_book *book = &node->discovery.book;
+    const struct tbi_map_entry *e;
     int rv = 0;
 
-    if (id != NULL && one == NULL) {
+    for (e = tbi_map_first(&node->peers); e != NULL && rv == 0; e = tbi_map_next(e)) {
+        const struct tbi_peer *peer = tbi_map_value(e);
+        rv = add_peer(all, peer, tbi_book_get(book, &peer->id));
+    }
+    for (e = tbi_map_first(&book->entries); e != NULL && rv == 0; e = tbi_map_next(e)) {
+        const struct tbi_book_entry *known = tbi_map_value(e);
+        if (tbi_map_get(&node->peers, known->id.bytes) == NULL) {
+            rv = add_peer(all, NULL, known);
+        }
+    }
+    return rv;
+}
+
+int tbi_node_peers(const struct tbi_node *node, const tbq_peer_id *id, const tbq_peers **peers)
+{
+    const struct tbi_book *book = &node->discovery.book;
+    const struct tbi_peer *peer = id != NULL ? tbi_map_get(&node->peers, id->bytes) : NULL;
+    const struct tbi_book_entry *known = id != NULL ? tbi_book_get(book, id) : NULL;
+    size_t most = id != NULL ? 1 : tbi_map_count(&node->peers) + tbi_map_count(&book->entries);
+    struct told_peers *all;
+
+    if (id != NULL && peer == NULL && known == NULL) {
         return TBQ_ERR_NO_ROUTE;
     }
     all = tbi_calloc(node->alloc, 1, sizeof *all + most * sizeof all->list[0]);
@@ -151,14 +148,7 @@ int tbi_node_peers(const struct tbi_node *node, const tbq_peer_id *id, const tbq
     }
     all->alloc = *node->alloc;
     all->pub.peer = all->list;
-    if (one != NULL) {
-        rv = add_peer(all, one);
-    } else {
-        const struct tbi_map_entry *e = tbi_map_first(&node->peers);
-        for (; e != NULL && rv == 0; e = tbi_map_next(e)) {
-            rv = add_peer(all, tbi_map_value(e));
-        }
-    }
+    int rv = id != NULL ? add_peer(all, peer, known) : add_all(all, node);
     if (rv < 0) {
         tbi_peers_free(&all->pub);
         return rv;

@@ -99,7 +99,7 @@ static void violation(struct tbi_session *s, int error, const char *what)
     tbi_session_close(s, code, what);
 }
 
-static void touch(struct tbi_session *s)
+void tbi_session_touch(struct tbi_session *s)
 {
     if (tbi_list_empty(&s->touched)) {
         tbi_list_push(&s->node->touched, &s->touched);
@@ -361,10 +361,11 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
     tbi_contact_session_up(s->contact);
     tell_connected(s);
     early_bytes_to_link(s);
+    tbi_discovery_met(s, &theirs->observed);
     tbi_timer_set(&s->node->timers, &s->timer,
                   s->node->now.mono_ns +
                       (uint64_t)s->node->cfg.settings.ping_interval_ms * TBI_NS_PER_MS);
-    touch(s);
+    tbi_session_touch(s);
 }
 
 /* A client's CONFIRM comes in the same packet as the end of its handshake: before it was asked
@@ -379,7 +380,8 @@ static void maybe_up(struct tbi_session *s)
     peer = s->bond->peer;
     memcpy(peer->key, s->peer_key, sizeof peer->key);
     peer->met = true;
-    int rv = s->record != NULL ? tbi_peer_learn(s->node, peer, s->record) : 0;
+    int rv =
+        s->record != NULL ? tbi_discovery_own_word(s->node, s->peer_key, s->record, &s->remote) : 0;
     if (rv == TBQ_ERR_PROTOCOL) {
         violation(s, rv, "the record in CONFIRM is not the peer's own, or not as it must be");
     } else if (rv < 0) {
@@ -476,7 +478,7 @@ static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cu
     }
     if (s->up && (type & 1) == 0) {
         tbi_link_control(s->bond->link, s->node->now, type, body);
-        touch(s);
+        tbi_session_touch(s);
     }
 }
 
@@ -549,7 +551,7 @@ static void message_bytes(struct tbi_session *s, struct tbi_instream *in, const 
         if (fin) {
             violation(s, TBQ_ERR_PROTOCOL, "a lane stream ended");
         }
-        touch(s);
+        tbi_session_touch(s);
         return;
     }
     if (in->unordered == NULL) {
@@ -561,7 +563,7 @@ static void message_bytes(struct tbi_session *s, struct tbi_instream *in, const 
     if (fin) {
         free_instream(in);
     }
-    touch(s);
+    tbi_session_touch(s);
 }
 
 static void early_bytes_to_link(struct tbi_session *s)

@@ -18,6 +18,8 @@ static const tbq_config defaults = {
     .ping_interval_ms = 30000,
     .idle_timeout_ms = 60000,
     .peer_timeout_ms = 300000,
+    .peers_wanted = 16,
+    .refresh_interval_ms = 300000,
     .outbox_bytes = MIB(8),
     .outbox_messages = 4096,
     .log_level = TBQ_LOG_WARNING,
@@ -70,6 +72,13 @@ static int numbers(struct tbi_settings *s)
     }
     if (rv == 0) {
         rv = number(s, "peer_timeout_ms", &c->peer_timeout_ms, d->peer_timeout_ms, 100, 86400000);
+    }
+    if (rv == 0) {
+        rv = number(s, "peers_wanted", &c->peers_wanted, d->peers_wanted, 1, 1U << 20);
+    }
+    if (rv == 0) {
+        rv = number(s, "refresh_interval_ms", &c->refresh_interval_ms, d->refresh_interval_ms, 1000,
+                    86400000);
     }
     return rv;
 }
@@ -156,6 +165,30 @@ static int bootstrap(struct tbi_settings *s)
     return 0;
 }
 
+static int advertise(struct tbi_settings *s)
+{
+    tbq_config *c = &s->c;
+
+    if (c->advertise_addresses_len > TBI_ADVERTISE_MAX) {
+        tbi_text(c->error_text, c->error_text_size, "advertise_addresses_len is %zu; at most %d",
+                 c->advertise_addresses_len, TBI_ADVERTISE_MAX);
+        return TBQ_ERR_INVALID;
+    }
+    for (size_t i = 0; i < c->advertise_addresses_len; i++) {
+        const char *text = c->advertise_addresses[i];
+        struct tbi_target *t = &s->advertise[i];
+        if (text == NULL || tbi_target_parse(t, text) < 0 || t->pinned || t->port == 0 ||
+            (t->numeric && tbi_addr_is_any(&t->addr))) {
+            tbi_text(c->error_text, c->error_text_size,
+                     "advertise_addresses[%zu] is \"%.120s\"; it must be host:port or [v6]:port", i,
+                     text != NULL ? text : "(null)");
+            return TBQ_ERR_INVALID;
+        }
+    }
+    s->advertise_len = c->advertise_addresses_len;
+    return 0;
+}
+
 static int files(struct tbi_settings *s)
 {
     tbq_config *c = &s->c;
@@ -179,7 +212,7 @@ int tbi_settings_read(struct tbi_settings *s, const tbq_config *config)
     }
     memcpy(&s->c, config, config->size < sizeof s->c ? config->size : sizeof s->c);
     if ((rv = numbers(s)) < 0 || (rv = budgets(s)) < 0 || (rv = listening(s)) < 0 ||
-        (rv = bootstrap(s)) < 0 || (rv = files(s)) < 0) {
+        (rv = bootstrap(s)) < 0 || (rv = advertise(s)) < 0 || (rv = files(s)) < 0) {
         return rv;
     }
     return 0;

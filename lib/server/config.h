@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 
 #define TBI_BOOTSTRAP_MAX 64
+#define TBI_ADVERTISE_MAX 16
 
 /* A whole tbq_config with the defaults filled in, however old the caller's struct is. */
 struct tbi_settings {
@@ -15,6 +16,8 @@ struct tbi_settings {
     struct tbi_addr bind;
     struct tbi_target bootstrap[TBI_BOOTSTRAP_MAX];
     size_t bootstrap_len;
+    struct tbi_target advertise[TBI_ADVERTISE_MAX];
+    size_t advertise_len;
 };
 
 /* 0 or TBQ_ERR_INVALID; then config->error_text names the field, its value and what is allowed. */

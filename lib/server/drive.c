@@ -31,7 +31,8 @@ static uint64_t deadline(tbq_server *s, uint64_t now)
     if (tbi_node_has_news(s->node)) {
         return now; /* a call between two waits had events for answer: do not wait for them */
     }
-    return names < at ? names : at;
+    at = names < at ? names : at;
+    return s->book_at < at ? s->book_at : at;
 }
 
 const struct timespec *tbq_server_timeout(tbq_server *s, struct timespec *t)
@@ -121,6 +122,10 @@ static void resolve(tbq_server *s, struct tbi_now now)
     }
     tbi_names_process(s->names, now.mono_ns);
     while (tbi_names_next(s->names, &result)) {
+        if (result.cookie == TBI_COOKIE_ADVERTISE) {
+            tbi_server_found_address(s, now, &result);
+            continue;
+        }
         tbi_node_resolved(s->node, now, result.cookie, result.addrs, result.n, result.why);
     }
 }
@@ -165,11 +170,13 @@ int tbq_server_process(tbq_server *s)
     resolve(s, now);
     act(s);
     rv = flush(s, now);
+    tbi_server_tend_book(s, now);
     if (s->onefd != NULL) {
         (void)tbq_server_fd(s);
     }
     if (tbi_node_stopped(s->node)) {
         tbi_wake_close(s->wake);
+        tbi_server_save_book(s);
     }
     return rv;
 }

@@ -69,7 +69,7 @@ int tbq_config_from_p2p(tbq_config *config, const tbq_p2p *p2p)
     tbq_p2p p;
 
     if (read_config(&c, config) < 0 || read_p2p(&p, p2p) < 0 ||
-        p.health_check_interval_s > UINT32_MAX / 2000) {
+        p.health_check_interval_s > UINT32_MAX / 2000 || p.refresh_interval_s > UINT32_MAX / 1000) {
         return TBQ_ERR_INVALID;
     }
     c.bind_address = p.bind_address;
@@ -81,6 +81,7 @@ int tbq_config_from_p2p(tbq_config *config, const tbq_p2p *p2p)
     if (c.idle_timeout_ms < 2 * c.ping_interval_ms) {
         c.idle_timeout_ms = 2 * c.ping_interval_ms;
     }
+    c.refresh_interval_ms = p.refresh_interval_s * 1000;
     c.connection_timeout_ms = p.connection_timeout_ms;
     c.max_message_size = p.max_message_size;
     fit_budgets(&c);
@@ -91,6 +92,11 @@ int tbq_config_from_p2p(tbq_config *config, const tbq_p2p *p2p)
 static uint32_t or_default(uint32_t value, uint32_t fallback)
 {
     return value != 0 ? value : fallback;
+}
+
+static uint32_t seconds(uint32_t ms)
+{
+    return ms / 1000 + (ms % 1000 != 0);
 }
 
 int tbq_config_to_p2p(const tbq_config *config, tbq_p2p *p2p)
@@ -107,8 +113,8 @@ int tbq_config_to_p2p(const tbq_config *config, tbq_p2p *p2p)
     p.seed_nodes = c.bootstrap_nodes;
     p.seed_nodes_len = c.bootstrap_nodes_len;
     p.node_capacity = or_default(c.max_connections, d.max_connections);
-    uint32_t ping_ms = or_default(c.ping_interval_ms, d.ping_interval_ms);
-    p.health_check_interval_s = ping_ms / 1000 + (ping_ms % 1000 != 0);
+    p.health_check_interval_s = seconds(or_default(c.ping_interval_ms, d.ping_interval_ms));
+    p.refresh_interval_s = seconds(or_default(c.refresh_interval_ms, d.refresh_interval_ms));
     p.connection_timeout_ms = or_default(c.connection_timeout_ms, d.connection_timeout_ms);
     p.max_message_size = or_default(c.max_message_size, d.max_message_size);
     memcpy(p2p, &p, least(p2p->size, sizeof p));

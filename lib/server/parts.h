@@ -37,6 +37,10 @@ struct tbq_server {
     unsigned in_callback;
     uint8_t *unsent_data;         /* the batch buffer */
     struct tbi_send_batch unsent; /* what the socket did not take yet; size 0: nothing */
+    struct tbi_addr advertised[TBI_ADVERTISE_MAX];
+    size_t advertised_len;
+    uint64_t book_at;   /* ns; when the peer book is to be written; TBI_NEVER */
+    uint64_t book_next; /* ns; not before */
     char address[TBI_ADDR_TEXT_SIZE];
     char uri[TBQ_URI_SIZE];
 };
@@ -45,5 +49,15 @@ struct tbq_server {
  * configuration's error_text says why. */
 int tbi_server_load_identity(struct tbq_server *s, struct tbi_now now);
 int tbi_server_load_trust(struct tbq_server *s);
+
+/* book.c: addresses to claim, and the peer book. */
+#define TBI_COOKIE_ADVERTISE UINT64_MAX /* of lookups of addresses to advertise, not of contacts   \
+                                         */
+int tbi_server_find_addresses(struct tbq_server *s, struct tbi_now now);
+void tbi_server_found_address(struct tbq_server *s, struct tbi_now now,
+                              const struct tbi_names_result *result);
+int tbi_server_load_book(struct tbq_server *s, struct tbi_now now);
+void tbi_server_save_book(struct tbq_server *s);                     /* if it has changed */
+void tbi_server_tend_book(struct tbq_server *s, struct tbi_now now); /* if it is time */
 
 #endif

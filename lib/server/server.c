@@ -96,7 +96,8 @@ static int build(tbq_server *s, const tbq_actor *actor, const uint8_t *pubkey, t
     if ((rv = tbi_server_load_identity(s, now)) < 0 || (rv = check_pubkey(s, pubkey)) < 0 ||
         (rv = tbi_server_load_trust(s)) < 0 || (rv = open_socket(s)) < 0 ||
         (rv = tbi_wake_new(&s->wake, &s->alloc)) < 0 ||
-        (rv = tbi_names_new(&s->names, &s->alloc, NULL)) < 0 || (rv = make_node(s, now)) < 0) {
+        (rv = tbi_names_new(&s->names, &s->alloc, NULL)) < 0 || (rv = make_node(s, now)) < 0 ||
+        (rv = tbi_server_load_book(s, now)) < 0 || (rv = tbi_server_find_addresses(s, now)) < 0) {
         return rv;
     }
     make_uri(s);
@@ -158,6 +159,7 @@ void tbq_server_free(tbq_server *s)
     if (s->wake != NULL) {
         tbi_wake_close(s->wake);
     }
+    tbi_server_save_book(s);
     struct tbi_node *node = s->node;
     s->node = NULL; /* log lines have nowhere to go from here on */
     tbi_node_free(node);
@@ -227,6 +229,16 @@ int tbq_server_connect(tbq_server *s, const char *address, tbq_connection *conne
     struct tbi_target target;
     int rv = address != NULL ? tbi_target_parse(&target, address) : TBQ_ERR_INVALID;
     return rv < 0 ? rv : tbi_node_connect(s->node, tbi_clock_now(), &target, false, connection);
+}
+
+int tbq_discover(tbq_server *s, uint64_t capabilities)
+{
+    return tbi_node_discover(s->node, tbi_clock_now(), capabilities);
+}
+
+int tbq_announce(tbq_server *s)
+{
+    return tbi_node_announce(s->node, tbi_clock_now());
 }
 
 int tbq_connection_close(tbq_server *s, tbq_connection connection)

@@ -4,6 +4,7 @@
 # main() that runs it over its corpus and a bounded number of mutations of it, in `make check`.
 fuzz_targets += tests/fuzz/fuzz_lists tests/fuzz/fuzz_pem
 fuzz_targets += tests/fuzz/fuzz_link
+fuzz_targets += tests/fuzz/fuzz_book
 fuzz_targets += tests/fuzz/fuzz_cursor tests/fuzz/fuzz_target
 fuzz_targets += tests/fuzz/fuzz_frames tests/fuzz/fuzz_kinds tests/fuzz/fuzz_record
 if ENABLE_FUZZERS
@@ -25,6 +26,8 @@ tests_fuzz_fuzz_kinds_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_kinds_LDADD = $(fuzz_main) $(UP_TO_WIRE)
 tests_fuzz_fuzz_link_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_link_LDADD = $(fuzz_main) $(UP_TO_LINK)
+tests_fuzz_fuzz_book_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_book_LDADD = $(fuzz_main) $(UP_TO_MESH)
 tests_fuzz_fuzz_record_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_record_LDADD = $(fuzz_main) $(UP_TO_WIRE)
 tests_fuzz_fuzz_lists_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)

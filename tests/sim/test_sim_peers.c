@@ -44,6 +44,7 @@ START_TEST(a_peer_is_told_with_its_key_its_claims_and_its_counters)
     a->on_event = b->on_event = on_event;
     a->user = &t;
     b->user = &u;
+    sim_settings(a)->no_discovery = sim_settings(b)->no_discovery = true; /* so that all counts */
     sim_boot(a);
     sim_boot(b);
     ck_assert_int_eq(tbi_node_peers(a->node, NULL, &all), 0);

@@ -10,7 +10,7 @@
 static struct tbi_alloc alloc;
 static struct tbi_node node;
 static struct tbi_identity *us, *them, *other;
-static struct tbi_peer peer;
+static struct tbi_addr from;
 
 static void setup(void)
 {
@@ -19,16 +19,24 @@ static void setup(void)
     them = identity_from(&alloc, 2);
     other = identity_from(&alloc, 3);
     memset(&node, 0, sizeof node);
-    memset(&peer, 0, sizeof peer);
     node.alloc = &alloc;
     node.cfg.identity = us;
-    peer.node = &node;
-    memcpy(peer.key, tbi_identity_key(them), sizeof peer.key);
+    node.cfg.settings.max_connections = 8;
+    rng_from(&node.rng, 9);
+    tbi_heap_init(&node.timers, &alloc);
+    tbi_events_init(&node.events, &alloc);
+    ck_assert_int_eq(tbi_discovery_init(&node), 0);
+    ck_assert_int_eq(tbi_addr_from_text(&from, "192.0.2.1:8443"), 0);
 }
 
 static void teardown(void)
 {
-    tbi_block_unref(peer.record);
+    struct tbi_event *e;
+    while ((e = tbi_events_hand_out(&node.events)) != NULL) {
+        tbi_event_free(e);
+    }
+    tbi_discovery_free(&node);
+    tbi_heap_free(&node.timers);
     tbi_identity_free(us);
     tbi_identity_free(them);
     tbi_identity_free(other);
@@ -47,28 +55,33 @@ static struct tbi_block *record_of(const struct tbi_identity *who, uint64_t sequ
 
 static int learn(struct tbi_block *record)
 {
-    int rv = tbi_peer_learn(&node, &peer, record);
+    int rv = tbi_discovery_own_word(&node, tbi_identity_key(them), record, &from);
     tbi_block_unref(record);
     return rv;
+}
+
+static const struct tbi_book_entry *known(void)
+{
+    return tbi_book_get(&node.discovery.book, tbi_identity_id(them));
 }
 
 START_TEST(a_peers_own_record_is_kept_and_a_newer_one_replaces_it)
 {
     ck_assert_int_eq(learn(record_of(them, 10)), 0);
-    ck_assert_uint_eq(peer.sequence, 10);
+    ck_assert_uint_eq(known()->sequence, 10);
     ck_assert_int_eq(learn(record_of(them, 12)), 0);
-    ck_assert_uint_eq(peer.sequence, 12);
+    ck_assert_uint_eq(known()->sequence, 12);
     ck_assert_int_eq(learn(record_of(them, 11)), 0); /* late: not an error, not kept */
-    ck_assert_uint_eq(peer.sequence, 12);
+    ck_assert_uint_eq(known()->sequence, 12);
     ck_assert_int_eq(learn(record_of(them, 12)), 0); /* the same again */
-    ck_assert_uint_eq(peer.sequence, 12);
+    ck_assert_uint_eq(known()->sequence, 12);
 }
 END_TEST
 
 START_TEST(anothers_record_is_a_violation)
 {
     ck_assert_int_eq(learn(record_of(other, 10)), TBQ_ERR_PROTOCOL);
-    ck_assert_ptr_null(peer.record);
+    ck_assert_ptr_null(known());
 }
 END_TEST
 
@@ -80,10 +93,10 @@ START_TEST(every_changed_byte_is_a_violation_or_not_kept)
         bad->data[i] ^= 0x01;
         int rv = learn(bad);
         ck_assert_msg(rv == TBQ_ERR_PROTOCOL || rv == 0, "byte %zu: %d", i, rv);
-        ck_assert_ptr_null(peer.record);
+        ck_assert_ptr_null(known());
     }
     ck_assert_int_eq(learn(good), 0);
-    ck_assert_ptr_nonnull(peer.record);
+    ck_assert_ptr_nonnull(known());
 }
 END_TEST
 
@@ -94,7 +107,7 @@ START_TEST(a_cut_record_is_a_violation)
         ck_assert_int_eq(learn(tbi_block_copy(&alloc, good->data, size)), TBQ_ERR_PROTOCOL);
     }
     tbi_block_unref(good);
-    ck_assert_ptr_null(peer.record);
+    ck_assert_ptr_null(known());
 }
 END_TEST
 

@@ -45,6 +45,7 @@ START_TEST(every_field_goes_there_and_back)
     p.seed_nodes_len = 2;
     p.node_capacity = 7;
     p.health_check_interval_s = 5;
+    p.refresh_interval_s = 77;
     p.connection_timeout_ms = 1234;
     p.max_message_size = 64 << 20; /* larger than the default outbox */
     tbq_config_init(&c);
@@ -59,10 +60,8 @@ START_TEST(every_field_goes_there_and_back)
 
     tbq_p2p_init(&back);
     back.replication_factor = 9;
-    back.refresh_interval_s = 11;
     ck_assert_int_eq(tbq_config_to_p2p(&c, &back), 0);
-    p.replication_factor = 9; /* no counterpart: left as they were */
-    p.refresh_interval_s = 11;
+    p.replication_factor = 9; /* no counterpart: left as it was */
     ck_assert_str_eq(back.bind_address, p.bind_address);
     ck_assert_uint_eq(back.bind_port, p.bind_port);
     ck_assert_ptr_eq(back.seed_nodes, p.seed_nodes);

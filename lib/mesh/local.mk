@@ -1,0 +1,8 @@
+# The mesh layer: its .c and .h files.
+noinst_LTLIBRARIES += lib/mesh/libtbi_mesh.la
+lib_mesh_libtbi_mesh_la_SOURCES = \
+	lib/mesh/book.c lib/mesh/book.h \
+	lib/mesh/book_file.c \
+	lib/mesh/budget.c lib/mesh/budget.h \
+	lib/mesh/observed.c lib/mesh/observed.h \
+	lib/mesh/scope.c lib/mesh/scope.h
