@@ -43,8 +43,8 @@ struct state {
     bool up;
     tbq_peer_id peer;
     char last_words[320]; /* why the connection was lost last */
-    int failure; /* what went wrong first, told when every fate was: a TBQ_ERR_* */
-    int status;  /* the exit status for it */
+    int failure;          /* what went wrong first, told when every fate was: a TBQ_ERR_* */
+    int status;           /* the exit status for it */
     char why[512];
 };
 
@@ -83,7 +83,8 @@ static int load(struct state *s)
         stdins += strcmp(s->o.send[i], "-") == 0;
     }
     if (stdins > 1) {
-        return fail(EXIT_USAGE, TBQ_ERR_INVALID, "\"-\" is given twice: standard input is read once");
+        return fail(EXIT_USAGE, TBQ_ERR_INVALID,
+                    "\"-\" is given twice: standard input is read once");
     }
     for (size_t i = 0; i < s->o.send_len; i++) {
         size_t size;
@@ -262,7 +263,8 @@ static void on_connected(struct state *s, const tbq_event *e)
 
     s->peer = *e->peer;
     tbq_peer_id_to_text(e->peer, peer);
-    say("connected", (struct field[]){{"peer_id", peer, false}, {"address", e->address, false}, END},
+    say("connected",
+        (struct field[]){{"peer_id", peer, false}, {"address", e->address, false}, END},
         "connected to %s at %s", peer, e->address);
     if (s->up && s->pings > s->pongs && s->ping_taken) {
         s->pings--; /* its pong was lost with the connection: ask again */

@@ -98,8 +98,9 @@ static void round_failed(struct tbi_contact *c)
     c->state = TBI_CONTACT_WAITING;
     tbi_timer_set(&node->timers, &c->timer, node->now.mono_ns + backoff_ns(c));
     /* Once a person should hear of it; not every half minute of a night. */
-    tbi_log(node->log, c->failures++ == 0 ? TBQ_LOG_WARNING : TBQ_LOG_INFO, "%s:%u does not answer (%s); dialled again later",
-            c->target.host, (unsigned)c->target.port, c->last_text);
+    tbi_log(node->log, c->failures++ == 0 ? TBQ_LOG_WARNING : TBQ_LOG_INFO,
+            "%s:%u does not answer (%s); dialled again later", c->target.host,
+            (unsigned)c->target.port, c->last_text);
 }
 
 /* Dials the next address; each gets an equal share of the time that is left. */

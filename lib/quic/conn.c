@@ -286,8 +286,8 @@ static void peer_closed(struct tbi_conn *c)
     }
     if (e->type == NGTCP2_CCERR_TYPE_APPLICATION) {
         const char *what = tbi_close_text(e->error_code);
-        bool more = e->reasonlen > 0 && (e->reasonlen != strlen(what) ||
-                                         memcmp(e->reason, what, e->reasonlen) != 0);
+        bool more = e->reasonlen > 0 &&
+                    (e->reasonlen != strlen(what) || memcmp(e->reason, what, e->reasonlen) != 0);
         tbi_text(text, sizeof text, "%s%s%.*s", what, more ? ": " : "",
                  more ? (int)e->reasonlen : 0, more ? (const char *)e->reason : "");
         tbi_conn_ended(c, TBI_CLOSED_APPLICATION, 0, e->error_code, text);

@@ -51,8 +51,9 @@ int tbi_server_load_identity(struct tbq_server *s, struct tbi_now now);
 int tbi_server_load_trust(struct tbq_server *s);
 
 /* book.c: addresses to claim, and the peer book. */
-#define TBI_COOKIE_ADVERTISE UINT64_MAX /* of lookups of addresses to advertise, not of contacts   \
-                                         */
+#define TBI_COOKIE_ADVERTISE                                                                       \
+    UINT64_MAX /* of lookups of addresses to advertise, not of contacts                            \
+                */
 int tbi_server_find_addresses(struct tbq_server *s, struct tbi_now now);
 void tbi_server_found_address(struct tbq_server *s, struct tbi_now now,
                               const struct tbi_names_result *result);
