@@ -39,8 +39,9 @@ typedef enum tbq_response_status {
  * When sending, all bytes are copied by the call; in an event they are the library's, valid until
  * the event is released.
  *
- * tbq_send() takes PING, TRANSITION, RESOURCE_REQUEST, RESOURCE_RESPONSE and ERROR. PONG is sent
- * by the library itself; the discovery kinds cannot be sent yet (TBQ_ERR_UNSUPPORTED). */
+ * tbq_send() takes all but PONG and PEER_LIST, which the library sends by itself
+ * (TBQ_ERR_UNSUPPORTED). DISCOVER, ANNOUNCE and PEER_LIST that arrive are the library's matter too:
+ * what is new in them comes as PEER events. */
 typedef struct tbq_message {
     tbq_kind kind;
     union {
@@ -49,6 +50,8 @@ typedef struct tbq_message {
             uint64_t wall_ms;  /* the peer's clock, ms since 1970 */
             int64_t offset_ms; /* the peer's clock less ours, half the round trip taken off */
         } pong;
+        uint64_t discover_capabilities; /* DISCOVER: of peers that have all of these TBQ_CAN_... */
+        /* ANNOUNCE: nothing to set, the own record is sent. */
         tbq_bytes transition; /* TRANSITION: a serialized transition message */
         struct {
             tbq_request_id id;   /* 0 to send: the library picks one (see tbq_request()) */

@@ -137,6 +137,15 @@ TBQ_API int tbq_send(tbq_server *server, tbq_connection connection, const tbq_me
 TBQ_API int tbq_send_to(tbq_server *server, const tbq_peer_id *peer, const tbq_message *message,
                         const tbq_send_options *options);
 
+/* The same, to every peer that is connected now: to the newest process of each. A FATE follows for
+ * each, with the peer and the tag, and after the last one a BROADCAST event with the counts. A peer
+ * whose outbox is full gets its fate at once: not delivered, TBQ_ERR_AGAIN; nobody waits for it.
+ * Returns how many peers it goes to; TBQ_ERR_NO_ROUTE: none is connected; TBQ_ERR_UNSUPPORTED:
+ * PING, RESOURCE_REQUEST, RESOURCE_RESPONSE; TBQ_ERR_LIMIT: 4,096 broadcasts have no counts yet;
+ * others as tbq_send(). */
+TBQ_API int tbq_broadcast(tbq_server *server, const tbq_message *message,
+                          const tbq_send_options *options);
+
 /* Asks a peer for a resource. *request is the number that the RESPONSE event will carry; besides
  * it there is a FATE for the request's delivery. After `timeout_ms` without an answer a RESPONSE
  * comes with reason TBQ_ERR_TIMEOUT; 0: 30 s. Errors as tbq_send_to(); TBQ_ERR_LIMIT: 4,096 open

@@ -165,7 +165,7 @@ struct tbi_bond *tbi_bond_for(struct tbi_node *node, const tbq_peer_id *id,
     return found;
 }
 
-static void tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f)
+void tbi_bond_tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f)
 {
     struct tbi_node *node = b->node;
     struct tbi_event *e = tbi_event_new(&node->events, node, TBQ_EVENT_FATE);
@@ -177,7 +177,8 @@ static void tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f)
     if (b->peer != NULL) {
         tbi_event_set_peer(e, &b->peer->id);
     }
-    e->pub.connection = f->cookie;
+    bool one_of_many = (f->cookie & TBI_COOKIE_BROADCAST) != 0;
+    e->pub.connection = one_of_many ? 0 : f->cookie;
     e->pub.tag = f->tag;
     e->pub.fate = f->fate;
     e->pub.reason = f->reason;
@@ -188,6 +189,9 @@ static void tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f)
         tbi_event_set_text(e, tbq_strerror(f->reason));
     }
     tbi_events_push(&node->events, e);
+    if (one_of_many) {
+        tbi_broadcast_fate(node, f->cookie, f->fate);
+    }
 }
 
 static void tell_writable(struct tbi_bond *b)
@@ -217,7 +221,7 @@ void tbi_bond_drain(struct tbi_bond *b)
             tbi_dispatch_delivery(b, a.u.delivery);
             break;
         case TBI_LINK_FATE:
-            tell_fate(b, &a.u.fate);
+            tbi_bond_tell_fate(b, &a.u.fate);
             break;
         case TBI_LINK_WRITABLE:
             tell_writable(b);

@@ -15,12 +15,13 @@ static int note_ping(struct tbi_bond *b, uint64_t id, bool own)
 }
 
 /* Writes what stands before the bytes, and tells which bytes follow. */
-static int encode(struct tbi_bond *b, const tbq_message *m, struct tbi_writer *w, tbq_bytes *bytes)
+static int encode(struct tbi_node *node, struct tbi_bond *b, const tbq_message *m,
+                  struct tbi_writer *w, tbq_bytes *bytes)
 {
     *bytes = (tbq_bytes){NULL, 0};
     switch (m->kind) {
     case TBQ_PING: {
-        struct tbi_ping ping = {.id = b->node->next_number++, .wall_ms = b->node->now.wall_ms};
+        struct tbi_ping ping = {.id = node->next_number++, .wall_ms = node->now.wall_ms};
         tbi_put_ping(w, &ping);
         return note_ping(b, ping.id, false);
     }
@@ -31,7 +32,7 @@ static int encode(struct tbi_bond *b, const tbq_message *m, struct tbi_writer *w
         struct tbi_resource_request r = {.id = m->u.request.id,
                                          .timeout_ms = m->u.request.timeout_ms};
         if (r.id == 0) {
-            r.id = b->node->next_number++;
+            r.id = node->next_number++;
         }
         tbi_put_resource_request(w, &r);
         *bytes = m->u.request.bytes;
@@ -57,11 +58,21 @@ static int encode(struct tbi_bond *b, const tbq_message *m, struct tbi_writer *w
         *bytes = (tbq_bytes){.data = w->begin, .size = tbi_put_size(w)}; /* too long for a head */
         return 0;
     }
+    case TBQ_DISCOVER: {
+        struct tbi_discover d = {.max = TBI_PEER_LIST_MAX,
+                                 .capabilities = m->u.discover_capabilities};
+        tbi_put_discover(w, &d);
+        return 0;
+    }
+    case TBQ_ANNOUNCE: {
+        struct tbi_announce a = {.record = node->record, .record_size = node->record_size};
+        tbi_put_announce(w, &a);
+        *bytes = (tbq_bytes){.data = w->begin, .size = tbi_put_size(w)};
+        return 0;
+    }
     case TBQ_PONG:
-    case TBQ_DISCOVER:
-    case TBQ_ANNOUNCE:
     case TBQ_PEER_LIST:
-        return TBQ_ERR_UNSUPPORTED;
+        return TBQ_ERR_UNSUPPORTED; /* the library's own answers */
     }
     return TBQ_ERR_INVALID;
 }
@@ -73,46 +84,136 @@ static int hand_to_link(struct tbi_bond *b, struct tbi_outgoing *out)
     return rv;
 }
 
-int tbi_dispatch_send(struct tbi_bond *b, tbq_connection connection, const tbq_message *message,
-                      const tbq_send_options *options)
+/* A message as a link takes it: what stands before the bytes, and the bytes as a block. */
+struct prepared {
+    tbq_kind kind;
+    uint8_t head[TBI_LINK_HEAD_MAX];
+    size_t head_size;
+    struct tbi_block *body;
+};
+
+/* 0; INVALID, UNSUPPORTED, TOO_LARGE, NOMEM. A ping is noted at the bond it goes to. */
+static int prepare(struct tbi_node *node, struct tbi_bond *b, const tbq_message *message,
+                   struct prepared *p)
 {
-    uint8_t head[TBI_LINK_HEAD_MAX + TBI_ERROR_TEXT_MAX];
+    uint8_t small[TBI_RECORD_SIZE_MAX + 16]; /* the largest body of the library's own making */
     struct tbi_writer w;
     tbq_bytes bytes;
 
-    tbi_put_init(&w, head, sizeof head);
-    int rv = encode(b, message, &w, &bytes);
+    tbi_put_init(&w, small, sizeof small);
+    int rv = encode(node, b, message, &w, &bytes);
     if (rv < 0) {
         return rv;
     }
     if (tbi_put_error(&w) < 0) {
         return TBQ_ERR_INVALID;
     }
-    if (bytes.size > b->node->cfg.settings.max_message_size) {
+    if (bytes.size > node->cfg.settings.max_message_size) {
         return TBQ_ERR_TOO_LARGE;
     }
-    struct tbi_block *body = NULL;
-    if (bytes.size > 0 && (body = tbi_block_copy(b->node->alloc, bytes.data, bytes.size)) == NULL) {
-        return TBQ_ERR_NOMEM;
+    *p = (struct prepared){.kind = message->kind};
+    if (bytes.data != small) {
+        p->head_size = tbi_put_size(&w);
+        memcpy(p->head, small, p->head_size);
     }
+    if (bytes.size > 0) {
+        p->body = tbi_block_copy(node->alloc, bytes.data, bytes.size);
+    }
+    return bytes.size > 0 && p->body == NULL ? TBQ_ERR_NOMEM : 0;
+}
+
+static int post(struct tbi_bond *b, const struct prepared *p, uint64_t cookie,
+                const tbq_send_options *options)
+{
     struct tbi_outgoing out = {
-        .kind = message->kind,
-        .head = head,
-        .head_size = bytes.data == head ? 0 : tbi_put_size(&w),
-        .payload = body,
+        .kind = p->kind,
+        .head = p->head,
+        .head_size = p->head_size,
+        .payload = p->body,
         .lane = options->lane,
         .ttl_ns = options->ttl_ms * TBI_NS_PER_MS,
         .unordered = options->unordered,
         .tag = options->tag,
         .want_fate = true,
-        .cookie = connection,
+        .cookie = cookie,
     };
-    rv = hand_to_link(b, &out);
+    int rv = hand_to_link(b, &out);
     if (rv == TBQ_ERR_AGAIN) {
         b->wants_writable = true;
     }
-    tbi_block_unref(body);
     return rv;
+}
+
+int tbi_dispatch_send(struct tbi_bond *b, tbq_connection connection, const tbq_message *message,
+                      const tbq_send_options *options)
+{
+    struct prepared p;
+    int rv = prepare(b->node, b, message, &p);
+
+    if (rv == 0) {
+        rv = post(b, &p, connection, options);
+        tbi_block_unref(p.body);
+    }
+    return rv;
+}
+
+/* --- To all ----------------------------------------------------------------------------------- */
+
+/* One that could not even be queued has its fate at once. */
+static void count_out(struct tbi_bond *b, uint64_t cookie, const tbq_send_options *options, int why)
+{
+    const struct tbi_link_fate f = {.cookie = cookie,
+                                    .tag = options->tag,
+                                    .fate = TBQ_NOT_DELIVERED,
+                                    .reason = why,
+                                    .lane = options->lane};
+    tbi_bond_tell_fate(b, &f);
+}
+
+/* Posts to the newest process of every peer that is connected, or only counts them. */
+static size_t post_to_all(struct tbi_node *node, const struct prepared *p, uint64_t cookie,
+                          const tbq_send_options *options)
+{
+    size_t n = 0;
+    for (struct tbi_map_entry *e = tbi_map_first(&node->peers); e != NULL; e = tbi_map_next(e)) {
+        struct tbi_bond *b = tbi_peer_newest(tbi_map_value(e));
+        if (b == NULL || b->session == NULL) {
+            continue;
+        }
+        n++;
+        int rv = p != NULL ? post(b, p, cookie, options) : 0;
+        if (rv < 0) {
+            count_out(b, cookie, options, rv);
+        }
+    }
+    return n;
+}
+
+int tbi_node_broadcast(struct tbi_node *node, struct tbi_now now, const tbq_message *message,
+                       const tbq_send_options *options)
+{
+    struct tbi_broadcast *all;
+    struct prepared p;
+
+    node->now = now;
+    if (node->stopping) {
+        return TBQ_ERR_CLOSED;
+    }
+    if (message->kind == TBQ_PING || message->kind == TBQ_RESOURCE_REQUEST ||
+        message->kind == TBQ_RESOURCE_RESPONSE) {
+        return TBQ_ERR_UNSUPPORTED; /* their answers belong to one peer each */
+    }
+    int rv = prepare(node, NULL, message, &p);
+    if (rv < 0) {
+        return rv;
+    }
+    size_t n = post_to_all(node, NULL, 0, options);
+    rv = n > 0 ? tbi_broadcast_new(node, options->tag, n, &all) : TBQ_ERR_NO_ROUTE;
+    if (rv == 0) {
+        post_to_all(node, &p, TBI_COOKIE_BROADCAST | all->id, options);
+    }
+    tbi_block_unref(p.body);
+    return rv < 0 ? rv : (int)n;
 }
 
 int tbi_dispatch_ping(struct tbi_bond *b)

@@ -81,6 +81,7 @@ int tbi_node_new(struct tbi_node **made, const struct tbi_node_config *config, s
     tbi_map_init(&node->sessions, node->alloc, secret, sizeof(uint64_t), most);
     tbi_map_init(&node->peers, node->alloc, secret, TBQ_PEER_ID_SIZE, 2 * most);
     tbi_map_init(&node->asked, node->alloc, secret, sizeof(tbq_request_id), TBI_REQUESTS_MAX);
+    tbi_map_init(&node->broadcasts, node->alloc, secret, sizeof(uint64_t), TBI_BROADCASTS_MAX);
     tbi_map_init(&node->owed, node->alloc, secret, sizeof(tbq_request_id), TBI_REQUESTS_MAX);
     if ((rv = make_endpoint(node)) < 0 || (rv = tbi_discovery_init(node)) < 0 ||
         (rv = tbi_discovery_make_record(node)) < 0) {
@@ -134,6 +135,9 @@ void tbi_node_free(struct tbi_node *node)
     while ((e = tbi_map_first(&node->owed)) != NULL) {
         tbi_request_free(tbi_map_value(e), &node->owed);
     }
+    while ((e = tbi_map_first(&node->broadcasts)) != NULL) {
+        tbi_broadcast_free(node, tbi_map_value(e));
+    }
     free_events(&node->events.waiting);
     free_events(&node->events.held);
     free_events(&node->events.handed_out);
@@ -144,6 +148,7 @@ void tbi_node_free(struct tbi_node *node)
     tbi_map_free(&node->peers);
     tbi_map_free(&node->asked);
     tbi_map_free(&node->owed);
+    tbi_map_free(&node->broadcasts);
     tbi_heap_free(&node->timers);
     tbi_wipe(&node->rng, sizeof node->rng);
     tbi_free(node->alloc, node);

@@ -93,6 +93,8 @@ int tbi_node_send_on(struct tbi_node *node, struct tbi_now now, tbq_connection c
                      const tbq_message *message, const tbq_send_options *options);
 int tbi_node_send_to(struct tbi_node *node, struct tbi_now now, const tbq_peer_id *peer,
                      const tbq_message *message, const tbq_send_options *options);
+int tbi_node_broadcast(struct tbi_node *node, struct tbi_now now, const tbq_message *message,
+                       const tbq_send_options *options);
 int tbi_node_request(struct tbi_node *node, struct tbi_now now, const tbq_peer_id *peer,
                      tbq_bytes bytes, uint32_t timeout_ms, const tbq_send_options *options,
                      tbq_request_id *request);

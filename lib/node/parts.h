@@ -177,6 +177,16 @@ struct tbi_discovery {
     uint64_t records_ignored;   /* not looked at: too many from one peer */
 };
 
+/* A broadcast whose fates are not all in. */
+struct tbi_broadcast {
+    uint64_t id;
+    uint64_t tag;
+    size_t waiting; /* fates */
+    tbq_counts counts;
+};
+#define TBI_COOKIE_BROADCAST (UINT64_C(1) << 63) /* in a fate's cookie; the rest is the id */
+#define TBI_BROADCASTS_MAX 4096                  /* at once */
+
 struct tbi_node {
     struct tbi_node_config cfg;
     const struct tbi_alloc *alloc;
@@ -186,13 +196,14 @@ struct tbi_node {
     struct tbi_endpoint *endpoint;
     struct tbi_heap timers;
     struct tbi_events events;
-    struct tbi_map contacts; /* by handle */
-    struct tbi_map sessions; /* by number of the QUIC connection */
-    struct tbi_map peers;    /* by peer id */
-    struct tbi_map asked;    /* own requests, by id */
-    struct tbi_map owed;     /* peers' requests, by id */
-    struct tbi_list touched; /* sessions whose links have something to tell */
-    struct tbi_list bonds;   /* whose peer is not known yet */
+    struct tbi_map contacts;   /* by handle */
+    struct tbi_map sessions;   /* by number of the QUIC connection */
+    struct tbi_map peers;      /* by peer id */
+    struct tbi_map asked;      /* own requests, by id */
+    struct tbi_map owed;       /* peers' requests, by id */
+    struct tbi_map broadcasts; /* by id */
+    struct tbi_list touched;   /* sessions whose links have something to tell */
+    struct tbi_list bonds;     /* whose peer is not known yet */
     struct tbi_discovery discovery;
     uint8_t boot_id[TBI_BOOT_ID_SIZE];
     tbq_peer_id id;
@@ -252,6 +263,7 @@ void tbi_bond_let_go(struct tbi_bond *b); /* one contact less; frees it when not
 void tbi_bond_drain(struct tbi_bond *b);  /* the link's actions; re-arms its timer */
 void tbi_bond_lost(struct tbi_bond *b, int reason);
 void tbi_bond_timer(struct tbi_bond *b);
+void tbi_bond_tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f);
 void tbi_bond_give_up(struct tbi_bond *b, int reason);
 void tbi_bond_free(struct tbi_bond *b); /* events that are out stay valid */
 
@@ -282,6 +294,12 @@ void tbi_discovery_want(struct tbi_node *node); /* there may be room for one mor
 int tbi_discovery_on_discover(struct tbi_bond *b, tbq_lane lane, struct tbi_cursor body);
 int tbi_discovery_on_announce(struct tbi_bond *b, struct tbi_cursor body);
 int tbi_discovery_on_peer_list(struct tbi_bond *b, struct tbi_cursor body);
+
+/* --- broadcast.c --- */
+int tbi_broadcast_new(struct tbi_node *node, uint64_t tag, size_t peers,
+                      struct tbi_broadcast **made);
+void tbi_broadcast_fate(struct tbi_node *node, uint64_t cookie, tbq_fate fate);
+void tbi_broadcast_free(struct tbi_node *node, struct tbi_broadcast *all);
 
 /* --- request.c --- */
 void tbi_request_timer(struct tbi_request *r);

@@ -293,6 +293,13 @@ int tbq_send_to(tbq_server *s, const tbq_peer_id *peer, const tbq_message *messa
     return rv < 0 ? rv : tbi_node_send_to(s->node, tbi_clock_now(), peer, message, &o);
 }
 
+int tbq_broadcast(tbq_server *s, const tbq_message *message, const tbq_send_options *options)
+{
+    tbq_send_options o;
+    int rv = message != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
+    return rv < 0 ? rv : tbi_node_broadcast(s->node, tbi_clock_now(), message, &o);
+}
+
 int tbq_request(tbq_server *s, const tbq_peer_id *peer, const void *data, size_t size,
                 uint32_t timeout_ms, const tbq_send_options *options, tbq_request_id *request)
 {

@@ -9,7 +9,9 @@ tests_sim_test_sim_refused_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 sim_tests += tests/sim/test_sim_peers
 tests_sim_test_sim_peers_SOURCES = tests/sim/test_sim_peers.c tests/sim/sim.c tests/sim/sim.h
 tests_sim_test_sim_peers_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
-sim_tests += tests/sim/test_sim_discover
+sim_tests += tests/sim/test_sim_broadcast tests/sim/test_sim_discover
+tests_sim_test_sim_broadcast_SOURCES = tests/sim/test_sim_broadcast.c tests/sim/sim.c tests/sim/sim.h
+tests_sim_test_sim_broadcast_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 tests_sim_test_sim_discover_SOURCES = tests/sim/test_sim_discover.c tests/sim/sim.c tests/sim/sim.h
 tests_sim_test_sim_discover_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 endif
