@@ -39,6 +39,13 @@ TBQ_API int tbq_server_stop(tbq_server *server, uint32_t deadline_ms);
  * From within a callback it does nothing: that would free what is running. */
 TBQ_API void tbq_server_free(tbq_server *server);
 
+/* Reads the trust lists of the configuration again, and asks again about everybody who is
+ * connected: who is not trusted any more is disconnected at once. When a file cannot be read, or is
+ * not as it must be, `text` (may be NULL) names it and the fault, and all stays as it was. Returns
+ * how many were turned away, TBQ_ERR_FILE, TBQ_ERR_INVALID, TBQ_ERR_LIMIT or TBQ_ERR_NOMEM.
+ */
+TBQ_API int tbq_server_reload(tbq_server *server, char *text, size_t text_size);
+
 /* --- Who and where -------------------------------------------------------------------------- */
 
 TBQ_API const tbq_peer_id *tbq_server_peer_id(const tbq_server *server);

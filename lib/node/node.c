@@ -381,6 +381,20 @@ bool tbi_node_stopped(const struct tbi_node *node)
     return node->stopped;
 }
 
+/* --- Trust ------------------------------------------------------------------------------------ */
+
+int tbi_node_ask_again(struct tbi_node *node, struct tbi_now now)
+{
+    int away = 0;
+
+    node->now = now;
+    for (struct tbi_map_entry *e = tbi_map_first(&node->sessions); e != NULL; e = tbi_map_next(e)) {
+        away += !tbi_session_ask_again(tbi_map_value(e)); /* closes, which only marks */
+    }
+    tbi_node_settle(node);
+    return away;
+}
+
 /* --- Messages --------------------------------------------------------------------------------- */
 
 int tbi_node_send_on(struct tbi_node *node, struct tbi_now now, tbq_connection connection,

@@ -105,6 +105,10 @@ int tbi_node_resume(struct tbi_node *node, const tbq_peer_id *peer, unsigned lan
 void tbi_node_stop(struct tbi_node *node, struct tbi_now now, uint32_t deadline_ms);
 bool tbi_node_stopped(const struct tbi_node *node);
 
+/* The trust policy has changed: all that are connected are asked about again. Returns how many were
+ * turned away. */
+int tbi_node_ask_again(struct tbi_node *node, struct tbi_now now);
+
 /* --- How it stands ---------------------------------------------------------------------------- */
 
 int tbi_node_peers(const struct tbi_node *node, const tbq_peer_id *id, const tbq_peers **peers);

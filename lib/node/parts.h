@@ -242,6 +242,7 @@ struct tbi_session *tbi_session_new(struct tbi_node *node, uint64_t conn, bool d
 void tbi_session_free(struct tbi_session *s);
 void tbi_session_writable_early(struct tbi_session *s); /* HELLO may go out */
 void tbi_session_handshake_done(struct tbi_session *s);
+bool tbi_session_ask_again(struct tbi_session *s); /* false: it is not trusted any more */
 void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *data, size_t size,
                         bool fin);
 void tbi_session_stream_reset(struct tbi_session *s, int64_t stream);

@@ -217,3 +217,47 @@ int tbi_settings_read(struct tbi_settings *s, const tbq_config *config)
     }
     return 0;
 }
+
+/* The strings that are of use after the start. */
+#define KEPT_STRINGS 3
+static void kept_strings(tbq_config *c, const char **field[KEPT_STRINGS])
+{
+    field[0] = &c->state_dir;
+    field[1] = &c->allow_path;
+    field[2] = &c->deny_path;
+}
+
+int tbi_settings_keep(struct tbi_settings *s, const struct tbi_alloc *a)
+{
+    const char **field[KEPT_STRINGS];
+    char *copy[KEPT_STRINGS] = {NULL};
+
+    kept_strings(&s->c, field);
+    for (size_t i = 0; i < KEPT_STRINGS; i++) {
+        if (*field[i] != NULL && (copy[i] = tbi_strdup(a, *field[i])) == NULL) {
+            while (i-- > 0) {
+                tbi_free(a, copy[i]);
+            }
+            return TBQ_ERR_NOMEM;
+        }
+    }
+    for (size_t i = 0; i < KEPT_STRINGS; i++) {
+        *field[i] = copy[i];
+    }
+    s->c.bind_address = s->c.cert_path = s->c.key_path = NULL;
+    s->c.bootstrap_nodes = s->c.advertise_addresses = NULL;
+    s->c.error_text = NULL; /* was promised not to be kept */
+    s->c.error_text_size = 0;
+    s->kept = true;
+    return 0;
+}
+
+void tbi_settings_free(struct tbi_settings *s, const struct tbi_alloc *a)
+{
+    const char **field[KEPT_STRINGS];
+
+    kept_strings(&s->c, field);
+    for (size_t i = 0; i < KEPT_STRINGS && s->kept; i++) {
+        tbi_free(a, (void *)(uintptr_t)*field[i]);
+    }
+}

@@ -94,8 +94,9 @@ static int build(tbq_server *s, const tbq_actor *actor, const uint8_t *pubkey, t
         }
     }
     if ((rv = tbi_server_load_identity(s, now)) < 0 || (rv = check_pubkey(s, pubkey)) < 0 ||
-        (rv = tbi_server_load_trust(s)) < 0 || (rv = open_socket(s)) < 0 ||
-        (rv = tbi_wake_new(&s->wake, &s->alloc)) < 0 ||
+        (rv = tbi_server_load_trust(s, s->settings.c.error_text, s->settings.c.error_text_size)) <
+            0 ||
+        (rv = open_socket(s)) < 0 || (rv = tbi_wake_new(&s->wake, &s->alloc)) < 0 ||
         (rv = tbi_names_new(&s->names, &s->alloc, NULL)) < 0 || (rv = make_node(s, now)) < 0 ||
         (rv = tbi_server_load_book(s, now)) < 0 || (rv = tbi_server_find_addresses(s, now)) < 0) {
         return rv;
@@ -135,6 +136,9 @@ int tbq_server_start(tbq_server **server, const tbq_config *config, const tbq_ac
     s->key_lock.fd = -1;
     s->log = (struct tbi_log){.level = settings.c.log_level, .write = write_log, .user = s};
     rv = build(s, actor, pubkey, loop);
+    if (rv == 0) {
+        rv = tbi_settings_keep(&s->settings, &s->alloc);
+    }
     if (rv < 0) {
         if (settings.c.error_text != NULL && settings.c.error_text_size > 0 &&
             settings.c.error_text[0] == '\0') {
@@ -143,7 +147,6 @@ int tbq_server_start(tbq_server **server, const tbq_config *config, const tbq_ac
         tbq_server_free(s);
         return rv;
     }
-    s->settings.c.error_text = NULL; /* was promised not to be kept */
     *server = s;
     return 0;
 }
@@ -173,6 +176,7 @@ void tbq_server_free(tbq_server *s)
     tbi_file_unlock(&s->key_lock);
     tbi_wipe(&s->rng, sizeof s->rng);
     struct tbi_alloc alloc = s->alloc;
+    tbi_settings_free(&s->settings, &alloc);
     tbi_free(&alloc, s);
 }
 
@@ -200,6 +204,17 @@ const char *tbq_server_address(const tbq_server *s)
 const char *tbq_server_trust(const tbq_server *s)
 {
     return tbi_trust_name(&s->trust);
+}
+
+/* --- Trust, anew ------------------------------------------------------------------------------ */
+
+int tbq_server_reload(tbq_server *s, char *text, size_t text_size)
+{
+    if (s == NULL) {
+        return TBQ_ERR_INVALID;
+    }
+    int rv = tbi_server_load_trust(s, text, text_size);
+    return rv < 0 ? rv : tbi_node_ask_again(s->node, tbi_clock_now());
 }
 
 /* --- Events and commands ---------------------------------------------------------------------- */

@@ -248,6 +248,47 @@ START_TEST(both_dial_at_once_and_one_connection_stays)
 }
 END_TEST
 
+/* Somebody is put on the deny list while it is connected, on either side of the connection. */
+static void denied_while_connected(bool by_acceptor)
+{
+    struct two t;
+    begin(&t);
+    struct sim_node *strict = by_acceptor ? t.b : t.a;
+    struct sim_node *denied = by_acceptor ? t.a : t.b;
+    struct seen *at_strict = by_acceptor ? &t.at_b : &t.at_a;
+    struct seen *at_denied = by_acceptor ? &t.at_a : &t.at_b;
+    sim_boot(t.a);
+    sim_boot(t.b);
+    dial_pinned(&t, tbi_identity_id(t.b->identity));
+    sim_run(t.sim, 1000, NULL, NULL);
+    ck_assert(t.at_a.connected && t.at_b.connected);
+
+    ck_assert_int_eq(tbi_node_ask_again(strict->node, sim_now(t.sim)), 0); /* nothing has changed */
+    load(strict, TBI_TRUST_DENY, tbi_identity_id(denied->identity));
+    ck_assert_int_eq(tbi_node_ask_again(strict->node, sim_now(t.sim)), 1);
+    sim_run(t.sim, 1000, NULL, NULL);
+    ck_assert(at_strict->disconnected && at_denied->disconnected);
+    ck_assert_int_eq(at_strict->reason, TBQ_ERR_TRUST);
+    ck_assert_int_eq(at_denied->reason, TBQ_ERR_TRUST);
+    ck_assert_ptr_nonnull(strstr(at_denied->text, "deny list"));
+    t.at_a.connected = t.at_b.connected = false;
+    sim_run(t.sim, 60000, NULL, NULL);
+    ck_assert(!t.at_a.connected && !t.at_b.connected); /* and it does not come back */
+    sim_free(t.sim);
+}
+
+START_TEST(who_is_denied_while_connected_is_turned_away_by_the_acceptor)
+{
+    denied_while_connected(true);
+}
+END_TEST
+
+START_TEST(who_is_denied_while_connected_is_turned_away_by_the_dialler)
+{
+    denied_while_connected(false);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("refused");
@@ -260,6 +301,8 @@ int main(void)
     tcase_add_test(c, a_dead_address_fails_in_the_time_allowed);
     tcase_add_test(c, both_dial_at_once_and_one_connection_stays);
     tcase_add_test(c, a_paused_receiver_slows_its_sender_and_nothing_is_lost);
+    tcase_add_test(c, who_is_denied_while_connected_is_turned_away_by_the_acceptor);
+    tcase_add_test(c, who_is_denied_while_connected_is_turned_away_by_the_dialler);
     suite_add_tcase(s, c);
     return tbi_test_main(s);
 }
