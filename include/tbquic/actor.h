@@ -23,7 +23,8 @@ typedef struct tbq_actor {
     uint64_t capabilities; /* TBQ_CAN_... */
 
     /* For MESSAGE and REQUEST events. 0: taken, the sender is told "delivered"; anything else:
-     * refused, the sender is told "not delivered". Required. */
+     * refused, the sender is told "not delivered". For TRUST events too, where the configuration
+     * asks for them: 0 lets the peer in. Required. */
     int (*on_message)(void *user, tbq_server *server, const tbq_event *event);
 
     /* For all other events. NULL: not wanted. */

@@ -38,10 +38,16 @@ typedef struct tbq_config {
     const char *const *advertise_addresses;
     size_t advertise_addresses_len;
 
-    /* Public keys by peer id, one a line, '#' begins a comment. NULL: none. A peer on the deny
-     * list is refused; where there is an allow list, all that are not on it. */
-    const char *allow_path;
-    const char *deny_path;
+    /* Whom to trust of those who have proved their key. Asked in this order: the peer id of a
+     * "tbq://" dial must be right; who is on the deny list is refused; who is on the allow list is
+     * let in; so is who shows a certificate of one of the authorities; so is who is dialled at an
+     * address, the first time with any key, from then on with that one. Where none of these three
+     * is set, everybody is let in; else nobody else. All NULL: none. */
+    const char *allow_path;       /* peer ids, one a line, '#' begins a comment */
+    const char *deny_path;        /* the same */
+    const char *ca_path;          /* certificates of authorities, PEM */
+    const char *known_peers_path; /* first use: lines of "host:port PEERID"; made when absent */
+    bool ask_trust; /* the application has the last word about each: TBQ_EVENT_TRUST */
 
     uint32_t connection_timeout_ms; /* 5000; 100..600000: names, all addresses, handshake, Hello */
     uint32_t max_connections;       /* 1024; 1..1048576 */

@@ -14,15 +14,17 @@ typedef enum tbq_event_type {
     TBQ_EVENT_DISCONNECTED = 2,   /* peer, connection, reason, text */
     TBQ_EVENT_CONNECT_FAILED = 3, /* connection, address, reason, text: a dial came to nothing */
     TBQ_EVENT_MESSAGE = 4,        /* peer, lane, repeat, message: PONG, TRANSITION, ERROR */
-    TBQ_EVENT_REQUEST = 5,   /* peer, request, message: answer with tbq_respond(), now or later */
-    TBQ_EVENT_RESPONSE = 6,  /* peer, request, message: the answer to an own request */
-    TBQ_EVENT_FATE = 7,      /* peer, tag, fate, reason, text: exactly one for each tbq_send() */
-    TBQ_EVENT_WRITABLE = 8,  /* peer: after TBQ_ERR_AGAIN, sends are taken again */
-    TBQ_EVENT_WARNING = 9,   /* peer or none, text: something a person should look at */
-    TBQ_EVENT_LOG = 10,      /* level, text */
-    TBQ_EVENT_STOPPED = 11,  /* the last event: all fates were told, all connections closed */
-    TBQ_EVENT_PEER = 12,     /* peer, address or none: a peer that was not known was heard of */
-    TBQ_EVENT_BROADCAST = 13 /* tag, counts: after the last FATE of a tbq_broadcast() */
+    TBQ_EVENT_REQUEST = 5,    /* peer, request, message: answer with tbq_respond(), now or later */
+    TBQ_EVENT_RESPONSE = 6,   /* peer, request, message: the answer to an own request */
+    TBQ_EVENT_FATE = 7,       /* peer, tag, fate, reason, text: exactly one for each tbq_send() */
+    TBQ_EVENT_WRITABLE = 8,   /* peer: after TBQ_ERR_AGAIN, sends are taken again */
+    TBQ_EVENT_WARNING = 9,    /* peer or none, text: something a person should look at */
+    TBQ_EVENT_LOG = 10,       /* level, text */
+    TBQ_EVENT_STOPPED = 11,   /* the last event: all fates were told, all connections closed */
+    TBQ_EVENT_PEER = 12,      /* peer, address or none: a peer that was not known was heard of */
+    TBQ_EVENT_BROADCAST = 13, /* tag, counts: after the last FATE of a tbq_broadcast() */
+    TBQ_EVENT_TRUST = 14 /* peer, public_key, address, dialled: asked where ask_trust is set; answer
+                            with tbq_event_accept(), else the peer is refused */
 } tbq_event_type;
 
 typedef enum tbq_fate {
@@ -56,6 +58,7 @@ typedef struct tbq_event {
     tbq_fate fate;
     tbq_log_level level;
     tbq_counts counts;
+    const uint8_t *public_key; /* TBQ_PUBLIC_KEY_SIZE bytes */
 } tbq_event;
 
 #ifdef __cplusplus

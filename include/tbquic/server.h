@@ -83,8 +83,12 @@ TBQ_API tbq_event *tbq_server_next_event(tbq_server *server);
 TBQ_API void tbq_event_release(tbq_event *event);
 
 /* Ends a MESSAGE or REQUEST event without taking it: its sender is told "not delivered", refused.
- */
+ * Refuses the peer of a TRUST event. */
 TBQ_API void tbq_event_refuse(tbq_event *event);
+
+/* Ends a TRUST event and lets the peer in; any other event is released. An answer that comes when
+ * connection_timeout_ms has passed since the connection began is too late and changes nothing. */
+TBQ_API void tbq_event_accept(tbq_event *event);
 
 /* Runs fn(arg) from the next tbq_server_process(), on its thread. The one call that may overlap
  * with others. Returns 0, TBQ_ERR_AGAIN (1,024 wait already) or TBQ_ERR_CLOSED (stopped). */

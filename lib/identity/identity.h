@@ -68,6 +68,9 @@ int tbi_identity_credentials(const struct tbi_identity *identity,
 int tbi_identity_peer_key(gnutls_session_t session, uint64_t wall_ms,
                           uint8_t key[TBQ_PUBLIC_KEY_SIZE], struct tbi_verdict *verdict);
 
+/* All that the peer showed, the leaf first; the session's memory. NULL: nothing. */
+const gnutls_datum_t *tbi_identity_peer_chain(gnutls_session_t session, unsigned *count);
+
 /* The same for the DER of a certificate; NULL or empty: NO_CERTIFICATE. */
 int tbi_identity_cert_key(const gnutls_datum_t *der, uint64_t wall_ms,
                           uint8_t key[TBQ_PUBLIC_KEY_SIZE], struct tbi_verdict *verdict);

@@ -6,5 +6,8 @@ lib_identity_libtbi_identity_la_SOURCES = \
 	lib/identity/parts.h \
 	lib/identity/peer_key.c \
 	lib/identity/pem.c \
+	lib/identity/trust_ca.c \
+	lib/identity/trust_known.c \
+	lib/identity/trust_parts.h \
 	lib/identity/trust.c lib/identity/trust.h \
 	lib/identity/verdict.h

@@ -150,6 +150,12 @@ int tbi_identity_peer_key(gnutls_session_t session, uint64_t wall_ms,
     return tbi_identity_cert_key(count > 0 ? chain : NULL, wall_ms, key, verdict);
 }
 
+const gnutls_datum_t *tbi_identity_peer_chain(gnutls_session_t session, unsigned *count)
+{
+    *count = 0;
+    return gnutls_certificate_get_peers(session, count);
+}
+
 int tbi_identity_valid_at(const struct tbi_identity *identity, uint64_t wall_ms, char *text,
                           size_t text_size)
 {

@@ -437,6 +437,9 @@ static void settle(struct tbi_event *e, bool take)
 {
     struct tbi_delivery *d = e->delivery;
 
+    if (e->pub.type == TBQ_EVENT_TRUST) {
+        tbi_trust_answered(e, false); /* where it was not accepted before */
+    }
     if (d != NULL) {
         struct tbi_bond *b = d->link != NULL ? d->user : NULL;
         if (take) {
@@ -456,6 +459,19 @@ void tbi_node_event_release(tbq_event *event)
     if (event != NULL) {
         settle((struct tbi_event *)event, true);
     }
+}
+
+void tbi_node_event_accept(tbq_event *event)
+{
+    struct tbi_event *e = (struct tbi_event *)event;
+
+    if (e == NULL) {
+        return;
+    }
+    if (e->pub.type == TBQ_EVENT_TRUST) {
+        tbi_trust_answered(e, true);
+    }
+    settle(e, true);
 }
 
 void tbi_node_event_refuse(tbq_event *event)

@@ -24,6 +24,8 @@ struct tbi_event {
     const struct tbi_alloc *alloc;
     struct tbi_node *node;
     tbq_peer_id peer;
+    uint8_t key[TBQ_PUBLIC_KEY_SIZE];
+    uint64_t session; /* of a TRUST event: the number of its QUIC connection */
     tbq_message message;
     char text[TBI_EVENT_TEXT_SIZE];
     char address[TBI_ADDR_TEXT_SIZE];

@@ -75,6 +75,7 @@ int tbi_node_new(struct tbi_node **made, const struct tbi_node_config *config, s
     tbi_events_init(&node->events, node->alloc);
     tbi_list_init(&node->bonds);
     tbi_list_init(&node->touched);
+    tbi_list_init(&node->bindings);
     /* Dials and accepted connections, and as many peers that were here a moment ago. */
     size_t most = 2 * (size_t)config->settings.max_connections + 64;
     tbi_map_init(&node->contacts, node->alloc, secret, sizeof(tbq_connection), most);
@@ -137,6 +138,9 @@ void tbi_node_free(struct tbi_node *node)
     }
     while ((e = tbi_map_first(&node->broadcasts)) != NULL) {
         tbi_broadcast_free(node, tbi_map_value(e));
+    }
+    struct tbi_binding ignored;
+    while (tbi_node_next_binding(node, &ignored)) {
     }
     free_events(&node->events.waiting);
     free_events(&node->events.held);
@@ -379,20 +383,6 @@ void tbi_node_stop(struct tbi_node *node, struct tbi_now now, uint32_t deadline_
 bool tbi_node_stopped(const struct tbi_node *node)
 {
     return node->stopped;
-}
-
-/* --- Trust ------------------------------------------------------------------------------------ */
-
-int tbi_node_ask_again(struct tbi_node *node, struct tbi_now now)
-{
-    int away = 0;
-
-    node->now = now;
-    for (struct tbi_map_entry *e = tbi_map_first(&node->sessions); e != NULL; e = tbi_map_next(e)) {
-        away += !tbi_session_ask_again(tbi_map_value(e)); /* closes, which only marks */
-    }
-    tbi_node_settle(node);
-    return away;
 }
 
 /* --- Messages --------------------------------------------------------------------------------- */

@@ -26,7 +26,7 @@ struct tbi_node_config {
     const struct tbi_alloc *alloc;       /* outlives the node */
     const struct tbi_log *log;           /* outlives the node */
     const struct tbi_identity *identity; /* outlives the node */
-    const struct tbi_trust *trust;       /* outlives the node */
+    struct tbi_trust *trust;             /* outlives the node; learns by first use */
     uint8_t seed[TBI_RNG_SEED_SIZE];     /* of the random stream */
     struct tbi_addr local;               /* what the socket is bound to */
     tbq_config settings;                 /* numbers only; checked by the caller */
@@ -53,6 +53,7 @@ tbq_event *tbi_node_next_event(struct tbi_node *node);
 bool tbi_node_has_news(const struct tbi_node *node); /* since it was asked for an event last */
 void tbi_node_event_release(tbq_event *event);       /* takes what it carried */
 void tbi_node_event_refuse(tbq_event *event);
+void tbi_node_event_accept(tbq_event *event);
 void tbi_node_log_event(struct tbi_node *node, tbq_log_level level, const char *line);
 
 /* --- Names: the node asks, the server resolves ------------------------------------------------ */
@@ -104,6 +105,14 @@ int tbi_node_pause(struct tbi_node *node, const tbq_peer_id *peer, unsigned lane
 int tbi_node_resume(struct tbi_node *node, const tbq_peer_id *peer, unsigned lanes);
 void tbi_node_stop(struct tbi_node *node, struct tbi_now now, uint32_t deadline_ms);
 bool tbi_node_stopped(const struct tbi_node *node);
+
+/* First use: the next address that is to be remembered with its key; the policy knows it already.
+ */
+struct tbi_binding {
+    char host_port[TBQ_ADDRESS_SIZE];
+    tbq_peer_id id;
+};
+bool tbi_node_next_binding(struct tbi_node *node, struct tbi_binding *binding);
 
 /* The trust policy has changed: all that are connected are asked about again. Returns how many were
  * turned away. */

@@ -204,6 +204,7 @@ struct tbi_node {
     struct tbi_map broadcasts; /* by id */
     struct tbi_list touched;   /* sessions whose links have something to tell */
     struct tbi_list bonds;     /* whose peer is not known yet */
+    struct tbi_list bindings;  /* of first use, that the server has not fetched */
     struct tbi_discovery discovery;
     uint8_t boot_id[TBI_BOOT_ID_SIZE];
     tbq_peer_id id;
@@ -242,7 +243,7 @@ struct tbi_session *tbi_session_new(struct tbi_node *node, uint64_t conn, bool d
 void tbi_session_free(struct tbi_session *s);
 void tbi_session_writable_early(struct tbi_session *s); /* HELLO may go out */
 void tbi_session_handshake_done(struct tbi_session *s);
-bool tbi_session_ask_again(struct tbi_session *s); /* false: it is not trusted any more */
+void tbi_session_trusted(struct tbi_session *s); /* who is there may speak */
 void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *data, size_t size,
                         bool fin);
 void tbi_session_stream_reset(struct tbi_session *s, int64_t stream);
@@ -311,6 +312,14 @@ void tbi_request_free(struct tbi_request *r, struct tbi_map *from);
 void tbi_node_settle(struct tbi_node *node); /* everything that the parts have to tell each other */
 void tbi_node_warn(struct tbi_node *node, const tbq_peer_id *peer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* --- trust.c: who may speak --- */
+struct tbi_queued_binding {
+    struct tbi_list entry;
+    struct tbi_binding binding;
+};
+void tbi_trust_answered(struct tbi_event *e, bool accept); /* by the application */
+int tbi_node_tell_binding(struct tbi_node *node, const char *host_port, const tbq_peer_id *id);
 
 /* --- close.c: what close codes mean --- */
 bool tbi_close_is_final(uint64_t code); /* no use in dialling again */

@@ -398,61 +398,11 @@ void tbi_session_writable_early(struct tbi_session *s)
     send_hello(s);
 }
 
-/* Asks the policy about the key that the peer has proved. 0, or the session is closing. */
-static int ask_trust(struct tbi_session *s, struct tbi_verdict *verdict)
+void tbi_session_trusted(struct tbi_session *s)
 {
-    struct tbi_node *node = s->node;
-    const struct tbi_target *target = s->contact != NULL ? &s->contact->target : NULL;
-    struct tbi_trust_query query = {
-        .id = &s->peer_id,
-        .pin = s->dialled && target != NULL && target->pinned ? &target->id : NULL,
-        .dialled = s->dialled,
-        .wall_ms = node->now.wall_ms,
-    };
-    return tbi_trust_ask(node->cfg.trust, &query, verdict);
-}
-
-static void turn_away(struct tbi_session *s, int error, struct tbi_verdict *verdict)
-{
-    if (verdict->close_code == TBI_CLOSE_NONE) {
-        verdict->close_code = TBI_CLOSE_INTERNAL;
-        tbi_text(verdict->text, sizeof verdict->text, "%s", tbq_strerror(error));
-    }
-    tbi_log(s->node->log, TBQ_LOG_WARNING, "a peer was refused: %s", verdict->text);
-    tbi_session_close(s, verdict->close_code, verdict->text);
-}
-
-void tbi_session_handshake_done(struct tbi_session *s)
-{
-    struct tbi_verdict verdict = {0};
-
-    s->handshake_done = true;
-    int rv = tbi_identity_peer_key(tbi_conn_peer_session(conn_of(s)), s->node->now.wall_ms,
-                                   s->peer_key, &verdict);
-    if (rv == 0) {
-        rv = tbq_peer_id_from_key(&s->peer_id, s->peer_key);
-    }
-    if (rv == 0) {
-        rv = ask_trust(s, &verdict);
-    }
-    if (rv < 0) {
-        turn_away(s, rv, &verdict);
-        return;
-    }
     s->trusted = true;
     send_hello(s);
     get_ready(s);
-}
-
-bool tbi_session_ask_again(struct tbi_session *s)
-{
-    struct tbi_verdict verdict = {0};
-    int rv = s->trusted && !s->closing ? ask_trust(s, &verdict) : 0;
-
-    if (rv < 0) {
-        turn_away(s, rv, &verdict);
-    }
-    return rv == 0;
 }
 
 /* --- What comes in ---------------------------------------------------------------------------- */

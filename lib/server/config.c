@@ -219,12 +219,14 @@ int tbi_settings_read(struct tbi_settings *s, const tbq_config *config)
 }
 
 /* The strings that are of use after the start. */
-#define KEPT_STRINGS 3
+#define KEPT_STRINGS 5
 static void kept_strings(tbq_config *c, const char **field[KEPT_STRINGS])
 {
     field[0] = &c->state_dir;
     field[1] = &c->allow_path;
     field[2] = &c->deny_path;
+    field[3] = &c->ca_path;
+    field[4] = &c->known_peers_path;
 }
 
 int tbi_settings_keep(struct tbi_settings *s, const struct tbi_alloc *a)

@@ -136,7 +136,8 @@ static void act(tbq_server *s)
     tbq_event *e;
 
     while (s->has_actor && (e = tbi_node_next_event(s->node)) != NULL) {
-        bool carries = e->type == TBQ_EVENT_MESSAGE || e->type == TBQ_EVENT_REQUEST;
+        bool carries = e->type == TBQ_EVENT_MESSAGE || e->type == TBQ_EVENT_REQUEST ||
+                       e->type == TBQ_EVENT_TRUST;
         int refused = 0;
         s->in_callback++;
         if (carries) {
@@ -148,7 +149,7 @@ static void act(tbq_server *s)
         if (refused != 0) {
             tbi_node_event_refuse(e);
         } else {
-            tbi_node_event_release(e);
+            tbi_node_event_accept(e);
         }
     }
 }
@@ -168,6 +169,7 @@ int tbq_server_process(tbq_server *s)
     struct tbi_now now = tbi_clock_now();
     tbi_node_step(s->node, now);
     resolve(s, now);
+    tbi_server_save_bindings(s);
     act(s);
     rv = flush(s, now);
     tbi_server_tend_book(s, now);

@@ -1,4 +1,4 @@
-/* server/identity.c - keys on disk: made, read, locked; and the lists of trust. */
+/* server/identity.c - keys on disk: made, read, locked. */
 #include <tbquic/identity.h>
 
 #include <stdio.h>
@@ -127,46 +127,6 @@ int tbi_server_load_identity(struct tbq_server *s, struct tbi_now now)
     return rv < 0
                ? rv
                : tbi_identity_valid_at(s->identity, now.wall_ms, c->error_text, c->error_text_size);
-}
-
-static int load_list(struct tbq_server *s, struct tbi_trust *trust, enum tbi_trust_list which,
-                     const char *path, char *text, size_t text_size)
-{
-    uint8_t *data = NULL;
-    size_t size = 0;
-    char why[256] = "";
-    int rv;
-
-    if (path == NULL) {
-        return 0;
-    }
-    rv = tbi_file_read(&s->alloc, path, TBI_TRUST_LIST_SIZE_MAX, 0, &data, &size, text, text_size);
-    if (rv == 0) {
-        rv = tbi_trust_load(trust, which, (tbq_bytes){data, size}, why, sizeof why);
-        if (rv < 0) {
-            tbi_text(text, text_size, "%s: %s", path, why);
-        }
-    }
-    tbi_free(&s->alloc, data);
-    return rv;
-}
-
-int tbi_server_load_trust(struct tbq_server *s, char *text, size_t text_size)
-{
-    struct tbi_trust trust;
-    tbi_trust_init(&trust, &s->alloc, &s->rng);
-    int rv = load_list(s, &trust, TBI_TRUST_DENY, s->settings.c.deny_path, text, text_size);
-
-    if (rv == 0) {
-        rv = load_list(s, &trust, TBI_TRUST_ALLOW, s->settings.c.allow_path, text, text_size);
-    }
-    if (rv < 0) {
-        tbi_trust_free(&trust);
-        return rv; /* all stays as it was */
-    }
-    tbi_trust_free(&s->trust);
-    s->trust = trust;
-    return 0;
 }
 
 /* --- Without a server ------------------------------------------------------------------------- */

@@ -45,9 +45,10 @@ struct tbq_server {
     char uri[TBQ_URI_SIZE];
 };
 
-/* identity.c: the key from its files, or a new one; the trust lists. 0 or a TBQ_ERR_*, and a
- * text (the configuration's error_text) says why. */
+/* identity.c: the key from its files, or a new one. trust.c: the files of the policy. 0 or a
+ * TBQ_ERR_*, and a text (the configuration's error_text) says why. */
 int tbi_server_load_identity(struct tbq_server *s, struct tbi_now now);
+void tbi_server_save_bindings(struct tbq_server *s); /* that first use has made */
 int tbi_server_load_trust(struct tbq_server *s, char *text, size_t text_size);
 
 /* book.c: addresses to claim, and the peer book. */

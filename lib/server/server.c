@@ -234,6 +234,11 @@ void tbq_event_refuse(tbq_event *event)
     tbi_node_event_refuse(event);
 }
 
+void tbq_event_accept(tbq_event *event)
+{
+    tbi_node_event_accept(event);
+}
+
 int tbq_post(tbq_server *s, void (*fn)(void *arg), void *arg)
 {
     return fn != NULL ? tbi_wake_post(s->wake, fn, arg) : TBQ_ERR_INVALID;

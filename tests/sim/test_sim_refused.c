@@ -289,6 +289,82 @@ START_TEST(who_is_denied_while_connected_is_turned_away_by_the_dialler)
 }
 END_TEST
 
+/* --- The application's last word ----------------------------------------------------------------
+ */
+
+static int last_word; /* 1: accept, 0: refuse, -1: release, which refuses */
+
+static bool decide(struct sim_node *n, tbq_event *e)
+{
+    if (e->type != TBQ_EVENT_TRUST) {
+        return watch(n, e);
+    }
+    ck_assert_ptr_nonnull(e->public_key);
+    ck_assert_ptr_nonnull(e->peer);
+    if (last_word > 0) {
+        tbi_node_event_accept(e);
+    } else if (last_word == 0) {
+        tbi_node_event_refuse(e);
+    }
+    return last_word < 0;
+}
+
+static void ask_application(int word, bool acceptor, bool connects)
+{
+    struct two t;
+    begin(&t);
+    last_word = word;
+    struct sim_node *asks = acceptor ? t.b : t.a;
+    asks->on_event = decide;
+    sim_settings(asks)->ask_trust = true;
+    sim_boot(t.a);
+    sim_boot(t.b);
+    dial_pinned(&t, tbi_identity_id(t.b->identity));
+    sim_run(t.sim, 4000, NULL, NULL);
+    ck_assert(t.at_a.connected == connects && t.at_b.connected == connects);
+    if (!connects) {
+        ck_assert(t.at_a.failed);
+        ck_assert_int_eq(t.at_a.reason, TBQ_ERR_TRUST);
+        ck_assert_ptr_nonnull(strstr(t.at_a.text, "the application refused the key"));
+    }
+    sim_free(t.sim);
+}
+
+START_TEST(the_application_has_the_last_word)
+{
+    for (int acceptor = 0; acceptor < 2; acceptor++) {
+        ask_application(1, acceptor == 1, true);
+        ask_application(0, acceptor == 1, false);
+        ask_application(-1, acceptor == 1, false);
+    }
+}
+END_TEST
+
+START_TEST(first_use_binds_an_address_and_tells_the_server_once)
+{
+    struct two t;
+    struct tbi_binding binding;
+    char why[128];
+    begin(&t);
+    ck_assert_int_eq(
+        tbi_trust_load_known(&t.a->trust, "known-peers", (tbq_bytes){"", 0}, why, sizeof why), 0);
+    sim_boot(t.a);
+    sim_boot(t.b);
+    sim_dial(t.b, t.a, false); /* who comes by himself is not admitted */
+    sim_run(t.sim, 1000, NULL, NULL);
+    ck_assert(t.at_b.failed && !t.at_a.connected);
+    ck_assert_int_eq(t.at_b.reason, TBQ_ERR_TRUST);
+    sim_dial(t.a, t.b, false);
+    sim_run(t.sim, 1000, NULL, NULL);
+    ck_assert(t.at_a.connected);
+    ck_assert(tbi_node_next_binding(t.a->node, &binding));
+    ck_assert_str_eq(binding.host_port, "10.0.0.2:8443");
+    ck_assert_mem_eq(&binding.id, tbi_identity_id(t.b->identity), sizeof binding.id);
+    ck_assert(!tbi_node_next_binding(t.a->node, &binding));
+    sim_free(t.sim);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("refused");
@@ -303,6 +379,8 @@ int main(void)
     tcase_add_test(c, a_paused_receiver_slows_its_sender_and_nothing_is_lost);
     tcase_add_test(c, who_is_denied_while_connected_is_turned_away_by_the_acceptor);
     tcase_add_test(c, who_is_denied_while_connected_is_turned_away_by_the_dialler);
+    tcase_add_test(c, the_application_has_the_last_word);
+    tcase_add_test(c, first_use_binds_an_address_and_tells_the_server_once);
     suite_add_tcase(s, c);
     return tbi_test_main(s);
 }

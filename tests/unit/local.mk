@@ -15,9 +15,10 @@ tests_unit_test_wire_kind_LDADD = $(UNIT_LDADD) $(UP_TO_WIRE)
 tests_unit_test_wire_reader_LDADD = $(UNIT_LDADD) $(UP_TO_WIRE)
 tests_unit_test_wire_record_LDADD = $(UNIT_LDADD) $(UP_TO_WIRE)
 
-unit_identity = tests/unit/test_identity_key tests/unit/test_identity_peer \
+unit_identity = tests/unit/test_identity_admit tests/unit/test_identity_key tests/unit/test_identity_peer \
 	tests/unit/test_identity_trust
 unit_tests += $(unit_identity)
+tests_unit_test_identity_admit_LDADD = $(UNIT_LDADD) $(UP_TO_IDENTITY)
 tests_unit_test_identity_key_LDADD = $(UNIT_LDADD) $(UP_TO_IDENTITY)
 tests_unit_test_identity_peer_LDADD = $(UNIT_LDADD) $(UP_TO_IDENTITY)
 tests_unit_test_identity_trust_LDADD = $(UNIT_LDADD) $(UP_TO_IDENTITY)
