@@ -40,6 +40,8 @@ tests_unit_test_mesh_scope_LDADD = $(UNIT_LDADD) $(UP_TO_MESH)
 
 unit_engine = tests/unit/test_node_peers tests/unit/test_server_p2p
 unit_tests += $(unit_engine)
+unit_tests += tests/unit/test_server_config
+tests_unit_test_server_config_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 endif
 check_PROGRAMS += $(unit_tests)
 EXTRA_DIST += tests/unit/identity_help.h
