@@ -104,9 +104,15 @@ void tbi_bond_free(struct tbi_bond *b)
 /* Frees it when nothing leads here any more. */
 static void free_if_unused(struct tbi_bond *b)
 {
-    if (b->session == NULL && b->contacts == 0 && b->given_up) {
+    if (b->sessions == 0 && b->contacts == 0 && b->given_up) {
         tbi_bond_free(b);
     }
+}
+
+void tbi_bond_leave(struct tbi_bond *b)
+{
+    b->sessions--;
+    free_if_unused(b);
 }
 
 void tbi_bond_let_go(struct tbi_bond *b)

@@ -126,6 +126,7 @@ struct tbi_bond {
     struct tbi_session *session; /* carries the link now, or NULL */
     struct tbi_session *chosen;  /* the one that we sent CONFIRM on last; it may come up */
     size_t contacts;             /* that point here */
+    size_t sessions;             /* that point here, those that are closing too */
     unsigned paused;             /* lanes */
     bool wants_writable;
     bool given_up;
@@ -262,6 +263,7 @@ void tbi_peer_free(struct tbi_peer *peer); /* its bonds are gone already */
 struct tbi_bond *tbi_bond_for(struct tbi_node *node, const tbq_peer_id *id,
                               const uint8_t boot_id[TBI_BOOT_ID_SIZE], struct tbi_bond *waiting);
 void tbi_bond_let_go(struct tbi_bond *b); /* one contact less; frees it when nothing needs it */
+void tbi_bond_leave(struct tbi_bond *b);  /* one session less; the same */
 void tbi_bond_drain(struct tbi_bond *b);  /* the link's actions; re-arms its timer */
 void tbi_bond_lost(struct tbi_bond *b, int reason);
 void tbi_bond_timer(struct tbi_bond *b);

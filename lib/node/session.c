@@ -67,6 +67,9 @@ void tbi_session_free(struct tbi_session *s)
         tbi_link_detach(s->bond->link, node->now, TBQ_ERR_CLOSED);
         s->bond->session = NULL;
     }
+    if (s->bond != NULL) {
+        s->bond->sessions--;
+    }
     for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
         free_instream(&s->in[i]);
     }
@@ -311,6 +314,7 @@ static void get_ready(struct tbi_session *s)
         tbi_session_close(s, TBI_CLOSE_BUSY, tbi_close_text(TBI_CLOSE_BUSY));
         return;
     }
+    s->bond->sessions++;
     if (waiting != s->bond) {
         s->bond->contacts++;
         s->contact->bond = s->bond;
@@ -738,6 +742,9 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
     s->bond = NULL;
     s->contact = NULL;
     tbi_session_free(s);
+    if (b != NULL) {
+        tbi_bond_leave(b);
+    }
     if (c != NULL) {
         tbi_contact_session_lost(c, reason, text, tbi_close_is_final(close_code));
     }
