@@ -194,8 +194,9 @@ void tbi_node_resolved(struct tbi_node *node, struct tbi_now now, tbq_connection
         return; /* closed meanwhile, or its time has passed */
     }
     c->addrs_len = n < TBI_CONTACT_ADDRESSES_MAX ? n : TBI_CONTACT_ADDRESSES_MAX;
-    memcpy(c->addrs, addrs, c->addrs_len * sizeof *addrs);
-    if (c->addrs_len == 0) {
+    if (c->addrs_len > 0) {
+        memcpy(c->addrs, addrs, c->addrs_len * sizeof *addrs);
+    } else {
         c->last_reason = TBQ_ERR_NAME;
         tbi_text(c->last_text, sizeof c->last_text, "%s: %s", c->target.host,
                  why_none != NULL ? why_none : "no address");
