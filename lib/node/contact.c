@@ -258,8 +258,12 @@ void tbi_contact_session_lost(struct tbi_contact *c, int reason, const char *tex
     if (!was_up && c->addrs_next > 0) {
         tbi_discovery_unreached(node, &c->target.id, &c->addrs[c->addrs_next - 1]);
     }
-    if (!c->dialled || node->stopping || (final && !c->persistent)) {
+    if (node->stopping || (final && !c->persistent)) {
         tbi_contact_end(c, reason, text);
+        return;
+    }
+    if (!c->dialled) {
+        tbi_contact_free(c); /* the peer may dial again: its bond waits for peer_timeout_ms */
         return;
     }
     if (was_up) {
