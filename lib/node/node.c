@@ -351,6 +351,9 @@ static void end_all(struct tbi_node *node)
         tbi_bond_drain(b);
     }
     drain(node);
+    while ((e = tbi_map_first(&node->contacts)) != NULL) { /* dials that have no session now */
+        tbi_contact_end(tbi_map_value(e), TBQ_ERR_STOPPED, tbq_strerror(TBQ_ERR_STOPPED));
+    }
 }
 
 static void maybe_stopped(struct tbi_node *node)
