@@ -171,8 +171,8 @@ typedef struct tbq_answer {
 } tbq_answer;
 
 /* Answers a REQUEST event, now or later, once; also after the event was released.
- * Errors as tbq_send(); TBQ_ERR_CLOSED: answered already, or the requester is gone. The answer has
- * no FATE of its own. */
+ * Errors as tbq_send(); TBQ_ERR_CLOSED: answered already or refused, or the requester is gone or
+ * waits no longer. The answer has no FATE of its own. */
 TBQ_API int tbq_respond(tbq_server *server, tbq_request_id request, const tbq_answer *answer);
 
 /* Stops handing out messages of these lanes from this peer; the peer's sends slow down and stop.

@@ -328,7 +328,7 @@ static int on_resource_request(struct tbi_bond *b, struct tbi_delivery *d, struc
     if (rv < 0) {
         return rv;
     }
-    struct tbi_request *r = tbi_request_owed(b, m.id);
+    struct tbi_request *r = tbi_request_owed(b, m.id, m.timeout_ms);
     struct tbi_event *e = r != NULL ? message_event(b, d, TBQ_EVENT_REQUEST) : NULL;
     if (e == NULL) {
         if (r != NULL) {
@@ -436,6 +436,13 @@ void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d)
 static void settle(struct tbi_event *e, bool take)
 {
     struct tbi_delivery *d = e->delivery;
+    struct tbi_request *r = e->pub.type == TBQ_EVENT_REQUEST && !take
+                                ? tbi_map_get(&e->node->owed, &e->pub.request)
+                                : NULL;
+
+    if (r != NULL) { /* what was refused is not answered */
+        tbi_request_free(r, &e->node->owed);
+    }
 
     if (e->pub.type == TBQ_EVENT_TRUST) {
         tbi_trust_answered(e, false); /* where it was not accepted before */

@@ -155,7 +155,7 @@ struct tbi_request {
     uint64_t their_id; /* of a peer's request */
     tbq_peer_id peer;
     struct tbi_bond *bond;  /* of a peer's request; NULL when gone */
-    struct tbi_timer timer; /* of an own request */
+    struct tbi_timer timer; /* the requester's patience */
 };
 
 /* What discover.c keeps. */
@@ -308,7 +308,7 @@ void tbi_broadcast_free(struct tbi_node *node, struct tbi_broadcast *all);
 /* --- request.c --- */
 void tbi_request_timer(struct tbi_request *r);
 void tbi_requests_forget(struct tbi_node *node, struct tbi_bond *b); /* the requester is gone */
-struct tbi_request *tbi_request_owed(struct tbi_bond *b, uint64_t their_id);
+struct tbi_request *tbi_request_owed(struct tbi_bond *b, uint64_t their_id, uint64_t timeout_ms);
 void tbi_request_free(struct tbi_request *r, struct tbi_map *from);
 
 void tbi_node_settle(struct tbi_node *node); /* everything that the parts have to tell each other */

@@ -32,10 +32,14 @@ static struct tbi_request *request_new(struct tbi_node *node, struct tbi_map *in
     return r;
 }
 
-struct tbi_request *tbi_request_owed(struct tbi_bond *b, uint64_t their_id)
+struct tbi_request *tbi_request_owed(struct tbi_bond *b, uint64_t their_id, uint64_t timeout_ms)
 {
     struct tbi_request *r = request_new(b->node, &b->node->owed);
     if (r != NULL) {
+        if (timeout_ms > 0 && timeout_ms <= UINT32_MAX) { /* 0: not told */
+            tbi_timer_set(&b->node->timers, &r->timer,
+                          b->node->now.mono_ns + timeout_ms * TBI_NS_PER_MS);
+        }
         r->their_id = their_id;
         r->peer = b->peer->id;
         r->bond = b;
@@ -88,19 +92,25 @@ int tbi_node_request(struct tbi_node *node, struct tbi_now now, const tbq_peer_i
 void tbi_request_timer(struct tbi_request *r)
 {
     struct tbi_node *node = r->node;
-    struct tbi_event *e = tbi_event_new(&node->events, node, TBQ_EVENT_RESPONSE);
 
-    if (e != NULL) {
-        tbi_event_set_peer(e, &r->peer);
-        e->pub.request = r->id;
-        e->pub.reason = TBQ_ERR_TIMEOUT;
-        tbi_event_set_text(e, "no answer in time");
-        e->pub.message = &e->message;
-        e->message.kind = TBQ_RESOURCE_RESPONSE;
-        e->message.u.response.id = r->id;
-        e->message.u.response.status = TBQ_RESPONSE_FAILED;
-        tbi_events_push(&node->events, e);
+    if (r->bond != NULL) { /* a peer's: it waits no more, and its place is needed */
+        tbi_request_free(r, &node->owed);
+        return;
     }
+    struct tbi_event *e = tbi_event_new(&node->events, node, TBQ_EVENT_RESPONSE);
+    if (e == NULL) { /* out of memory: every request has its RESPONSE, if later */
+        tbi_timer_set(&node->timers, &r->timer, node->now.mono_ns + TBI_NS_PER_S);
+        return;
+    }
+    tbi_event_set_peer(e, &r->peer);
+    e->pub.request = r->id;
+    e->pub.reason = TBQ_ERR_TIMEOUT;
+    tbi_event_set_text(e, "no answer in time");
+    e->pub.message = &e->message;
+    e->message.kind = TBQ_RESOURCE_RESPONSE;
+    e->message.u.response.id = r->id;
+    e->message.u.response.status = TBQ_RESPONSE_FAILED;
+    tbi_events_push(&node->events, e);
     tbi_request_free(r, &node->asked);
 }
 
