@@ -40,6 +40,12 @@ tests_unit_test_mesh_scope_LDADD = $(UNIT_LDADD) $(UP_TO_MESH)
 
 unit_engine = tests/unit/test_node_peers tests/unit/test_server_p2p
 unit_tests += $(unit_engine)
+# Linked up to the server for the defaults of tbq_config.
+node_pair = tests/unit/node_pair.c tests/unit/node_pair.h
+unit_tests += tests/unit/test_node
+tests_unit_test_node_SOURCES = tests/unit/test_node.c $(node_pair)
+tests_unit_test_node_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
+
 unit_tests += tests/unit/test_server_config
 tests_unit_test_server_config_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 endif
