@@ -158,6 +158,7 @@ int tbi_conn_start_client(struct tbi_conn *c, const struct tbi_dial_options *opt
     tbi_endpoint_new_cid(c->ep, &scid);
     if (ngtcp2_conn_client_new(&c->qc, &dcid, &scid, &path, NGTCP2_PROTO_VER_V1, &callbacks,
                                &settings, &params, &c->ep->mem, c) != 0) {
+        c->qc = NULL; /* ngtcp2 sets it before it fails and frees what it points to */
         return TBQ_ERR_NOMEM;
     }
     int rv = tbi_endpoint_add_cid(c->ep, &scid, c);
@@ -195,6 +196,7 @@ int tbi_conn_start_server(struct tbi_conn *c, const ngtcp2_pkt_hd *hd, const ngt
     }
     if (ngtcp2_conn_server_new(&c->qc, &hd->scid, &scid, &path, hd->version, &callbacks, &settings,
                                &params, &c->ep->mem, c) != 0) {
+        c->qc = NULL; /* as above */
         return TBQ_ERR_NOMEM;
     }
     int rv = tbi_endpoint_add_cid(c->ep, &scid, c);
