@@ -124,6 +124,10 @@ static void dial_next(struct tbi_contact *c)
         }
         c->session = tbi_session_new(node, conn, true, to);
         if (c->session == NULL) {
+            c->last_reason = TBQ_ERR_NOMEM;
+            tbi_text(c->last_text, sizeof c->last_text, "%s", tbq_strerror(TBQ_ERR_NOMEM));
+            tbi_conn_close(tbi_endpoint_conn(node->endpoint, conn), node->now, TBI_CLOSE_INTERNAL,
+                           c->last_text);
             continue;
         }
         c->session->contact = c;

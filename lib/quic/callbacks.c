@@ -105,8 +105,8 @@ static int on_more_streams(ngtcp2_conn *qc, uint64_t max, void *user)
 {
     struct tbi_conn *c = user;
     (void)qc, (void)max;
-    (void)tbi_endpoint_action(c->ep, c, TBI_QUIC_WRITABLE);
-    return 0;
+    return tbi_endpoint_action(c->ep, c, TBI_QUIC_WRITABLE) != NULL ? 0
+                                                                    : NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
 static int on_more_stream_data(ngtcp2_conn *qc, int64_t stream, uint64_t max, void *user,

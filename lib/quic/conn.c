@@ -37,7 +37,9 @@ struct tbi_conn *tbi_conn_new(struct tbi_endpoint *ep, bool server, const struct
         tbi_free(ep->alloc, c);
         return NULL;
     }
-    if (tbi_map_put(&ep->conns, &c->number, c) < 0) {
+    c->closed = tbi_calloc(ep->alloc, 1, sizeof *c->closed);
+    if (c->closed == NULL || tbi_map_put(&ep->conns, &c->number, c) < 0) {
+        tbi_free(ep->alloc, c->closed);
         tbi_timer_unregister(&ep->timers, &c->timer);
         tbi_free(ep->alloc, c);
         return NULL;
@@ -97,6 +99,7 @@ void tbi_conn_free(struct tbi_conn *c)
     tbi_timer_unregister(&ep->timers, &c->timer);
     tbi_map_remove(&ep->conns, &c->number);
     tbi_free(ep->alloc, c->close_packet);
+    tbi_free(ep->alloc, c->closed);
     tbi_free(ep->alloc, c);
 }
 
@@ -214,11 +217,12 @@ void tbi_conn_ended(struct tbi_conn *c, enum tbi_closed_by who, int reason, uint
     if (c->told_closed) {
         return;
     }
-    struct tbi_queued_action *a = tbi_endpoint_action(c->ep, c, TBI_QUIC_CLOSED);
-    if (a == NULL) {
-        return; /* out of memory: tried again by the timer */
-    }
+    struct tbi_queued_action *a = c->closed;
+    c->closed = NULL;
     c->told_closed = true;
+    a->action.type = TBI_QUIC_CLOSED;
+    a->action.conn = c->number;
+    tbi_list_push(&c->ep->actions, &a->entry);
     a->action.closed.who = who;
     a->action.closed.reason = reason;
     a->action.closed.app_code = code;
@@ -427,7 +431,9 @@ static void after_write(struct tbi_conn *c, struct tbi_ostream *o, size_t size, 
     }
     if (o->was_full && o->unsent < TBI_STREAM_UNSENT_MAX / 2) {
         o->was_full = false;
-        (void)tbi_endpoint_action(c->ep, c, TBI_QUIC_WRITABLE);
+        if (tbi_endpoint_action(c->ep, c, TBI_QUIC_WRITABLE) == NULL) {
+            fail(c, NGTCP2_ERR_NOMEM); /* who waits for it would wait for ever */
+        }
     }
 }
 
@@ -486,7 +492,7 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
     if (c->want_close && c->state == TBI_CONN_ALIVE) {
         return write_close(c, dest, size);
     }
-    if (c->state == TBI_CONN_CLOSING && c->close_seen > 0) {
+    if (c->state == TBI_CONN_CLOSING && c->close_seen > 0 && c->close_size > 0) {
         memcpy(dest, c->close_packet, c->close_size);
         return c->close_size;
     }

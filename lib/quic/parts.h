@@ -78,7 +78,7 @@ struct tbi_conn {
     bool server;
     bool half_open;
     bool want_close;  /* marked; the packet is written by the next send */
-    bool told_closed; /* the CLOSED action exists */
+    bool told_closed; /* the CLOSED action is queued */
     bool drained;     /* and was drained */
     bool resumed;
     bool reset;         /* a stateless reset came */
@@ -92,6 +92,7 @@ struct tbi_conn {
     struct tbi_list reap;    /* in the endpoint's list: dead */
     struct tbi_list streams; /* tbi_ostream, by priority */
     struct tbi_timer timer;
+    struct tbi_queued_action *closed; /* made at the beginning: an end is told without memory */
     uint8_t *close_packet;
     size_t close_size;
     uint64_t close_seen; /* packets that came while closing */
