@@ -343,9 +343,9 @@ END_TEST
 static tbq_request_id ask(uint32_t timeout_ms)
 {
     tbq_request_id id = 0;
-    ck_assert_int_eq(tbi_node_request(p.a.node, p.now, pair_id(&p.b), bytes("what?"), timeout_ms,
-                                      &normal, &id),
-                     0);
+    ck_assert_int_eq(
+        tbi_node_request(p.a.node, p.now, pair_id(&p.b), bytes("what?"), timeout_ms, &normal, &id),
+        0);
     pair_run(&p, 100);
     return id;
 }
@@ -387,9 +387,8 @@ START_TEST(a_request_to_nobody_is_refused)
 {
     tbq_request_id id;
     pair_connect(&p);
-    ck_assert_int_eq(
-        tbi_node_request(p.a.node, p.now, pair_id(&p.a), bytes("?"), 0, &normal, &id),
-        TBQ_ERR_NO_ROUTE);
+    ck_assert_int_eq(tbi_node_request(p.a.node, p.now, pair_id(&p.a), bytes("?"), 0, &normal, &id),
+                     TBQ_ERR_NO_ROUTE);
 }
 END_TEST
 

@@ -257,8 +257,7 @@ START_TEST(bootstrap_nodes_are_read)
     ck_assert_uint_eq(g->s.bootstrap[1].port, 2);
     ck_assert_uint_eq(g->s.bootstrap[2].port, 3);
     g->c.network_mode = TBQ_MODE_SERVER;
-    bad(g, TBQ_ERR_MODE,
-        "bootstrap_nodes is set, but network_mode TBQ_MODE_SERVER dials nobody");
+    bad(g, TBQ_ERR_MODE, "bootstrap_nodes is set, but network_mode TBQ_MODE_SERVER dials nobody");
 }
 END_TEST
 
