@@ -54,9 +54,13 @@ static int on_ticket(gnutls_session_t session, unsigned type, unsigned when, uns
     if (!incoming || gnutls_session_get_data2(session, &data) != 0) {
         return 0; /* a ticket less is no error: the next dial makes a full handshake */
     }
-    struct tbi_queued_action *a = tbi_endpoint_action(c->ep, c, TBI_QUIC_TICKET);
+    struct tbi_block *ticket = tbi_block_copy(c->ep->alloc, data.data, data.size);
+    struct tbi_queued_action *a =
+        ticket != NULL ? tbi_endpoint_action(c->ep, c, TBI_QUIC_TICKET) : NULL;
     if (a != NULL) {
-        a->ticket = tbi_block_copy(c->ep->alloc, data.data, data.size);
+        a->ticket = ticket;
+    } else {
+        tbi_block_unref(ticket);
     }
     tbi_wipe(data.data, data.size);
     gnutls_free(data.data);
