@@ -695,10 +695,13 @@ void tbi_session_stream_reset(struct tbi_session *s, int64_t stream)
         }
         if (in->what == TBI_IN_CONTROL || in->what == TBI_IN_LANE) {
             violation(s, TBQ_ERR_PROTOCOL, "a control or lane stream was reset");
+        } else if (in->unordered == NULL) { /* else the link gives its place back */
+            tbi_conn_stream_done(conn_of(s), stream);
         }
         free_instream(in);
         return;
     }
+    tbi_conn_stream_done(conn_of(s), stream); /* reset before its first byte came */
 }
 
 /* --- Time and the end ------------------------------------------------------------------------- */
