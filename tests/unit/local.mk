@@ -55,6 +55,10 @@ tests_unit_test_node_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 tests_unit_test_node_memory_SOURCES = tests/unit/test_node_memory.c $(node_pair)
 tests_unit_test_node_memory_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 
+unit_tests += tests/unit/test_node_hostile
+tests_unit_test_node_hostile_SOURCES = tests/unit/test_node_hostile.c $(quic_pair)
+tests_unit_test_node_hostile_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
+
 unit_tests += tests/unit/test_server_config
 tests_unit_test_server_config_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 endif
