@@ -10,7 +10,7 @@
 static struct quic_pair p; /* A: the peer, B: an identity and an address for the node */
 static struct tbi_trust trust;
 static struct tbi_node *node;
-static size_t told[TBQ_EVENT_STOPPED + 1];
+static size_t told[TBQ_EVENT_TRUST + 1];
 static int64_t control;
 
 static void begin(void)
