@@ -130,6 +130,13 @@ void sim_boot(struct sim_node *n)
     n->alive = true;
 }
 
+void sim_host(struct sim_node *n, const struct sim_guest *guest, void *user)
+{
+    n->guest = guest;
+    n->user = user;
+    n->alive = true;
+}
+
 void sim_kill(struct sim_node *n)
 {
     tbi_node_free(n->node);
@@ -279,12 +286,18 @@ static void send_one(struct sim_node *from, const struct tbi_send_batch *b, cons
     }
 }
 
+static int next_batch(struct sim_node *n, struct tbi_send_batch *b)
+{
+    return n->guest != NULL ? n->guest->send(n->user, b)
+                            : tbi_node_send(n->node, sim_now(n->sim), b);
+}
+
 static void flush(struct sim_node *n)
 {
     static uint8_t buffer[TBI_DATAGRAM_MAX];
     struct tbi_send_batch b = {.data = buffer, .capacity = sizeof buffer};
 
-    while (tbi_node_send(n->node, sim_now(n->sim), &b) == 1) {
+    while (next_batch(n, &b) == 1) {
         size_t step = b.segment_size > 0 ? b.segment_size : b.size;
         for (size_t at = 0; at < b.size; at += step) {
             send_one(n, &b, b.data + at, b.size - at < step ? b.size - at : step);
@@ -307,7 +320,9 @@ static void settle(struct sim *s)
 {
     for (size_t i = 0; i < s->nodes_len; i++) {
         struct sim_node *n = &s->nodes[i];
-        if (n->alive) {
+        if (n->alive && n->guest != NULL) {
+            n->guest->step(n->user);
+        } else if (n->alive) {
             tbi_node_step(n->node, sim_now(s));
             events(n);
         }
@@ -321,8 +336,10 @@ static uint64_t next_at(struct sim *s)
 {
     uint64_t at = s->heap_len > 0 ? s->heap[0]->at : TBI_NEVER;
     for (size_t i = 0; i < s->nodes_len; i++) {
-        if (s->nodes[i].alive) {
-            uint64_t d = tbi_node_deadline(s->nodes[i].node);
+        const struct sim_node *n = &s->nodes[i];
+        if (n->alive) {
+            uint64_t d =
+                n->guest != NULL ? n->guest->deadline(n->user) : tbi_node_deadline(n->node);
             at = d < at ? d : at;
         }
     }
@@ -336,7 +353,9 @@ static void arrive(struct sim *s)
         struct sim_node *to = find(s, &p->to);
         struct tbi_datagram d = {
             .local = p->to, .remote = p->from, .ecn = p->ecn, .data = p->data, .size = p->size};
-        if (to->alive) {
+        if (to->alive && to->guest != NULL) {
+            to->guest->recv(to->user, &d);
+        } else if (to->alive) {
             tbi_node_recv(to->node, sim_now(s), &d, 1);
         }
         free(p);

@@ -25,6 +25,14 @@ struct sim_link { /* from one node to another */
     uint64_t busy_until; /* of the bandwidth piece */
 };
 
+/* Something else than a node at an address; `user` is whatever it likes. */
+struct sim_guest {
+    void (*recv)(void *user, const struct tbi_datagram *d);
+    void (*step)(void *user); /* what is due; called whenever anything has happened */
+    int (*send)(void *user, struct tbi_send_batch *out); /* as tbi_node_send() */
+    uint64_t (*deadline)(void *user);
+};
+
 struct sim;
 struct sim_node {
     struct sim *sim;
@@ -39,6 +47,7 @@ struct sim_node {
     /* Asked for every event; return true when the simulation shall release it (false: kept). */
     bool (*on_event)(struct sim_node *n, tbq_event *e);
     void *user;
+    const struct sim_guest *guest; /* instead of a node; NULL: a node */
 };
 
 struct sim *sim_new(uint64_t seed);
@@ -48,7 +57,8 @@ void sim_free(struct sim *s);
 struct sim_node *sim_add(struct sim *s);
 tbq_config *sim_settings(struct sim_node *n); /* before sim_boot() */
 void sim_boot(struct sim_node *n);            /* starts, or starts again after sim_kill() */
-void sim_kill(struct sim_node *n);            /* as kill -9: nothing is said */
+void sim_host(struct sim_node *n, const struct sim_guest *guest, void *user); /* not sim_boot() */
+void sim_kill(struct sim_node *n); /* as kill -9: nothing is said */
 struct sim_link *sim_link(struct sim_node *from, struct sim_node *to);
 void sim_both(struct sim_node *a, struct sim_node *b, struct sim_link link);
 

@@ -1,0 +1,502 @@
+/* tests/sim/stranger.c - see stranger.h. */
+#include "stranger.h"
+
+#include <assert.h>
+#include <gnutls/abstract.h>
+#include <gnutls/x509.h>
+#include <ngtcp2/ngtcp2_crypto.h>
+#include <ngtcp2/ngtcp2_crypto_gnutls.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire/frame.h"
+#include "wire/wire.h"
+
+#define CID_SIZE 8
+#define DAY_S 86400
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        if ((call) < 0) {                                                                          \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #call);                             \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+static const struct sockaddr_in any_local = {.sin_family = AF_INET};
+
+/* --- Certificates ----------------------------------------------------------------------------- */
+
+static gnutls_x509_privkey_t new_key(gnutls_pk_algorithm_t type)
+{
+    gnutls_x509_privkey_t key;
+    unsigned bits = type == GNUTLS_PK_RSA     ? 2048
+                    : type == GNUTLS_PK_ECDSA ? GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1)
+                                              : 256;
+    OK(gnutls_x509_privkey_init(&key));
+    OK(gnutls_x509_privkey_generate(key, type, bits, 0));
+    return key;
+}
+
+static gnutls_x509_crt_t new_cert(gnutls_x509_privkey_t key, time_t until, gnutls_x509_crt_t issuer,
+                                  gnutls_x509_privkey_t issuer_key)
+{
+    gnutls_x509_crt_t crt;
+    bool eddsa = gnutls_x509_privkey_get_pk_algorithm(issuer_key) == GNUTLS_PK_EDDSA_ED25519;
+
+    OK(gnutls_x509_crt_init(&crt));
+    OK(gnutls_x509_crt_set_version(crt, 3));
+    OK(gnutls_x509_crt_set_serial(crt, "\x05", 1));
+    OK(gnutls_x509_crt_set_activation_time(crt, 0));
+    OK(gnutls_x509_crt_set_expiration_time(crt, until));
+    OK(gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, "stranger", 8));
+    OK(gnutls_x509_crt_set_basic_constraints(crt, issuer == NULL, -1));
+    OK(gnutls_x509_crt_set_key(crt, key));
+    OK(gnutls_x509_crt_sign2(crt, issuer != NULL ? issuer : crt, issuer_key,
+                             eddsa ? GNUTLS_DIG_SHA512 : GNUTLS_DIG_SHA256, 0));
+    return crt;
+}
+
+/* Turns a bit of the signature, which is what a certificate ends with. */
+static void break_signature(gnutls_x509_crt_t *crt)
+{
+    gnutls_datum_t der;
+    OK(gnutls_x509_crt_export2(*crt, GNUTLS_X509_FMT_DER, &der));
+    der.data[der.size - 8] ^= 1;
+    gnutls_x509_crt_deinit(*crt);
+    OK(gnutls_x509_crt_init(crt));
+    OK(gnutls_x509_crt_import(*crt, &der, GNUTLS_X509_FMT_DER));
+    gnutls_free(der.data);
+}
+
+static void set_id(struct stranger *x, gnutls_x509_privkey_t key)
+{
+    gnutls_datum_t raw;
+    OK(gnutls_x509_privkey_export_ecc_raw(key, NULL, &raw, NULL, NULL));
+    OK(tbq_peer_id_from_key(&x->id, raw.data));
+    gnutls_free(raw.data);
+}
+
+static void make_certificate(struct stranger *x)
+{
+    enum stranger_cert cert = x->options.cert;
+    gnutls_pk_algorithm_t type = cert == CERT_RSA || cert == CERT_RSA_CHAIN ? GNUTLS_PK_RSA
+                                 : cert == CERT_ECDSA                       ? GNUTLS_PK_ECDSA
+                                                      : GNUTLS_PK_EDDSA_ED25519;
+    time_t now = (time_t)(sim_now(x->place->sim).wall_ms / 1000);
+    time_t until = cert == CERT_ED25519_EXPIRED ? now - DAY_S : (time_t)-1;
+    gnutls_x509_privkey_t ca_key = NULL;
+    gnutls_x509_crt_t chain[2] = {NULL, NULL};
+    int len = 1;
+
+    OK(gnutls_certificate_allocate_credentials(&x->credentials));
+    if (cert == CERT_NONE) {
+        return;
+    }
+    gnutls_x509_privkey_t key = new_key(type);
+    if (cert == CERT_ED25519_CHAIN || cert == CERT_RSA_CHAIN) {
+        ca_key = new_key(cert == CERT_RSA_CHAIN ? GNUTLS_PK_EDDSA_ED25519 : GNUTLS_PK_RSA);
+        chain[1] = new_cert(ca_key, (time_t)-1, NULL, ca_key);
+        len = 2;
+    }
+    chain[0] = new_cert(key, until, chain[1], ca_key != NULL ? ca_key : key);
+    if (cert == CERT_ED25519_BROKEN) {
+        break_signature(&chain[0]);
+    }
+    if (type == GNUTLS_PK_EDDSA_ED25519) {
+        set_id(x, key);
+    }
+    OK(gnutls_certificate_set_x509_key(x->credentials, chain, len, key));
+    for (int i = 0; i < len; i++) {
+        gnutls_x509_crt_deinit(chain[i]);
+    }
+    gnutls_x509_privkey_deinit(key);
+    if (ca_key != NULL) {
+        gnutls_x509_privkey_deinit(ca_key);
+    }
+}
+
+/* --- What ngtcp2 asks and tells --------------------------------------------------------------- */
+
+static void on_rand(uint8_t *to, size_t size, const ngtcp2_rand_ctx *ctx)
+{
+    tbi_rng_bytes(ctx->native_handle, to, size);
+}
+
+static int on_new_cid(ngtcp2_conn *qc, ngtcp2_cid *cid, uint8_t *token, size_t size, void *user)
+{
+    struct stranger *x = user;
+    uint8_t bytes[NGTCP2_MAX_CIDLEN];
+    (void)qc;
+    tbi_rng_bytes(&x->rng, bytes, size);
+    tbi_rng_bytes(&x->rng, token, NGTCP2_STATELESS_RESET_TOKENLEN);
+    ngtcp2_cid_init(cid, bytes, size);
+    return 0;
+}
+
+static int on_complete(ngtcp2_conn *qc, void *user)
+{
+    struct stranger *x = user;
+    (void)qc;
+    x->complete = true;
+    x->resumed = gnutls_session_is_resumed(x->tls) != 0;
+    if (x->server && x->options.ticket_key != NULL) {
+        OK(gnutls_session_ticket_send(x->tls, 1, 0));
+    }
+    return 0;
+}
+
+static int on_stream(ngtcp2_conn *qc, uint32_t flags, int64_t stream, uint64_t offset,
+                     const uint8_t *data, size_t size, void *user, void *stream_user)
+{
+    (void)flags, (void)stream, (void)offset, (void)data, (void)stream_user;
+    ((struct stranger *)user)->stream_bytes += size;
+    ngtcp2_conn_extend_max_offset(qc, size);
+    return 0;
+}
+
+static int on_retry(ngtcp2_conn *qc, const ngtcp2_pkt_hd *hd, void *user)
+{
+    struct stranger *x = user;
+    assert(hd->tokenlen <= sizeof x->token);
+    x->retries++;
+    memcpy(x->token, hd->token, hd->tokenlen);
+    x->token_size = hd->tokenlen;
+    x->retry_scid = hd->scid;
+    return ngtcp2_crypto_recv_retry_cb(qc, hd, user);
+}
+
+static int on_reset(ngtcp2_conn *qc, const ngtcp2_pkt_stateless_reset *sr, void *user)
+{
+    (void)qc, (void)sr;
+    ((struct stranger *)user)->reset = true;
+    return 0;
+}
+
+static int on_ticket(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
+                     const gnutls_datum_t *message)
+{
+    ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(session);
+    struct stranger *x = ref->user_data;
+    (void)type, (void)when, (void)message;
+    if (incoming) {
+        gnutls_free(x->ticket.data);
+        OK(gnutls_session_get_data2(session, &x->ticket));
+    }
+    return 0;
+}
+
+static ngtcp2_conn *conn_of_ref(ngtcp2_crypto_conn_ref *ref)
+{
+    return ((struct stranger *)ref->user_data)->qc;
+}
+
+static void set_callbacks(ngtcp2_callbacks *c, bool server)
+{
+    *c = (ngtcp2_callbacks){
+        .client_initial = server ? NULL : ngtcp2_crypto_client_initial_cb,
+        .recv_client_initial = server ? ngtcp2_crypto_recv_client_initial_cb : NULL,
+        .recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb,
+        .recv_retry = server ? NULL : on_retry,
+        .encrypt = ngtcp2_crypto_encrypt_cb,
+        .decrypt = ngtcp2_crypto_decrypt_cb,
+        .hp_mask = ngtcp2_crypto_hp_mask_cb,
+        .update_key = ngtcp2_crypto_update_key_cb,
+        .delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,
+        .delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
+        .version_negotiation = ngtcp2_crypto_version_negotiation_cb,
+        .get_path_challenge_data = ngtcp2_crypto_get_path_challenge_data_cb,
+        .handshake_completed = on_complete,
+        .recv_stream_data = on_stream,
+        .recv_stateless_reset = on_reset,
+        .rand = on_rand,
+        .get_new_connection_id = on_new_cid,
+    };
+}
+
+/* --- A connection ----------------------------------------------------------------------------- */
+
+static void end_connection(struct stranger *x)
+{
+    if (x->qc != NULL) {
+        ngtcp2_conn_del(x->qc);
+        gnutls_deinit(x->tls);
+    }
+    x->qc = NULL;
+    x->tls = NULL;
+    x->gone = x->said_close = x->complete = x->resumed = x->closed = x->by_code = x->reset = false;
+    x->code = 0;
+    x->text[0] = '\0';
+    x->error = 0;
+    x->control = -1;
+    x->said_size = x->said_sent = 0;
+}
+
+static void random_cid(struct stranger *x, ngtcp2_cid *cid, size_t size)
+{
+    uint8_t bytes[NGTCP2_MAX_CIDLEN];
+    tbi_rng_bytes(&x->rng, bytes, size);
+    ngtcp2_cid_init(cid, bytes, size);
+}
+
+static void attach_tls(struct stranger *x)
+{
+    static const char priority[] =
+        "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:%DISABLE_TLS13_COMPAT_MODE";
+    const struct stranger_options *o = &x->options;
+    ngtcp2_crypto_conn_ref *ref = (ngtcp2_crypto_conn_ref *)x->ref;
+
+    OK(gnutls_init(&x->tls,
+                   (x->server ? GNUTLS_SERVER | GNUTLS_NO_AUTO_SEND_TICKET : GNUTLS_CLIENT) |
+                       GNUTLS_NO_SIGNAL));
+    *ref = (ngtcp2_crypto_conn_ref){.get_conn = conn_of_ref, .user_data = x};
+    gnutls_session_set_ptr(x->tls, ref);
+    OK(gnutls_priority_set_direct(x->tls, priority, NULL));
+    OK(gnutls_credentials_set(x->tls, GNUTLS_CRD_CERTIFICATE, x->credentials));
+    if (o->alpn != NULL) {
+        gnutls_datum_t name = {(unsigned char *)(uintptr_t)o->alpn, (unsigned)strlen(o->alpn)};
+        OK(gnutls_alpn_set_protocols(x->tls, &name, 1, 0));
+    }
+    if (x->server) {
+        gnutls_certificate_server_set_request(x->tls, GNUTLS_CERT_REQUEST);
+        if (o->ticket_key != NULL) {
+            OK(gnutls_session_ticket_enable_server(x->tls, o->ticket_key));
+        }
+        OK(ngtcp2_crypto_gnutls_configure_server_session(x->tls));
+    } else {
+        gnutls_handshake_set_hook_function(x->tls, GNUTLS_HANDSHAKE_NEW_SESSION_TICKET,
+                                           GNUTLS_HOOK_POST, on_ticket);
+        if (o->ticket != NULL) {
+            OK(gnutls_session_set_data(x->tls, o->ticket->data, o->ticket->size));
+        }
+        OK(ngtcp2_crypto_gnutls_configure_client_session(x->tls));
+    }
+    ngtcp2_conn_set_tls_native_handle(x->qc, x->tls);
+}
+
+static void begin(struct stranger *x, const ngtcp2_pkt_hd *hd)
+{
+    static const uint32_t versions[] = {NGTCP2_PROTO_VER_V1, NGTCP2_PROTO_VER_V2};
+    const struct stranger_options *o = &x->options;
+    ngtcp2_path path = {
+        .local = {.addr = (ngtcp2_sockaddr *)(uintptr_t)&any_local, .addrlen = sizeof any_local},
+        .remote = {.addr = (ngtcp2_sockaddr *)&x->remote.u.sa, .addrlen = x->remote.len}};
+    ngtcp2_callbacks callbacks;
+    ngtcp2_settings settings;
+    ngtcp2_transport_params params;
+
+    end_connection(x);
+    set_callbacks(&callbacks, x->server);
+    ngtcp2_settings_default(&settings);
+    settings.initial_ts = sim_now(x->place->sim).mono_ns;
+    settings.rand_ctx.native_handle = &x->rng;
+    settings.token = o->token;
+    settings.tokenlen = o->token_size;
+    ngtcp2_transport_params_default(&params);
+    params.initial_max_streams_uni = 16;
+    params.initial_max_stream_data_uni = params.initial_max_data = 1 << 20;
+    params.max_idle_timeout = 30 * NGTCP2_SECONDS;
+    random_cid(x, &x->scid, CID_SIZE);
+    if (x->server) {
+        settings.available_versions = versions;
+        settings.available_versionslen = 2;
+        params.original_dcid = x->first_dcid = hd->dcid;
+        params.original_dcid_present = 1;
+        x->tries++;
+        OK(ngtcp2_conn_server_new(&x->qc, &hd->scid, &x->scid, &path, hd->version, &callbacks,
+                                  &settings, &params, NULL, x));
+    } else {
+        random_cid(x, &x->first_dcid, 18);
+        OK(ngtcp2_conn_client_new(&x->qc, o->dcid != NULL ? o->dcid : &x->first_dcid, &x->scid,
+                                  &path, o->version != 0 ? o->version : NGTCP2_PROTO_VER_V1,
+                                  &callbacks, &settings, &params, NULL, x));
+    }
+    attach_tls(x);
+}
+
+/* --- What the simulation asks ----------------------------------------------------------------- */
+
+static void read_failed(struct stranger *x, int rv)
+{
+    x->gone = true;
+    x->error = rv;
+    if (rv == NGTCP2_ERR_DRAINING && !x->reset) {
+        const ngtcp2_ccerr *e = ngtcp2_conn_get_ccerr(x->qc);
+        x->closed = true;
+        x->by_code = e->type == NGTCP2_CCERR_TYPE_APPLICATION;
+        x->code = e->error_code;
+        snprintf(x->text, sizeof x->text, "%.*s", (int)e->reasonlen,
+                 e->reasonlen > 0 ? (const char *)e->reason : "");
+        sim_say(x->place, "sees %s 0x%llx: %s", x->by_code ? "close code" : "error",
+                (unsigned long long)x->code, x->text);
+    }
+}
+
+static bool is_ours(const struct stranger *x, const struct tbi_datagram *d)
+{
+    ngtcp2_version_cid v;
+    return x->qc != NULL && ngtcp2_pkt_decode_version_cid(&v, d->data, d->size, CID_SIZE) == 0 &&
+           (v.version == 0 ||
+            (v.dcidlen == x->scid.datalen && memcmp(v.dcid, x->scid.data, v.dcidlen) == 0) ||
+            (v.dcidlen == x->first_dcid.datalen &&
+             memcmp(v.dcid, x->first_dcid.data, v.dcidlen) == 0));
+}
+
+static void guest_recv(void *user, const struct tbi_datagram *d)
+{
+    struct stranger *x = user;
+    ngtcp2_pkt_hd hd;
+    ngtcp2_pkt_info pi = {.ecn = d->ecn};
+
+    x->datagrams++;
+    if (x->options.deaf && x->complete) {
+        return;
+    }
+    if (x->server && !is_ours(x, d) && ngtcp2_accept(&hd, d->data, d->size) == 0) {
+        x->remote = d->remote;
+        begin(x, &hd);
+    }
+    if (x->qc == NULL || x->gone) {
+        return;
+    }
+    ngtcp2_path path = {
+        .local = {.addr = (ngtcp2_sockaddr *)(uintptr_t)&any_local, .addrlen = sizeof any_local},
+        .remote = {.addr = (ngtcp2_sockaddr *)(uintptr_t)&d->remote.u.sa,
+                   .addrlen = d->remote.len}};
+    int rv =
+        ngtcp2_conn_read_pkt(x->qc, &path, &pi, d->data, d->size, sim_now(x->place->sim).mono_ns);
+    if (rv != 0) {
+        read_failed(x, rv);
+    }
+}
+
+static void say_hello(struct stranger *x)
+{
+    struct tbi_writer w;
+    struct tbi_prologue p = {.type = TBI_STREAM_CONTROL};
+    struct tbi_hello hello = {.max_message_size = 65536};
+
+    if (!x->options.hello || x->control >= 0 || !x->complete ||
+        ngtcp2_conn_open_uni_stream(x->qc, &x->control, NULL) != 0) {
+        return;
+    }
+    tbi_rng_bytes(&x->rng, hello.boot_id, sizeof hello.boot_id);
+    tbi_put_init(&w, x->said, sizeof x->said);
+    tbi_put_prologue(&w, &p);
+    tbi_put_hello(&w, &hello);
+    x->said_size = tbi_put_size(&w);
+}
+
+static int guest_send(void *user, struct tbi_send_batch *b)
+{
+    struct stranger *x = user;
+    ngtcp2_path_storage ps;
+    ngtcp2_pkt_info pi = {0};
+    ngtcp2_ssize used = -1, n;
+    uint64_t now = sim_now(x->place->sim).mono_ns;
+
+    if (x->qc == NULL || x->said_close || (x->gone && x->error == NGTCP2_ERR_DRAINING) ||
+        (x->options.deaf && x->complete)) {
+        return 0;
+    }
+    ngtcp2_path_storage_zero(&ps);
+    if (x->gone) { /* by an error of this side: said once */
+        x->said_close = true;
+        ngtcp2_ccerr e;
+        ngtcp2_ccerr_default(&e);
+        if (x->error == NGTCP2_ERR_CRYPTO) {
+            ngtcp2_ccerr_set_tls_alert(&e, ngtcp2_conn_get_tls_alert(x->qc), NULL, 0);
+        } else {
+            ngtcp2_ccerr_set_liberr(&e, x->error, NULL, 0);
+        }
+        n = ngtcp2_conn_write_connection_close(x->qc, &ps.path, &pi, b->data, 1200, &e, now);
+        if (n <= 0) {
+            return 0;
+        }
+    } else {
+        say_hello(x);
+        ngtcp2_vec v = {x->said + x->said_sent, x->said_size - x->said_sent};
+        n = ngtcp2_conn_writev_stream(x->qc, &ps.path, &pi, b->data, 1200, &used, 0,
+                                      v.len > 0 ? x->control : -1, &v, v.len > 0, now);
+        if (n < 0) {
+            read_failed(x, (int)n);
+            return 0;
+        }
+        x->said_sent += used > 0 ? (size_t)used : 0;
+        if (n == 0) {
+            return 0;
+        }
+    }
+    b->size = (size_t)n;
+    b->ecn = 0;
+    b->remote = x->remote;
+    return 1;
+}
+
+static void guest_step(void *user)
+{
+    struct stranger *x = user;
+    uint64_t now = sim_now(x->place->sim).mono_ns;
+    if (x->qc != NULL && !x->gone && ngtcp2_conn_get_expiry(x->qc) <= now) {
+        int rv = ngtcp2_conn_handle_expiry(x->qc, now);
+        if (rv != 0) {
+            read_failed(x, rv);
+        }
+    }
+}
+
+static uint64_t guest_deadline(void *user)
+{
+    struct stranger *x = user;
+    return x->qc != NULL && !x->gone && !(x->options.deaf && x->complete)
+               ? ngtcp2_conn_get_expiry(x->qc)
+               : TBI_NEVER;
+}
+
+/* --- Life ------------------------------------------------------------------------------------- */
+
+struct stranger *stranger_new(struct sim_node *place, const struct stranger_options *options)
+{
+    static const struct sim_guest guest = {
+        .recv = guest_recv, .step = guest_step, .send = guest_send, .deadline = guest_deadline};
+    struct stranger *x = calloc(1, sizeof *x);
+    uint8_t seed[TBI_RNG_SEED_SIZE];
+
+    assert(x != NULL);
+    x->place = place;
+    memcpy(seed, place->key_seed, sizeof seed);
+    tbi_rng_init(&x->rng, seed);
+    x->control = -1;
+    x->server = true;
+    x->options = *options;
+    make_certificate(x);
+    sim_host(place, &guest, x);
+    return x;
+}
+
+void stranger_free(struct stranger *x)
+{
+    x->place->alive = false;
+    end_connection(x);
+    gnutls_certificate_free_credentials(x->credentials);
+    gnutls_free(x->ticket.data);
+    free(x);
+}
+
+void stranger_dial(struct stranger *x, const struct sim_node *to)
+{
+    x->server = false;
+    x->remote = to->addr;
+    begin(x, NULL);
+}
+
+void stranger_be(struct stranger *x, const struct stranger_options *options)
+{
+    enum stranger_cert before = x->options.cert;
+    x->options = *options;
+    if (before != options->cert) {
+        end_connection(x);
+        gnutls_certificate_free_credentials(x->credentials);
+        make_certificate(x);
+    }
+}

@@ -1,0 +1,81 @@
+/* tests/sim/stranger.h - a QUIC peer that is none of ours: ngtcp2 and GnuTLS put together by hand,
+ * in either role, to come to a node with what no node would bring: another kind of certificate or
+ * none, another ALPN name, another version, a token or a ticket from elsewhere. */
+#ifndef TBI_TESTS_STRANGER_H
+#define TBI_TESTS_STRANGER_H
+
+#include <gnutls/gnutls.h>
+#include <ngtcp2/ngtcp2.h>
+
+#include "sim.h"
+
+#define STRANGER_TOKEN_MAX 256
+
+enum stranger_cert {
+    CERT_NONE,
+    CERT_RSA,
+    CERT_ECDSA,
+    CERT_ED25519,
+    CERT_ED25519_BROKEN, /* its self-signature does not fit */
+    CERT_ED25519_EXPIRED,
+    CERT_ED25519_CHAIN, /* certified by an authority with an RSA key */
+    CERT_RSA_CHAIN      /* certified by an authority with an Ed25519 key */
+};
+
+struct stranger_options {
+    enum stranger_cert cert;
+    const char *alpn; /* NULL: none is offered */
+    uint32_t version; /* 0: QUIC version 1 */
+    bool hello;       /* says HELLO as soon as it can */
+    bool deaf;        /* hears nothing and says no more, once its handshake is complete */
+    const gnutls_datum_t *ticket;     /* to resume with, as a client */
+    const gnutls_datum_t *ticket_key; /* of its tickets, as a server; NULL: it gives none */
+    const uint8_t *token;             /* in the first Initial */
+    size_t token_size;
+    const ngtcp2_cid *dcid; /* of the first Initial; NULL: any */
+};
+
+struct stranger {
+    struct sim_node *place;
+    struct stranger_options options;
+    bool server;
+    gnutls_certificate_credentials_t credentials;
+    tbq_peer_id id; /* of an Ed25519 key */
+    struct tbi_rng rng;
+    /* The present connection. */
+    ngtcp2_conn *qc;
+    gnutls_session_t tls;
+    void *ref[2]; /* ngtcp2_crypto_conn_ref */
+    ngtcp2_cid scid, first_dcid;
+    struct tbi_addr remote;
+    bool gone; /* closed by either side */
+    bool said_close;
+    int64_t control;
+    uint8_t said[128];
+    size_t said_size, said_sent;
+    /* What it has seen. */
+    bool complete;
+    bool resumed;
+    bool closed;    /* by the other side's CONNECTION_CLOSE */
+    bool by_code;   /* of the application; else of the transport or TLS */
+    uint64_t code;  /* that came with it */
+    char text[320]; /* that came with it */
+    int error;      /* NGTCP2_ERR_* that ended it on this side */
+    bool reset;     /* by a stateless reset */
+    unsigned tries; /* connections begun, as a server */
+    unsigned retries;
+    size_t stream_bytes;
+    size_t datagrams;                  /* that came */
+    uint8_t token[STRANGER_TOKEN_MAX]; /* of the Retry */
+    size_t token_size;
+    ngtcp2_cid retry_scid;
+    gnutls_datum_t ticket; /* the last that came */
+};
+
+/* At the address of that place, which is not booted; waits as a server. */
+struct stranger *stranger_new(struct sim_node *place, const struct stranger_options *options);
+void stranger_free(struct stranger *x);
+void stranger_dial(struct stranger *x, const struct sim_node *to);
+void stranger_be(struct stranger *x, const struct stranger_options *options); /* from now on */
+
+#endif
