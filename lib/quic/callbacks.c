@@ -17,6 +17,7 @@ static int on_handshake_completed(ngtcp2_conn *qc, void *user)
         ngtcp2_conn_set_tls_alert(qc, 120); /* no_application_protocol */
         return NGTCP2_ERR_CALLBACK_FAILURE;
     }
+    c->flight_due = !c->server;
     c->resumed = gnutls_session_is_resumed(c->tls) != 0;
     if (c->server && gnutls_session_ticket_send(c->tls, 1, 0) != 0) {
         tbi_log(c->ep->cfg.log, TBQ_LOG_DEBUG, "no session ticket could be sent");

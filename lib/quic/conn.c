@@ -447,7 +447,7 @@ static ngtcp2_ssize write_some(struct tbi_conn *c, ngtcp2_path *path, ngtcp2_pkt
     size_t n = 0;
     bool fin = false;
     uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;
-    struct tbi_ostream *o = next_stream(c);
+    struct tbi_ostream *o = c->want_close ? NULL : next_stream(c);
 
     if (o != NULL) {
         bool all;
@@ -489,7 +489,10 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
     ngtcp2_ssize rv;
     bool again;
 
-    if (c->want_close && c->state == TBI_CONN_ALIVE) {
+    /* A client that refuses the server ends its handshake first: before, the server could not read
+     * the application's close code and would learn APPLICATION_ERROR (RFC 9000, section 10.2.3). */
+    bool closes = c->want_close && c->state == TBI_CONN_ALIVE;
+    if (closes && !c->flight_due) {
         return write_close(c, dest, size);
     }
     if (c->state == TBI_CONN_CLOSING && c->close_seen > 0 && c->close_size > 0) {
@@ -503,6 +506,10 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
     do {
         rv = write_some(c, &ps.path, &pi, dest, size, &again);
     } while (again);
+    c->flight_due = c->flight_due && rv > 0;
+    if (closes && rv <= 0) {
+        return write_close(c, dest, size);
+    }
     if (rv < 0) {
         fail(c, (int)rv);
         return 0;

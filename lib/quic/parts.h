@@ -78,6 +78,7 @@ struct tbi_conn {
     bool server;
     bool half_open;
     bool want_close;  /* marked; the packet is written by the next send */
+    bool flight_due;  /* a client's last handshake packets may not be written yet */
     bool told_closed; /* the CLOSED action is queued */
     bool drained;     /* and was drained */
     bool resumed;
