@@ -143,6 +143,16 @@ static int on_path(ngtcp2_conn *qc, uint32_t flags, const ngtcp2_path *path, con
     return 0;
 }
 
+static int on_update_key(ngtcp2_conn *qc, uint8_t *rx_secret, uint8_t *tx_secret,
+                         ngtcp2_crypto_aead_ctx *rx, uint8_t *rx_iv, ngtcp2_crypto_aead_ctx *tx,
+                         uint8_t *tx_iv, const uint8_t *rx_now, const uint8_t *tx_now, size_t size,
+                         void *user)
+{
+    ((struct tbi_conn *)user)->ep->stats.keys_derived++;
+    return ngtcp2_crypto_update_key_cb(qc, rx_secret, tx_secret, rx, rx_iv, tx, tx_iv, rx_now,
+                                       tx_now, size, user);
+}
+
 static void on_rand(uint8_t *to, size_t size, const ngtcp2_rand_ctx *ctx)
 {
     struct tbi_endpoint *ep = ctx->native_handle;
@@ -211,7 +221,7 @@ void tbi_conn_callbacks(ngtcp2_callbacks *callbacks, bool server)
         .encrypt = ngtcp2_crypto_encrypt_cb,
         .decrypt = ngtcp2_crypto_decrypt_cb,
         .hp_mask = ngtcp2_crypto_hp_mask_cb,
-        .update_key = ngtcp2_crypto_update_key_cb,
+        .update_key = on_update_key,
         .delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,
         .delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
         .version_negotiation = ngtcp2_crypto_version_negotiation_cb,

@@ -515,6 +515,9 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
         return 0;
     }
     if (rv > 0) {
+        if (++c->key_used >= c->ep->cfg.key_update_packets) {
+            (void)tbi_conn_update_key(c, c->ep->now); /* too fresh: tried again after the next */
+        }
         *ecn = pi.ecn & 3U;
         (void)tbi_addr_from_sockaddr(&c->remote, ps.path.remote.addr, ps.path.remote.addrlen);
     }
@@ -621,9 +624,13 @@ void tbi_conn_stop_sending(struct tbi_conn *c, int64_t stream, uint64_t code)
 
 int tbi_conn_update_key(struct tbi_conn *c, struct tbi_now now)
 {
-    int rv = ngtcp2_conn_initiate_key_update(c->qc, now.mono_ns);
+    if (ngtcp2_conn_initiate_key_update(c->qc, now.mono_ns) != 0) {
+        return TBQ_ERR_AGAIN;
+    }
+    c->key_used = 0;
+    c->ep->stats.key_updates++;
     tbi_conn_ready(c);
-    return rv == 0 ? 0 : TBQ_ERR_AGAIN;
+    return 0;
 }
 
 /* --- What it is ------------------------------------------------------------------------------- */

@@ -40,6 +40,9 @@ int tbi_endpoint_new(struct tbi_endpoint **made, const struct tbi_endpoint_confi
         return TBQ_ERR_NOMEM;
     }
     ep->cfg = *config;
+    if (ep->cfg.key_update_packets == 0) {
+        ep->cfg.key_update_packets = TBI_KEY_UPDATE_PACKETS;
+    }
     ep->alloc = config->alloc;
     ep->mem = (ngtcp2_mem){.user_data = (void *)(uintptr_t)config->alloc,
                            .malloc = mem_malloc,

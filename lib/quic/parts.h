@@ -19,7 +19,10 @@
 #define TBI_SECRET_SIZE 32
 #define TBI_RETRY_TOKEN_NS (10 * TBI_NS_PER_S)
 #define TBI_HALF_OPEN_RETRY                                                                        \
-    128                    /* handshakes under way; from there on clients prove their address */
+    128 /* handshakes under way; from there on clients prove their address */
+/* Packets under one key until a new one is taken: an eighth of what AES-GCM allows to send, 2^23
+ * (RFC 9001, section 6.6), so that a peer that is slow to follow is no danger. */
+#define TBI_KEY_UPDATE_PACKETS (UINT64_C(1) << 20)
 #define TBI_REPLIES_MAX 64 /* stateless answers that wait to be sent */
 
 /* A key of the connection id map: length, then the id, zeroes behind it. */
@@ -97,6 +100,7 @@ struct tbi_conn {
     uint8_t *close_packet;
     size_t close_size;
     uint64_t close_seen; /* packets that came while closing */
+    uint64_t key_used;   /* packets sent since the key was changed from here */
 };
 
 struct tbi_queued_action {

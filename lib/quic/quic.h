@@ -48,6 +48,8 @@ struct tbi_endpoint_config {
     bool always_retry; /* validate every client's address first, RFC 9000, section 8.1.2 */
     uint64_t idle_timeout_ms;
     uint64_t handshake_timeout_ms;
+    uint64_t
+        key_update_packets; /* sent until the key is changed; 0: what is well below its limits */
     uint64_t stream_window; /* bytes a peer may send on a stream beyond what was consumed */
     struct tbi_quic_sink sink;
 };
@@ -64,6 +66,8 @@ struct tbi_endpoint_stats {
     uint64_t replies_dropped;  /* of the three above: too many waited to be sent */
     uint64_t dropped_reserved; /* first byte below 0x40 */
     uint64_t dropped_unknown;  /* of no connection, and not a beginning of one */
+    uint64_t key_updates;      /* begun here */
+    uint64_t keys_derived;     /* 1-RTT keys after the first; the next one is made in advance */
     uint64_t half_open;        /* now: handshakes that are not complete */
     uint64_t connections;      /* now */
 };
@@ -123,7 +127,8 @@ void tbi_conn_stop_sending(struct tbi_conn *c, int64_t stream, uint64_t code);
 /* Closes with an application close code and a reason; CLOSED follows. May be repeated. */
 void tbi_conn_close(struct tbi_conn *c, struct tbi_now now, uint64_t code, const char *text);
 
-/* Begins a key update, RFC 9001, section 6. 0 or TBQ_ERR_AGAIN (the last one is too fresh). */
+/* Begins a key update, RFC 9001, section 6; done by itself after key_update_packets. 0 or
+ * TBQ_ERR_AGAIN (the last one is too fresh). */
 int tbi_conn_update_key(struct tbi_conn *c, struct tbi_now now);
 
 /* --- Actions ---------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 # Stories over virtual time: real engines with real TLS on a pretended network.
 if HAVE_CHECK
 sim_tests += tests/sim/test_sim_two tests/sim/test_sim_refused \
-	tests/sim/test_sim_strangers
+	tests/sim/test_sim_strangers tests/sim/test_sim_handshake
 tests_sim_test_sim_two_SOURCES = tests/sim/test_sim_two.c tests/sim/sim.c tests/sim/sim.h
 tests_sim_test_sim_two_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 tests_sim_test_sim_refused_SOURCES = tests/sim/test_sim_refused.c tests/sim/sim.c tests/sim/sim.h
@@ -18,5 +18,8 @@ tests_sim_test_sim_discover_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 tests_sim_test_sim_strangers_SOURCES = tests/sim/test_sim_strangers.c tests/sim/sim.c \
 	tests/sim/sim.h tests/sim/stranger.c tests/sim/stranger.h
 tests_sim_test_sim_strangers_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
+tests_sim_test_sim_handshake_SOURCES = tests/sim/test_sim_handshake.c tests/sim/sim.c \
+	tests/sim/sim.h tests/sim/stranger.c tests/sim/stranger.h
+tests_sim_test_sim_handshake_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 endif
 check_PROGRAMS += $(sim_tests)

@@ -158,10 +158,7 @@ static int on_stream(ngtcp2_conn *qc, uint32_t flags, int64_t stream, uint64_t o
 static int on_retry(ngtcp2_conn *qc, const ngtcp2_pkt_hd *hd, void *user)
 {
     struct stranger *x = user;
-    assert(hd->tokenlen <= sizeof x->token);
     x->retries++;
-    memcpy(x->token, hd->token, hd->tokenlen);
-    x->token_size = hd->tokenlen;
     x->retry_scid = hd->scid;
     return ngtcp2_crypto_recv_retry_cb(qc, hd, user);
 }
@@ -342,6 +339,21 @@ static bool is_ours(const struct stranger *x, const struct tbi_datagram *d)
              memcmp(v.dcid, x->first_dcid.data, v.dcidlen) == 0));
 }
 
+/* ngtcp2 keeps a Retry's token to itself: it lies behind the ids, before a tag of 16 bytes (RFC
+ * 9000, section 17.2.5). */
+static void keep_token(struct stranger *x, const uint8_t *data, size_t size)
+{
+    ngtcp2_version_cid v;
+    if (ngtcp2_pkt_decode_version_cid(&v, data, size, CID_SIZE) != 0 ||
+        v.version != NGTCP2_PROTO_VER_V1 || (data[0] & 0x30U) != 0x30U) {
+        return;
+    }
+    size_t head = 7 + v.dcidlen + v.scidlen;
+    assert(size > head + 16 && size - head - 16 <= sizeof x->token);
+    x->token_size = size - head - 16;
+    memcpy(x->token, data + head, x->token_size);
+}
+
 static void guest_recv(void *user, const struct tbi_datagram *d)
 {
     struct stranger *x = user;
@@ -349,6 +361,7 @@ static void guest_recv(void *user, const struct tbi_datagram *d)
     ngtcp2_pkt_info pi = {.ecn = d->ecn};
 
     x->datagrams++;
+    keep_token(x, d->data, d->size);
     if (x->options.deaf && x->complete) {
         return;
     }
