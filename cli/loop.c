@@ -120,6 +120,11 @@ int loop_run(struct loop *l, bool (*on_event)(void *user, tbq_event *e), void *u
     while (!end) {
         struct pollfd fds[TBQ_FDS_MAX + 1];
         struct timespec t;
+
+        if (output_failed && !l->told_output) {
+            l->told_output = true;
+            tbq_server_stop(l->server, STOP_MS);
+        }
         size_t n = tbq_server_pollfds(l->server, fds, TBQ_FDS_MAX);
         const struct timespec *wait = at_most(l, tbq_server_timeout(l->server, &t), &t);
 
@@ -134,10 +139,6 @@ int loop_run(struct loop *l, bool (*on_event)(void *user, tbq_event *e), void *u
             return rv;
         }
         all = hand_out(l, on_event, user, &end);
-        if (output_failed && !l->told_output) {
-            l->told_output = true;
-            tbq_server_stop(l->server, STOP_MS);
-        }
     }
     /* The last events may have come from a call between two turns: say goodbye on the wire too. */
     (void)tbq_server_process(l->server);
