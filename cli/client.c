@@ -411,6 +411,7 @@ int run_client(int argc, char **argv)
 
     tbq_config_init(&c);
     c.network_mode = TBQ_MODE_CLIENT;
+    c.ping_interval_ms = 1000; /* somebody waits: a server that is gone is to be noticed soon */
     c.error_text = why;
     c.error_text_size = sizeof why;
     int rv = options_read(&s.o, &commands[1], allowed, argc, argv);

@@ -39,6 +39,9 @@ static int make_endpoint(struct tbi_node *node)
         .max_connections = settings->max_connections,
         .accept = settings->network_mode != TBQ_MODE_CLIENT,
         .idle_timeout_ms = settings->idle_timeout_ms,
+        /* Also where a full outbox has no room for a PING, and all that was sent is acknowledged.
+         */
+        .keep_alive_ms = settings->ping_interval_ms,
         .handshake_timeout_ms = settings->connection_timeout_ms,
         .stream_window = settings->receive_window,
         .sink = {.user = node, .stream_data = on_stream_data, .stream_reset = on_stream_reset},

@@ -712,7 +712,7 @@ void tbi_session_timer(struct tbi_session *s)
         tbi_session_close(s, TBI_CLOSE_TIMEOUT, tbi_close_text(TBI_CLOSE_TIMEOUT));
         return;
     }
-    /* A full outbox needs no ping: what waits in it asks for acknowledgements already. */
+    /* A full outbox has no room for it: then the keep-alive notices that the peer is gone. */
     (void)tbi_dispatch_ping(s->bond);
     tbi_timer_set(&s->node->timers, &s->timer,
                   s->node->now.mono_ns +

@@ -140,8 +140,11 @@ static int attach_tls(struct tbi_conn *c, const struct tbi_dial_options *options
     int rv = tbi_tls_session(c, options);
     if (rv == 0) {
         ngtcp2_conn_set_tls_native_handle(c->qc, c->tls);
-        /* A third of the idle time: two keep-alives may be lost. */
-        ngtcp2_conn_set_keep_alive_timeout(c->qc, c->ep->cfg.idle_timeout_ms * TBI_NS_PER_MS / 3);
+        /* A third of the idle time at most: two keep-alives may be lost. */
+        uint64_t ms = c->ep->cfg.idle_timeout_ms / 3;
+        uint64_t wanted = c->ep->cfg.keep_alive_ms;
+        ngtcp2_conn_set_keep_alive_timeout(c->qc, (wanted > 0 && wanted < ms ? wanted : ms) *
+                                                      TBI_NS_PER_MS);
     }
     return rv;
 }

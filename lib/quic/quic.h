@@ -47,6 +47,7 @@ struct tbi_endpoint_config {
     bool accept;       /* connections from others */
     bool always_retry; /* validate every client's address first, RFC 9000, section 8.1.2 */
     uint64_t idle_timeout_ms;
+    uint64_t keep_alive_ms; /* 0: a third of the idle time, which is also the most */
     uint64_t handshake_timeout_ms;
     uint64_t
         key_update_packets; /* sent until the key is changed; 0: what is well below its limits */
