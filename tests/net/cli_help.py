@@ -122,9 +122,9 @@ class Process:
     def signal(self, which):
         self.process.send_signal(which)
 
-    def end(self):
+    def end(self, guard=WAIT):
         """Waits for the end; everything it said is in lines and err then."""
-        status = self.process.wait(WAIT)
+        status = self.process.wait(guard)
         for t in self.threads:
             t.join(WAIT)
         return status

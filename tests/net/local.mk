@@ -8,7 +8,7 @@ tests_net_test_io_udp_LDADD = $(UNIT_LDADD) $(UP_TO_IO)
 tests_net_test_io_wake_LDADD = $(UNIT_LDADD) $(UP_TO_IO)
 endif
 net_scripts += tests/net/test_cli_options.py tests/net/test_cli_keys.py tests/net/test_cli_server.py \
-	tests/net/test_cli_client.py tests/net/test_cli_restart.py
+	tests/net/test_cli_client.py tests/net/test_cli_restart.py tests/net/test_demo.py
 EXTRA_DIST += tests/net/cli_help.py
 dist_check_SCRIPTS += $(net_scripts)
 check_PROGRAMS += $(net_tests)

@@ -4,10 +4,10 @@
 import os
 import signal
 
-from cli_help import FATES, Process, Server, fates, ok, run_all, sha256, write
+from cli_help import FATES, WAIT, Process, Server, fates, ok, run_all, sha256, write
 
-MANY = 6000
-SIZE = 2000  # bytes of a message: 12 MB in all, more than an outbox, and many receive windows
+MANY = 3000
+SIZE = 2000  # bytes of a message: three receive windows in all
 # What a receiver grants for what it has not taken: see receive_window in tbquic/config.h.
 WINDOW = 2 * (1 << 20) + (64 << 10)
 
@@ -25,7 +25,7 @@ def killed(folder):
     before = {number[n] for n in server.stored()}
     ok(0 < len(before) < MANY, f"the kill fell inside the stream: {len(before)} of {MANY} are stored")
     again = Server(folder, f"127.0.0.1:{server.port}")
-    code = client.end()
+    code = client.end(3 * WAIT)  # two synced writes for each message
     told = client.told(*FATES)
     counted, once = fates(told)
     fate = {e["id"]: e["event"] for e in told}
