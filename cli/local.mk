@@ -4,3 +4,7 @@ cli_tbq_SOURCES = cli/client.c cli/files.c cli/keys.c cli/loop.c cli/main.c cli/
 	cli/output.c cli/server.c cli/tbq.h
 cli_tbq_LDADD = lib/libtbquic.la $(JANSSON_LIBS) $(GNUTLS_LIBS)
 dist_noinst_SCRIPTS += cli/demo.sh
+
+# Where bash looks for it.
+bashcompletiondir = $(datadir)/bash-completion/completions
+dist_bashcompletion_DATA = cli/completion/tbq

@@ -1,3 +1,3 @@
 # The manual pages' lint.
-man_scripts += tests/man/lint.sh
-dist_check_SCRIPTS += tests/man/lint.sh
+man_scripts += tests/man/lint.sh tests/man/keys.py
+dist_check_SCRIPTS += tests/man/lint.sh tests/man/keys.py
