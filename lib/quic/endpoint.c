@@ -212,7 +212,7 @@ static void accept_new(struct tbi_endpoint *ep, const struct tbi_datagram *d, co
                        size_t size)
 {
     ngtcp2_pkt_hd hd;
-    ngtcp2_cid odcid;
+    ngtcp2_cid odcid = {0};
     const ngtcp2_cid *proved = NULL;
 
     if (!ep->cfg.accept || ngtcp2_accept(&hd, data, size) != 0) {
