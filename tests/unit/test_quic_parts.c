@@ -1,0 +1,221 @@
+/* tests/unit/test_quic_parts.c - the parts of lib/quic that no network reaches in every way: the
+ * table of texts (error.c), and what an outgoing stream keeps (stream.c). */
+#include <stdio.h>
+#include <string.h>
+
+#include "harness.h"
+#include "quic/parts.h"
+
+/* --- Texts ------------------------------------------------------------------------------------ */
+
+static const struct {
+    uint64_t code;
+    int reason;
+    const char *text;
+} table[] = {
+    {NGTCP2_NO_ERROR, TBQ_ERR_LOST, "closed without an error"},
+    {NGTCP2_INTERNAL_ERROR, TBQ_ERR_PROTOCOL, "internal error"},
+    {NGTCP2_CONNECTION_REFUSED, TBQ_ERR_LIMIT, "connection refused: the server takes no more now"},
+    {NGTCP2_FLOW_CONTROL_ERROR, TBQ_ERR_PROTOCOL, "flow control error"},
+    {NGTCP2_STREAM_LIMIT_ERROR, TBQ_ERR_PROTOCOL, "stream limit error"},
+    {NGTCP2_STREAM_STATE_ERROR, TBQ_ERR_PROTOCOL, "stream state error"},
+    {NGTCP2_FINAL_SIZE_ERROR, TBQ_ERR_PROTOCOL, "final size error"},
+    {NGTCP2_FRAME_ENCODING_ERROR, TBQ_ERR_PROTOCOL, "frame encoding error"},
+    {NGTCP2_TRANSPORT_PARAMETER_ERROR, TBQ_ERR_PROTOCOL, "transport parameter error"},
+    {NGTCP2_CONNECTION_ID_LIMIT_ERROR, TBQ_ERR_PROTOCOL, "connection id limit error"},
+    {NGTCP2_PROTOCOL_VIOLATION, TBQ_ERR_PROTOCOL, "protocol violation"},
+    {NGTCP2_INVALID_TOKEN, TBQ_ERR_PROTOCOL, "invalid token"},
+    {NGTCP2_APPLICATION_ERROR, TBQ_ERR_PROTOCOL,
+     "application error before the handshake was complete"},
+    {NGTCP2_CRYPTO_BUFFER_EXCEEDED, TBQ_ERR_PROTOCOL, "crypto buffer exceeded"},
+    {NGTCP2_KEY_UPDATE_ERROR, TBQ_ERR_PROTOCOL, "key update error"},
+    {NGTCP2_AEAD_LIMIT_REACHED, TBQ_ERR_PROTOCOL, "the keys were used up"},
+    {NGTCP2_NO_VIABLE_PATH, TBQ_ERR_PROTOCOL, "no viable path"},
+    {0x7777, TBQ_ERR_PROTOCOL, "transport error"},
+};
+
+START_TEST(every_transport_error_has_its_words)
+{
+    char text[TBI_CLOSE_TEXT_SIZE], expected[TBI_CLOSE_TEXT_SIZE];
+    ngtcp2_ccerr e = {.error_code = table[_i].code};
+
+    ck_assert_int_eq(tbi_ccerr_text(&e, false, text, sizeof text), table[_i].reason);
+    snprintf(expected, sizeof expected, "%s, by this side", table[_i].text);
+    ck_assert_str_eq(text, expected);
+    ck_assert_int_eq(tbi_ccerr_text(&e, true, text, sizeof text), table[_i].reason);
+    snprintf(expected, sizeof expected, "%s, by the peer", table[_i].text);
+    ck_assert_str_eq(text, expected);
+    e.reason = (const uint8_t *)"too much";
+    e.reasonlen = 8;
+    tbi_ccerr_text(&e, true, text, sizeof text);
+    snprintf(expected, sizeof expected, "%s (too much)", table[_i].text);
+    ck_assert_str_eq(text, expected);
+}
+END_TEST
+
+START_TEST(tls_alerts_are_named)
+{
+    char text[TBI_CLOSE_TEXT_SIZE];
+    ngtcp2_ccerr e = {.error_code = NGTCP2_CRYPTO_ERROR + 120};
+
+    ck_assert_int_eq(tbi_ccerr_text(&e, true, text, sizeof text), TBQ_ERR_TLS);
+    ck_assert_str_eq(text, "no application protocol in common: the peer refused (TLS alert 120)");
+    e.error_code = NGTCP2_CRYPTO_ERROR + 42;
+    ck_assert_int_eq(tbi_ccerr_text(&e, false, text, sizeof text), TBQ_ERR_TLS);
+    ck_assert_ptr_nonnull(strstr(text, "this side refused the TLS handshake: "));
+    ck_assert_ptr_nonnull(strstr(text, "(alert 42)"));
+    e.error_code = NGTCP2_CRYPTO_ERROR + 0xee;
+    ck_assert_int_eq(tbi_ccerr_text(&e, true, text, sizeof text), TBQ_ERR_TLS);
+    ck_assert_str_eq(text, "the peer refused the TLS handshake: unknown alert (alert 238)");
+}
+END_TEST
+
+/* --- An outgoing stream ----------------------------------------------------------------------- */
+
+static struct tbi_failing_alloc memory;
+static struct tbi_ostream *stream;
+
+static void begin(void)
+{
+    tbi_failing_init(&memory, 0);
+    stream = tbi_ostream_new(&memory.alloc, 3, 1);
+    ck_assert_ptr_nonnull(stream);
+}
+
+static void end(void)
+{
+    tbi_ostream_free(stream);
+    ck_assert_uint_eq(memory.live, 0);
+}
+
+static void push(const char *text)
+{
+    ck_assert_int_eq(tbi_ostream_push(stream, (const uint8_t *)text, strlen(text), NULL), 0);
+}
+
+/* What would go out next, in at most `max` pieces. */
+static void next_is(size_t max, const char *text, bool is_all)
+{
+    ngtcp2_vec vec[8];
+    char got[64] = "";
+    bool all;
+    size_t n = tbi_ostream_gather(stream, vec, max, &all), size = 0;
+    for (size_t i = 0; i < n; i++) {
+        memcpy(got + size, vec[i].base, vec[i].len);
+        size += vec[i].len;
+    }
+    got[size] = '\0';
+    ck_assert_str_eq(got, text);
+    ck_assert(all == is_all);
+}
+
+START_TEST(pieces_are_gathered_from_where_sending_stopped)
+{
+    push("one");
+    push("two");
+    push("three");
+    next_is(8, "onetwothree", true);
+    next_is(2, "onetwo", false);
+    tbi_ostream_sent(stream, 4);
+    next_is(8, "wothree", true);
+    next_is(1, "wo", false);
+    tbi_ostream_sent(stream, 2);
+    next_is(8, "three", true);
+    ck_assert_uint_eq(stream->unsent, 5);
+    tbi_ostream_sent(stream, 5);
+    next_is(8, "", true);
+    ck_assert_uint_eq(stream->unsent, 0);
+    push("more");
+    next_is(8, "more", true);
+}
+END_TEST
+
+START_TEST(bytes_are_kept_until_they_are_acknowledged)
+{
+    push("one");
+    push("two");
+    size_t live = memory.live;
+    tbi_ostream_sent(stream, 5);
+    ck_assert_uint_eq(memory.live, live);
+    tbi_ostream_acked(stream, 0, 2); /* a part of a piece */
+    ck_assert_uint_eq(memory.live, live);
+    tbi_ostream_acked(stream, 2, 1);
+    ck_assert_uint_lt(memory.live, live);
+    live = memory.live;
+    next_is(8, "o", true);
+    tbi_ostream_sent(stream, 1);
+    tbi_ostream_acked(stream, 3, 3);
+    ck_assert_uint_lt(memory.live, live);
+    ck_assert_uint_eq(stream->count, 0);
+}
+END_TEST
+
+START_TEST(a_long_life_does_not_grow_it)
+{
+    push("x");
+    for (uint64_t i = 0; i < 10000; i++) {
+        push("yz");
+        tbi_ostream_sent(stream, 2);
+        tbi_ostream_acked(stream, 2 * i, 2);
+        ck_assert_uint_le(stream->count, 3);
+    }
+    ck_assert_uint_le(stream->capacity, 64);
+}
+END_TEST
+
+START_TEST(a_body_is_shared_not_copied)
+{
+    struct tbi_block *body = tbi_block_copy(&memory.alloc, "body", 4);
+    struct tbi_block *empty = tbi_block_new(&memory.alloc, 4);
+    ck_assert_int_eq(tbi_ostream_push(stream, (const uint8_t *)"head", 4, body), 0);
+    ck_assert_int_eq(tbi_ostream_push(stream, NULL, 0, empty), 0); /* nothing to send */
+    ck_assert_uint_eq(body->refs, 2);
+    ck_assert_uint_eq(empty->refs, 1);
+    next_is(8, "headbody", true);
+    tbi_ostream_sent(stream, 8);
+    tbi_ostream_acked(stream, 0, 8);
+    ck_assert_uint_eq(body->refs, 1);
+    tbi_block_unref(body);
+    tbi_block_unref(empty);
+}
+END_TEST
+
+static void pushes(const struct tbi_alloc *a, void *arg)
+{
+    struct tbi_ostream *o = tbi_ostream_new(a, 3, 1);
+    (void)arg;
+    for (size_t i = 0; o != NULL && i < 40; i++) {
+        size_t before = o->unsent;
+        int rv = tbi_ostream_push(o, (const uint8_t *)"head", 4, NULL);
+        ck_assert(rv == 0 || rv == TBQ_ERR_NOMEM);
+        ck_assert_uint_eq(o->unsent, before + (rv == 0 ? 4 : 0)); /* all or nothing */
+    }
+    if (o != NULL) {
+        tbi_ostream_free(o);
+    }
+}
+
+START_TEST(memory_runs_out)
+{
+    tbi_walk_allocations(pushes, NULL);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("quic_parts");
+    TCase *texts = tcase_create("texts");
+    tcase_add_loop_test(texts, every_transport_error_has_its_words, 0,
+                        (int)(sizeof table / sizeof table[0]));
+    tcase_add_test(texts, tls_alerts_are_named);
+    suite_add_tcase(suite, texts);
+    TCase *streams = tcase_create("streams");
+    tcase_add_checked_fixture(streams, begin, end);
+    tcase_add_test(streams, pieces_are_gathered_from_where_sending_stopped);
+    tcase_add_test(streams, bytes_are_kept_until_they_are_acknowledged);
+    tcase_add_test(streams, a_long_life_does_not_grow_it);
+    tcase_add_test(streams, a_body_is_shared_not_copied);
+    tcase_add_test(streams, memory_runs_out);
+    suite_add_tcase(suite, streams);
+    return tbi_test_main(suite);
+}
