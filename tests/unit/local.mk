@@ -60,7 +60,8 @@ unit_tests += tests/unit/test_node_hostile
 tests_unit_test_node_hostile_SOURCES = tests/unit/test_node_hostile.c $(quic_pair)
 tests_unit_test_node_hostile_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 
-unit_tests += tests/unit/test_server_config
+unit_tests += tests/unit/test_server_config tests/unit/test_server_start
+tests_unit_test_server_start_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 tests_unit_test_server_config_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 endif
 check_PROGRAMS += $(unit_tests)

@@ -98,6 +98,8 @@ void quic_actions(struct quic_end *e)
         e->count[a.type]++;
         if (a.type == TBI_QUIC_ACCEPTED) {
             e->conn = a.conn;
+        } else if (a.type == TBI_QUIC_PATH) {
+            e->path = a.path.remote;
         } else if (a.type == TBI_QUIC_CLOSED) {
             e->closed = a;
         } else if (a.type == TBI_QUIC_TICKET && a.ticket.size <= sizeof e->ticket) {

@@ -20,6 +20,7 @@ struct quic_end {
     uint64_t conn; /* of the connection that was dialled or accepted last */
     size_t count[TBI_QUIC_CLOSED + 1];
     struct tbi_quic_action closed; /* the last CLOSED */
+    struct tbi_addr path;          /* of the last PATH */
     size_t got[QUIC_STREAMS];      /* bytes, by stream */
     bool fin[QUIC_STREAMS];
     uint8_t first[QUIC_STREAMS]; /* a stream's first byte */

@@ -310,6 +310,23 @@ START_TEST(keys_are_updated)
 }
 END_TEST
 
+/* A NAT gives the dialler another port: the new one is validated, and told. */
+START_TEST(a_peer_moves)
+{
+    quic_connect(&p);
+    quic_run(&p, 1000);
+    tbi_addr_set_port(&p.a.addr, 9999);
+    put(open_uni(0), 10, true);
+    quic_run(&p, 1000);
+    ck_assert(p.b.fin[0]);
+    ck_assert_uint_eq(p.b.count[TBI_QUIC_PATH], 1);
+    ck_assert_uint_eq(tbi_addr_port(&p.b.path), 9999);
+    put(open_uni(0), 10, true);
+    quic_run(&p, 1000);
+    ck_assert(p.b.fin[1]);
+}
+END_TEST
+
 /* --- Answers without a connection ------------------------------------------------------------- */
 
 START_TEST(retry_proves_the_address)
@@ -514,6 +531,7 @@ int main(void)
     tcase_add_test(tc, a_handshake_has_its_time);
     tcase_add_test(tc, a_ticket_resumes);
     tcase_add_test(tc, keys_are_updated);
+    tcase_add_test(tc, a_peer_moves);
     tc = part(suite, "stateless");
     tcase_add_test(tc, retry_proves_the_address);
     tcase_add_test(tc, a_retry_token_ages);
