@@ -91,17 +91,6 @@ static int on_stream_close(ngtcp2_conn *qc, uint32_t flags, int64_t stream, uint
     return 0;
 }
 
-static int on_stop_sending(ngtcp2_conn *qc, int64_t stream, uint64_t code, void *user,
-                           void *stream_user)
-{
-    struct tbi_ostream *o = tbi_conn_ostream(user, stream);
-    (void)qc, (void)code, (void)stream_user;
-    if (o != NULL) {
-        o->closed = true;
-    }
-    return 0;
-}
-
 static int on_more_streams(ngtcp2_conn *qc, uint64_t max, void *user)
 {
     struct tbi_conn *c = user;
@@ -231,7 +220,6 @@ void tbi_conn_callbacks(ngtcp2_callbacks *callbacks, bool server)
         .stream_reset = on_stream_reset,
         .acked_stream_data_offset = on_acked,
         .stream_close = on_stream_close,
-        .stream_stop_sending = on_stop_sending,
         .extend_max_local_streams_uni = on_more_streams,
         .extend_max_stream_data = on_more_stream_data,
         .recv_stateless_reset = on_stateless_reset,
