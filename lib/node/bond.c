@@ -171,32 +171,27 @@ struct tbi_bond *tbi_bond_for(struct tbi_node *node, const tbq_peer_id *id,
     return found;
 }
 
+/* The event was reserved by the send: a fate is told also when memory is out. */
 void tbi_bond_tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f)
 {
     struct tbi_node *node = b->node;
-    struct tbi_event *e = tbi_event_new(&node->events, node, TBQ_EVENT_FATE);
+    struct tbi_event *e = (struct tbi_event *)(uintptr_t)f->cookie;
+    uint64_t broadcast = e->broadcast;
 
-    if (e == NULL) {
-        tbi_log(node->log, TBQ_LOG_ERROR, "out of memory: a fate could not be told");
-        return;
-    }
     if (b->peer != NULL) {
         tbi_event_set_peer(e, &b->peer->id);
     }
-    bool one_of_many = (f->cookie & TBI_COOKIE_BROADCAST) != 0;
-    e->pub.connection = one_of_many ? 0 : f->cookie;
-    e->pub.tag = f->tag;
     e->pub.fate = f->fate;
     e->pub.reason = f->reason;
     e->pub.lane = f->lane;
     if (f->declined) {
-        tbi_event_set_text(e, tbi_decline_text(f->decline_code));
+        e->pub.text = tbi_decline_text(f->decline_code);
     } else if (f->reason != 0) {
-        tbi_event_set_text(e, tbq_strerror(f->reason));
+        e->pub.text = tbq_strerror(f->reason);
     }
     tbi_events_push(&node->events, e);
-    if (one_of_many) {
-        tbi_broadcast_fate(node, f->cookie, f->fate);
+    if (broadcast != 0) {
+        tbi_broadcast_fate(node, broadcast, f->fate);
     }
 }
 

@@ -13,9 +13,15 @@ int tbi_broadcast_new(struct tbi_node *node, uint64_t tag, size_t peers,
         return TBQ_ERR_NOMEM;
     }
     all->id = node->next_number++;
-    all->tag = tag;
     all->waiting = peers;
+    all->event = tbi_events_reserve(&node->events, node, TBQ_EVENT_BROADCAST);
+    if (all->event == NULL) {
+        tbi_free(node->alloc, all);
+        return TBQ_ERR_NOMEM;
+    }
+    all->event->pub.tag = tag;
     if ((rv = tbi_map_put(&node->broadcasts, &all->id, all)) < 0) {
+        tbi_event_free(all->event);
         tbi_free(node->alloc, all);
         return rv;
     }
@@ -29,25 +35,19 @@ void tbi_broadcast_free(struct tbi_node *node, struct tbi_broadcast *all)
     tbi_free(node->alloc, all);
 }
 
-void tbi_broadcast_fate(struct tbi_node *node, uint64_t cookie, tbq_fate fate)
+void tbi_broadcast_fate(struct tbi_node *node, uint64_t id, tbq_fate fate)
 {
-    uint64_t id = cookie & ~TBI_COOKIE_BROADCAST;
     struct tbi_broadcast *all = tbi_map_get(&node->broadcasts, &id);
 
     if (all == NULL) {
         return;
     }
-    all->counts.delivered += fate == TBQ_DELIVERED;
-    all->counts.not_delivered += fate == TBQ_NOT_DELIVERED;
-    all->counts.unknown += fate == TBQ_UNKNOWN;
-    if (--all->waiting > 0) {
-        return;
+    tbq_counts *counts = &all->event->pub.counts;
+    counts->delivered += fate == TBQ_DELIVERED;
+    counts->not_delivered += fate == TBQ_NOT_DELIVERED;
+    counts->unknown += fate == TBQ_UNKNOWN;
+    if (--all->waiting == 0) {
+        tbi_events_push(&node->events, all->event);
+        tbi_broadcast_free(node, all);
     }
-    struct tbi_event *e = tbi_event_new(&node->events, node, TBQ_EVENT_BROADCAST);
-    if (e != NULL) {
-        e->pub.tag = all->tag;
-        e->pub.counts = all->counts;
-        tbi_events_push(&node->events, e);
-    }
-    tbi_broadcast_free(node, all);
 }

@@ -34,6 +34,7 @@ void tbi_contact_free(struct tbi_contact *c)
     tbi_map_remove(&node->contacts, &c->handle);
     tbi_timer_unregister(&node->timers, &c->timer);
     tbi_block_unref(c->ticket);
+    tbi_event_free(c->failed);
     if (c->bond != NULL) {
         tbi_bond_let_go(c->bond);
     }
@@ -42,14 +43,10 @@ void tbi_contact_free(struct tbi_contact *c)
 
 static void tell_failed(struct tbi_contact *c, int reason, const char *text)
 {
-    struct tbi_event *e = tbi_event_new(&c->node->events, c->node, TBQ_EVENT_CONNECT_FAILED);
-    if (e == NULL) {
-        return;
-    }
-    char target[TBQ_URI_SIZE];
-    tbi_target_to_text(&c->target, target);
-    tbi_text(e->address, sizeof e->address, "%s", target);
-    e->pub.address = e->address;
+    struct tbi_event *e = c->failed;
+
+    tbi_target_to_text(&c->target, e->words->address);
+    e->pub.address = e->words->address;
     if (c->target.pinned) {
         tbi_event_set_peer(e, &c->target.id);
     }
@@ -57,11 +54,12 @@ static void tell_failed(struct tbi_contact *c, int reason, const char *text)
     e->pub.reason = reason;
     tbi_event_set_text(e, text);
     tbi_events_push(&c->node->events, e);
+    c->failed = NULL;
 }
 
 void tbi_contact_end(struct tbi_contact *c, int reason, const char *text)
 {
-    if (c->dialled && !c->was_up && !c->by_itself) {
+    if (c->failed != NULL && !c->was_up) {
         tell_failed(c, reason, text);
     }
     /* Another contact may still lead to the same process: then its messages wait for that one. */
@@ -245,6 +243,8 @@ void tbi_contact_session_up(struct tbi_contact *c)
 {
     c->state = TBI_CONTACT_UP;
     c->was_up = true;
+    tbi_event_free(c->failed);
+    c->failed = NULL;
     c->failures = 0;
     c->last_reason = 0;
     c->last_text[0] = '\0';
@@ -328,6 +328,11 @@ int tbi_node_connect(struct tbi_node *node, struct tbi_now now, const struct tbi
     int rv = new_dial(node, target, persistent, &c);
     if (rv < 0) {
         return rv;
+    }
+    c->failed = tbi_events_reserve(&node->events, node, TBQ_EVENT_CONNECT_FAILED);
+    if (c->failed == NULL) {
+        tbi_contact_free(c);
+        return TBQ_ERR_NOMEM;
     }
     if (connection != NULL) {
         *connection = c->handle;

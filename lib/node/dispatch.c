@@ -122,9 +122,20 @@ static int prepare(struct tbi_node *node, struct tbi_bond *b, const tbq_message 
     return bytes.size > 0 && p->body == NULL ? TBQ_ERR_NOMEM : 0;
 }
 
-static int post(struct tbi_bond *b, const struct prepared *p, uint64_t cookie,
-                const tbq_send_options *options)
+/* The place for the fate is taken now, so that it can be told whatever comes. */
+static int post(struct tbi_bond *b, const struct prepared *p, tbq_connection connection,
+                uint64_t broadcast, const tbq_send_options *options)
 {
+    struct tbi_event *fate = tbi_events_reserve(&b->node->events, b->node, TBQ_EVENT_FATE);
+    if (fate == NULL && broadcast != 0) {
+        tbi_broadcast_fate(b->node, broadcast, TBQ_NOT_DELIVERED); /* counted, if not told */
+    }
+    if (fate == NULL) {
+        return TBQ_ERR_NOMEM;
+    }
+    fate->pub.tag = options->tag;
+    fate->pub.connection = connection;
+    fate->broadcast = broadcast;
     struct tbi_outgoing out = {
         .kind = p->kind,
         .head = p->head,
@@ -135,11 +146,18 @@ static int post(struct tbi_bond *b, const struct prepared *p, uint64_t cookie,
         .unordered = options->unordered,
         .tag = options->tag,
         .want_fate = true,
-        .cookie = cookie,
+        .cookie = (uintptr_t)fate,
     };
     int rv = hand_to_link(b, &out);
     if (rv == TBQ_ERR_AGAIN) {
         b->wants_writable = true;
+    }
+    if (rv < 0 && broadcast != 0) { /* one of many: its fate comes at once, and counts */
+        const struct tbi_link_fate f = {
+            .cookie = out.cookie, .fate = TBQ_NOT_DELIVERED, .reason = rv, .lane = out.lane};
+        tbi_bond_tell_fate(b, &f);
+    } else if (rv < 0) {
+        tbi_event_free(fate);
     }
     return rv;
 }
@@ -151,7 +169,7 @@ int tbi_dispatch_send(struct tbi_bond *b, tbq_connection connection, const tbq_m
     int rv = prepare(b->node, b, message, &p);
 
     if (rv == 0) {
-        rv = post(b, &p, connection, options);
+        rv = post(b, &p, connection, 0, options);
         tbi_block_unref(p.body);
     }
     return rv;
@@ -159,19 +177,8 @@ int tbi_dispatch_send(struct tbi_bond *b, tbq_connection connection, const tbq_m
 
 /* --- To all ----------------------------------------------------------------------------------- */
 
-/* One that could not even be queued has its fate at once. */
-static void count_out(struct tbi_bond *b, uint64_t cookie, const tbq_send_options *options, int why)
-{
-    const struct tbi_link_fate f = {.cookie = cookie,
-                                    .tag = options->tag,
-                                    .fate = TBQ_NOT_DELIVERED,
-                                    .reason = why,
-                                    .lane = options->lane};
-    tbi_bond_tell_fate(b, &f);
-}
-
 /* Posts to the newest process of every peer that is connected, or only counts them. */
-static size_t post_to_all(struct tbi_node *node, const struct prepared *p, uint64_t cookie,
+static size_t post_to_all(struct tbi_node *node, const struct prepared *p, uint64_t broadcast,
                           const tbq_send_options *options)
 {
     size_t n = 0;
@@ -181,9 +188,8 @@ static size_t post_to_all(struct tbi_node *node, const struct prepared *p, uint6
             continue;
         }
         n++;
-        int rv = p != NULL ? post(b, p, cookie, options) : 0;
-        if (rv < 0) {
-            count_out(b, cookie, options, rv);
+        if (p != NULL) {
+            (void)post(b, p, 0, broadcast, options); /* a failure is a fate */
         }
     }
     return n;
@@ -210,7 +216,7 @@ int tbi_node_broadcast(struct tbi_node *node, struct tbi_now now, const tbq_mess
     size_t n = post_to_all(node, NULL, 0, options);
     rv = n > 0 ? tbi_broadcast_new(node, options->tag, n, &all) : TBQ_ERR_NO_ROUTE;
     if (rv == 0) {
-        post_to_all(node, &p, TBI_COOKIE_BROADCAST | all->id, options);
+        post_to_all(node, &p, all->id, options);
     }
     tbi_block_unref(p.body);
     return rv < 0 ? rv : (int)n;

@@ -12,17 +12,60 @@ void tbi_events_init(struct tbi_events *q, const struct tbi_alloc *a)
     tbi_list_init(&q->waiting);
     tbi_list_init(&q->held);
     tbi_list_init(&q->handed_out);
+    tbi_list_init(&q->reserved);
+}
+
+static bool has_words(tbq_event_type type)
+{
+    switch (type) {
+    case TBQ_EVENT_CONNECTED:
+    case TBQ_EVENT_DISCONNECTED:
+    case TBQ_EVENT_CONNECT_FAILED:
+    case TBQ_EVENT_WARNING:
+    case TBQ_EVENT_LOG:
+    case TBQ_EVENT_PEER:
+    case TBQ_EVENT_TRUST:
+        return true;
+    case TBQ_EVENT_MESSAGE:
+    case TBQ_EVENT_REQUEST:
+    case TBQ_EVENT_RESPONSE:
+    case TBQ_EVENT_FATE:
+    case TBQ_EVENT_WRITABLE:
+    case TBQ_EVENT_STOPPED:
+    case TBQ_EVENT_BROADCAST:
+        return false;
+    }
+    return false;
 }
 
 struct tbi_event *tbi_event_new(struct tbi_events *q, struct tbi_node *node, tbq_event_type type)
 {
-    struct tbi_event *e = tbi_calloc(q->alloc, 1, sizeof *e);
+    struct whole {
+        struct tbi_event event;
+        struct tbi_event_words words;
+    };
+    bool words = has_words(type);
+    struct tbi_event *e = tbi_calloc(q->alloc, 1, words ? sizeof(struct whole) : sizeof *e);
+
     if (e != NULL) {
         tbi_list_init(&e->entry);
         e->alloc = q->alloc;
         e->node = node;
         e->pub.type = type;
-        e->pub.text = e->text;
+        e->pub.text = "";
+        if (words) {
+            e->words = &((struct whole *)(void *)e)->words;
+        }
+    }
+    return e;
+}
+
+struct tbi_event *tbi_events_reserve(struct tbi_events *q, struct tbi_node *node,
+                                     tbq_event_type type)
+{
+    struct tbi_event *e = tbi_event_new(q, node, type);
+    if (e != NULL) {
+        tbi_list_push(&q->reserved, &e->entry);
     }
     return e;
 }
@@ -37,17 +80,19 @@ void tbi_event_set_peer(struct tbi_event *e, const tbq_peer_id *id)
 
 void tbi_event_set_text(struct tbi_event *e, const char *text)
 {
-    tbi_text(e->text, sizeof e->text, "%s", text != NULL ? text : "");
+    tbi_text(e->words->text, sizeof e->words->text, "%s", text != NULL ? text : "");
+    e->pub.text = e->words->text;
 }
 
 void tbi_event_set_address(struct tbi_event *e, const struct tbi_addr *addr)
 {
-    tbi_addr_to_text(addr, e->address);
-    e->pub.address = e->address;
+    tbi_addr_to_text(addr, e->words->address);
+    e->pub.address = e->words->address;
 }
 
 void tbi_events_push(struct tbi_events *q, struct tbi_event *e)
 {
+    tbi_list_remove(&e->entry); /* of those reserved */
     tbi_list_push(&q->waiting, &e->entry);
     q->news = true;
 }

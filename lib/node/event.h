@@ -1,8 +1,9 @@
 /* node/event.h - what the application has not pulled, or not released, yet.
  *
- * Three lists hold every event that exists: waiting, held back (of a paused lane) and handed out.
- * Messages are bounded by the links' receive windows, fates by the outboxes' slots; only notices
- * (connected, log lines, ...) have a limit of their own, and are counted when it drops them. */
+ * Four lists hold every event that exists: reserved for an outcome that is still open, waiting,
+ * held back (of a paused lane) and handed out. Messages are bounded by the links' receive windows,
+ * fates by the outboxes' slots; only notices (connected, log lines, ...) have a limit of their own,
+ * and are counted when it drops them. */
 #ifndef TBI_NODE_EVENT_H
 #define TBI_NODE_EVENT_H
 
@@ -16,6 +17,13 @@
 #define TBI_NOTICES_MAX 16384 /* notices that wait, then new ones are dropped */
 #define TBI_EVENT_TEXT_SIZE 320
 
+/* What some types of event have to say besides: kept behind the event, in the same piece. */
+struct tbi_event_words {
+    char text[TBI_EVENT_TEXT_SIZE];
+    char address[TBQ_URI_SIZE];
+    uint8_t key[TBQ_PUBLIC_KEY_SIZE];
+};
+
 struct tbi_delivery;
 struct tbi_node;
 struct tbi_event {
@@ -24,11 +32,10 @@ struct tbi_event {
     const struct tbi_alloc *alloc;
     struct tbi_node *node;
     tbq_peer_id peer;
-    uint8_t key[TBQ_PUBLIC_KEY_SIZE];
-    uint64_t session; /* of a TRUST event: the number of its QUIC connection */
+    uint64_t session;   /* of a TRUST event: the number of its QUIC connection */
+    uint64_t broadcast; /* of a FATE event: the broadcast that it belongs to; 0: none */
     tbq_message message;
-    char text[TBI_EVENT_TEXT_SIZE];
-    char address[TBI_ADDR_TEXT_SIZE];
+    struct tbi_event_words *words; /* NULL for MESSAGE, REQUEST, RESPONSE, FATE and the like */
     struct tbi_block *body;        /* what message.u points into; a reference of its own */
     struct tbi_delivery *delivery; /* owed to its link: a take or a refusal; NULL: nothing */
 };
@@ -38,7 +45,8 @@ struct tbi_events {
     struct tbi_list waiting;
     struct tbi_list held;
     struct tbi_list handed_out;
-    size_t notices; /* that wait */
+    struct tbi_list reserved; /* promised: outcomes that must be told, also without memory */
+    size_t notices;           /* that wait */
     uint64_t notices_lost;
     bool news; /* something was queued since the application asked last */
 };
@@ -48,10 +56,15 @@ void tbi_events_init(struct tbi_events *q, const struct tbi_alloc *a);
 /* A new event, in no list yet; NULL when out of memory. */
 struct tbi_event *tbi_event_new(struct tbi_events *q, struct tbi_node *node, tbq_event_type type);
 void tbi_event_set_peer(struct tbi_event *e, const tbq_peer_id *id); /* NULL: none */
+/* Copies; for types that have words. Others point to static text themselves. */
 void tbi_event_set_text(struct tbi_event *e, const char *text);
 void tbi_event_set_address(struct tbi_event *e, const struct tbi_addr *addr);
 
-/* Queues an event that is bounded elsewhere. */
+/* A new event in the list of those reserved; NULL when out of memory. */
+struct tbi_event *tbi_events_reserve(struct tbi_events *q, struct tbi_node *node,
+                                     tbq_event_type type);
+
+/* Queues an event that is bounded elsewhere, new or reserved. */
 void tbi_events_push(struct tbi_events *q, struct tbi_event *e);
 
 /* Queues a notice, or drops it and counts when too many wait. */

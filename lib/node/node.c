@@ -148,6 +148,7 @@ void tbi_node_free(struct tbi_node *node)
     free_events(&node->events.waiting);
     free_events(&node->events.held);
     free_events(&node->events.handed_out);
+    free_events(&node->events.reserved);
     tbi_discovery_free(node);
     tbi_endpoint_free(node->endpoint);
     tbi_map_free(&node->contacts);
@@ -370,6 +371,7 @@ static void maybe_stopped(struct tbi_node *node)
         return; /* tried again by the next step */
     }
     node->stopped = true;
+    tbi_endpoint_refuse_new(node->endpoint); /* nothing comes behind STOPPED */
     end_all(node);
     tbi_events_push(&node->events, e);
 }

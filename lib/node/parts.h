@@ -62,6 +62,7 @@ struct tbi_contact {
     int last_reason;
     char last_text[TBI_EVENT_TEXT_SIZE];
     struct tbi_block *ticket; /* for resumption */
+    struct tbi_event *failed; /* of a dial that the application asked for: reserved */
     struct tbi_timer timer;
 };
 
@@ -181,12 +182,10 @@ struct tbi_discovery {
 /* A broadcast whose fates are not all in. */
 struct tbi_broadcast {
     uint64_t id;
-    uint64_t tag;
-    size_t waiting; /* fates */
-    tbq_counts counts;
+    size_t waiting;          /* fates */
+    struct tbi_event *event; /* the counts so far; reserved */
 };
-#define TBI_COOKIE_BROADCAST (UINT64_C(1) << 63) /* in a fate's cookie; the rest is the id */
-#define TBI_BROADCASTS_MAX 4096                  /* at once */
+#define TBI_BROADCASTS_MAX 4096 /* at once */
 
 struct tbi_node {
     struct tbi_node_config cfg;
@@ -302,7 +301,7 @@ int tbi_discovery_on_peer_list(struct tbi_bond *b, struct tbi_cursor body);
 /* --- broadcast.c --- */
 int tbi_broadcast_new(struct tbi_node *node, uint64_t tag, size_t peers,
                       struct tbi_broadcast **made);
-void tbi_broadcast_fate(struct tbi_node *node, uint64_t cookie, tbq_fate fate);
+void tbi_broadcast_fate(struct tbi_node *node, uint64_t id, tbq_fate fate);
 void tbi_broadcast_free(struct tbi_node *node, struct tbi_broadcast *all);
 
 /* --- request.c --- */

@@ -105,7 +105,7 @@ void tbi_request_timer(struct tbi_request *r)
     tbi_event_set_peer(e, &r->peer);
     e->pub.request = r->id;
     e->pub.reason = TBQ_ERR_TIMEOUT;
-    tbi_event_set_text(e, "no answer in time");
+    e->pub.text = "no answer in time";
     e->pub.message = &e->message;
     e->message.kind = TBQ_RESOURCE_RESPONSE;
     e->message.u.response.id = r->id;

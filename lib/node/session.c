@@ -328,16 +328,13 @@ static void get_ready(struct tbi_session *s)
     }
 }
 
-static void tell_connected(struct tbi_session *s)
+static void tell_connected(struct tbi_session *s, struct tbi_event *e)
 {
-    struct tbi_event *e = tbi_event_new(&s->node->events, s->node, TBQ_EVENT_CONNECTED);
-    if (e != NULL) {
-        tbi_event_set_peer(e, &s->peer_id);
-        tbi_event_set_address(e, &s->remote);
-        e->pub.connection = s->contact->handle;
-        e->pub.dialled = s->dialled;
-        tbi_events_push_notice(&s->node->events, e);
-    }
+    tbi_event_set_peer(e, &s->peer_id);
+    tbi_event_set_address(e, &s->remote);
+    e->pub.connection = s->contact->handle;
+    e->pub.dialled = s->dialled;
+    tbi_events_push_notice(&s->node->events, e);
 }
 
 static void early_bytes_to_link(struct tbi_session *s);
@@ -355,6 +352,12 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
     struct tbi_link_conn conn = functions;
     struct tbi_link_limits limits = {.max_message_size = s->hello.max_message_size};
 
+    struct tbi_event *e = tbi_event_new(&s->node->events, s->node, TBQ_EVENT_CONNECTED);
+
+    if (e == NULL) { /* what is not told must not be */
+        tbi_session_close(s, TBI_CLOSE_INTERNAL, tbq_strerror(TBQ_ERR_NOMEM));
+        return;
+    }
     conn.user = s;
     s->bond->session = s;
     s->bond->peer->seen_ms = s->node->now.wall_ms;
@@ -363,7 +366,7 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
     s->up = true;
     tbi_link_attach(s->bond->link, s->node->now, &conn, theirs, &limits);
     tbi_contact_session_up(s->contact);
-    tell_connected(s);
+    tell_connected(s, e);
     early_bytes_to_link(s);
     tbi_discovery_met(s, &theirs->observed);
     tbi_timer_set(&s->node->timers, &s->timer,

@@ -61,8 +61,8 @@ static int ask_application(struct tbi_session *s)
     }
     tbi_event_set_peer(e, &s->peer_id);
     tbi_event_set_address(e, &s->remote);
-    memcpy(e->key, s->peer_key, sizeof e->key);
-    e->pub.public_key = e->key;
+    memcpy(e->words->key, s->peer_key, sizeof e->words->key);
+    e->pub.public_key = e->words->key;
     e->pub.dialled = s->dialled;
     e->pub.connection = s->contact != NULL ? s->contact->handle : 0;
     e->session = s->conn;

@@ -114,6 +114,11 @@ void tbi_endpoint_free(struct tbi_endpoint *ep)
     tbi_free(ep->alloc, ep);
 }
 
+void tbi_endpoint_refuse_new(struct tbi_endpoint *ep)
+{
+    ep->cfg.accept = false;
+}
+
 const struct tbi_endpoint_stats *tbi_endpoint_stats(const struct tbi_endpoint *ep)
 {
     return &ep->stats;

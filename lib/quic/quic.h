@@ -76,6 +76,7 @@ struct tbi_endpoint_stats {
 /* 0, TBQ_ERR_NOMEM or TBQ_ERR_TLS; the credentials are taken in any case. */
 int tbi_endpoint_new(struct tbi_endpoint **made, const struct tbi_endpoint_config *config);
 void tbi_endpoint_free(struct tbi_endpoint *ep); /* closes nothing, says nothing; NULL is fine */
+void tbi_endpoint_refuse_new(struct tbi_endpoint *ep); /* from now on it accepts nobody */
 const struct tbi_endpoint_stats *tbi_endpoint_stats(const struct tbi_endpoint *ep);
 
 /* 0 or TBQ_ERR_NOMEM (datagrams are then lost, as they may be on the way). */
