@@ -1,83 +1,182 @@
-/* examples/poll.c - the whole of a node in one loop of your own: dial, send, and learn the fate.
+/* examples/poll.c - a node in a loop of your own: a message with its fate, requests answered, a
+ * descriptor of your own beside the library's, back-pressure, and a stop that loses nothing.
  *
- * usage: poll tbq://PEERID@host:port */
+ * usage: poll tbq://PEERID@host:port
+ *
+ * It prints its own address, sends "hello" to the peer, and every line of standard input after it;
+ * it ends at the end of the input, or when SIGINT or SIGTERM asks it to. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* ppoll() */
+#endif
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <tbquic/tbquic.h>
 
-/* 0: the message was delivered. */
-static int tell(const tbq_event *e)
-{
-    static const char *const fates[] = {"", "delivered", "not delivered", "unknown"};
+static volatile sig_atomic_t quit; /* set by a signal, or by the end of the input */
+static tbq_server *s;
+static tbq_peer_id id;    /* of the peer that the bootstrap address pins */
+static char unsent[4096]; /* a line that the outbox had no room for; no more is read meanwhile */
+static size_t unsent_size;
+static bool full; /* this program has taken as much as it can */
+static int status;
 
-    printf("message %" PRIu64 ": %s %s\n", e->tag, fates[e->fate], e->text);
-    return e->fate == TBQ_DELIVERED ? 0 : 1;
+static void on_signal(int number)
+{
+    (void)number;
+    quit = 1;
 }
 
-/* Until STOPPED, which comes once every message has its fate. */
-static int run(tbq_server *s)
+static void die(const char *why)
 {
-    int status = 1;
+    fprintf(stderr, "%s\n", why);
+    exit(2);
+}
 
-    for (bool up = true; up;) {
-        struct pollfd fds[TBQ_FDS_MAX]; /* room for descriptors of your own goes here */
-        struct timespec t;
-        nfds_t n = tbq_server_pollfds(s, fds, TBQ_FDS_MAX);
-
-        ppoll(fds, n, tbq_server_timeout(s, &t), NULL);
-        if (tbq_server_process(s) < 0) {
-            return 1;
-        }
-        for (tbq_event *e; (e = tbq_server_next_event(s)) != NULL; tbq_event_release(e)) {
-            if (e->type == TBQ_EVENT_CONNECT_FAILED) {
-                fprintf(stderr, "%s: %s\n", e->address, e->text);
-                tbq_server_stop(s, 0);
-            } else if (e->type == TBQ_EVENT_FATE) {
-                status = tell(e);
-                tbq_server_stop(s, 1000);
-            } else if (e->type == TBQ_EVENT_STOPPED) {
-                up = false;
-            }
-        }
+/* "tbq://PEERID@..." names the peer. */
+static void read_peer_id(const char *uri)
+{
+    char text[TBQ_PEER_ID_TEXT_SIZE];
+    snprintf(text, sizeof text, "%.52s", strncmp(uri, "tbq://", 6) == 0 ? uri + 6 : "");
+    if (tbq_peer_id_from_text(&id, text) < 0) {
+        die("the address must be tbq://PEERID@host:port");
     }
-    return status;
+}
+
+static void settle(uint64_t tag, tbq_fate fate, int reason)
+{
+    static const char *const fates[] = {"", "delivered", "not delivered", "unknown"};
+    printf("message %" PRIu64 ": %s%s%s\n", tag, fates[fate], reason < 0 ? ": " : "",
+           reason < 0 ? tbq_strerror(reason) : "");
+    status = fate == TBQ_DELIVERED ? status : 1;
+}
+
+static void take(const tbq_message *m)
+{
+    static size_t taken;
+    if (m->kind == TBQ_TRANSITION) {
+        printf("%zu bytes\n", m->u.transition.size);
+    }
+    full = ++taken == 1000;
+}
+
+static void retry(const tbq_peer_id *peer)
+{
+    static uint64_t lines;
+    tbq_message m = tbq_transition(unsent, unsent_size);
+    tbq_send_options o;
+
+    tbq_send_options_init(&o);
+    o.tag = 8 + lines;
+    int rv = tbq_send_to(s, peer, &m, &o);
+    if (rv == TBQ_ERR_AGAIN) {
+        return; /* a WRITABLE event says when to try again */
+    }
+    if (rv < 0) {
+        fprintf(stderr, "%s\n", tbq_strerror(rv));
+        status = 1;
+    }
+    lines++;
+    unsent_size = 0;
+}
+
+static void read_line(void)
+{
+    ssize_t n = read(STDIN_FILENO, unsent, sizeof unsent);
+    if (n <= 0) {
+        quit = 1;
+        return;
+    }
+    unsent_size = (size_t)n;
+    retry(&id);
 }
 
 int main(int argc, char **argv)
 {
-    static const char text[] = "hello";
-    tbq_message m = tbq_transition(text, strlen(text));
-    tbq_send_options o;
-    tbq_connection conn;
-    tbq_server *s;
-    tbq_config c;
-    char why[256] = "";
-
     if (argc != 2) {
-        fprintf(stderr, "usage: %s tbq://PEERID@host:port\n", argv[0]);
-        return 2;
+        die("usage: poll tbq://PEERID@host:port");
     }
+    const char *uri = argv[1];
+    sigset_t blocked, sigmask; /* signals come while we wait, and at no other time */
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGINT);
+    sigaddset(&blocked, SIGTERM);
+    sigprocmask(SIG_BLOCK, &blocked, &sigmask);
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    read_peer_id(uri);
+
+    char why[256];
+    const char *boot[] = {uri};
+    tbq_config c;
     tbq_config_init(&c);
-    c.network_mode = TBQ_MODE_CLIENT;
-    c.error_text = why; /* names the field: there is no server yet that could be asked */
+    c.bind_address = "127.0.0.1"; /* leave it out to be reached from elsewhere */
+    c.bind_port = 0;
+    c.bootstrap_nodes = boot;
+    c.bootstrap_nodes_len = 1;
+    c.error_text = why; /* names the field; there is no server yet */
     c.error_text_size = sizeof why;
     if (tbq_server_start(&s, &c, NULL, NULL, NULL) < 0) { /* no actor: pull; no loop: ours */
-        fprintf(stderr, "%s\n", why);
-        return 2;
+        die(why);
     }
+    puts(tbq_server_uri(s));
+
+    tbq_message m = tbq_transition("hello", 5);
+    tbq_send_options o;
     tbq_send_options_init(&o);
-    o.tag = 7; /* comes back with the fate */
+    o.tag = 7;
     o.ttl_ms = 5000;
-    int rv = tbq_server_connect(s, argv[1], &conn);
-    if (rv == 0) {
-        rv = tbq_send(s, conn, &m, &o); /* waits for the connection by itself */
+    if (tbq_send_to(s, &id, &m, &o) < 0) { /* its fate comes back with the tag */
+        die("the peer is not known");
     }
-    if (rv < 0) {
-        fprintf(stderr, "%s: %s\n", argv[1], tbq_strerror(rv));
+    for (bool up = true; up;) {
+        struct pollfd p[TBQ_FDS_MAX + 1];
+        struct timespec t;
+        nfds_t n = tbq_server_pollfds(s, p, TBQ_FDS_MAX);
+        struct pollfd mine = {.fd = quit || unsent_size > 0 ? -1 : STDIN_FILENO, .events = POLLIN};
+
+        p[n] = mine;
+        if (ppoll(p, n + 1, tbq_server_timeout(s, &t), &sigmask) > 0 && p[n].revents != 0) {
+            read_line();
+        }
+        if (tbq_server_process(s) < 0) {
+            die("the socket is of no use any more");
+        }
+        for (tbq_event *v; (v = tbq_server_next_event(s)) != NULL; tbq_event_release(v)) {
+            switch (v->type) {
+            case TBQ_EVENT_MESSAGE: /* taken when it is released */
+                take(v->message);
+                if (full) {
+                    tbq_pause(s, v->peer, TBQ_LANES_ALL); /* its sender slows down, and stops */
+                }
+                break;
+            case TBQ_EVENT_REQUEST: { /* now or later */
+                tbq_answer answer = {TBQ_RESPONSE_OK, v->message->u.request.bytes};
+                tbq_respond(s, v->request, &answer);
+                break;
+            }
+            case TBQ_EVENT_FATE:
+                settle(v->tag, v->fate, v->reason);
+                break;
+            case TBQ_EVENT_WRITABLE:
+                retry(v->peer);
+                break;
+            case TBQ_EVENT_STOPPED:
+                up = false;
+                break;
+            default:
+                break;
+            }
+        }
+        if (quit) {
+            tbq_server_stop(s, 3000); /* all fates, then STOPPED; may be repeated */
+        }
     }
-    int status = rv < 0 ? 2 : run(s);
     tbq_server_free(s);
     return status;
 }

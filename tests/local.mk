@@ -40,6 +40,7 @@ include tests/faults/local.mk
 include tests/vectors/local.mk
 include tests/layers/local.mk
 include tests/man/local.mk
+include tests/examples/local.mk
 include tests/tools/local.mk
 
 # A test's kind tells the runner how to start it; `make check ONLY='unit sim/loss'` runs those
