@@ -14,6 +14,15 @@ fuzz_main = tests/fuzz/libstandalone.la
 check_LTLIBRARIES += $(fuzz_main)
 tests_fuzz_libstandalone_la_SOURCES = tests/fuzz/standalone.c
 endif
+fuzz_world = tests/fuzz/world.c tests/fuzz/world.h
+fuzz_targets += tests/fuzz/fuzz_datagram tests/fuzz/fuzz_session
+tests_fuzz_fuzz_datagram_SOURCES = tests/fuzz/fuzz_datagram.c $(fuzz_world)
+tests_fuzz_fuzz_datagram_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_datagram_LDADD = $(fuzz_main) $(UP_TO_SERVER)
+tests_fuzz_fuzz_session_SOURCES = tests/fuzz/fuzz_session.c $(fuzz_world)
+tests_fuzz_fuzz_session_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_session_LDADD = $(fuzz_main) $(UP_TO_SERVER)
+
 EXTRA_DIST += tests/fuzz/corpus tests/fuzz/standalone.c
 
 tests_fuzz_fuzz_cursor_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
