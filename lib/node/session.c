@@ -649,8 +649,10 @@ void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *da
     }
     size_t used = prologue_bytes(s, in, data, size);
     tbi_conn_consume(conn_of(s), stream, used);
-    data += used;
-    size -= used;
+    if (used > 0) { /* a FIN alone has no bytes, not even an address */
+        data += used;
+        size -= used;
+    }
     if (s->closing) {
         return;
     }

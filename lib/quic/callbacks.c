@@ -184,9 +184,9 @@ static int on_dcid_status(ngtcp2_conn *qc, ngtcp2_connection_id_status_type type
         return 0;
     }
     if (type == NGTCP2_CONNECTION_ID_STATUS_TYPE_ACTIVATE) {
-        (void)tbi_map_put(tokens, token, c); /* full: the idle timeout finds out instead */
-    } else if (tbi_map_get(tokens, token) == c) {
-        tbi_map_remove(tokens, token);
+        (void)tbi_route_add(c, tokens, token); /* full: the idle timeout finds out instead */
+    } else {
+        tbi_route_remove(c, tokens, token);
     }
     return 0;
 }

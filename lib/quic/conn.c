@@ -31,6 +31,7 @@ struct tbi_conn *tbi_conn_new(struct tbi_endpoint *ep, bool server, const struct
     c->remote = *remote;
     tbi_list_init(&c->ready);
     tbi_list_init(&c->reap);
+    tbi_list_init(&c->routes);
     tbi_list_init(&c->streams);
     ngtcp2_ccerr_default(&c->error);
     if (tbi_timer_register(&ep->timers, &c->timer, c, 0) < 0) {
@@ -50,39 +51,14 @@ struct tbi_conn *tbi_conn_new(struct tbi_endpoint *ep, bool server, const struct
     return c;
 }
 
-static void forget_cids(struct tbi_conn *c)
-{
-    ngtcp2_cid cids[32];
-    size_t n = ngtcp2_conn_get_scid(c->qc, NULL);
-    if (n <= sizeof cids / sizeof cids[0]) {
-        ngtcp2_conn_get_scid(c->qc, cids);
-        for (size_t i = 0; i < n; i++) {
-            tbi_endpoint_remove_cid(c->ep, &cids[i], c);
-        }
-    }
-    if (c->server) {
-        tbi_endpoint_remove_cid(c->ep, ngtcp2_conn_get_client_initial_dcid(c->qc), c);
-    }
-    n = ngtcp2_conn_get_active_dcid(c->qc, NULL);
-    ngtcp2_cid_token tokens[32];
-    if (n <= sizeof tokens / sizeof tokens[0]) {
-        ngtcp2_conn_get_active_dcid(c->qc, tokens);
-        for (size_t i = 0; i < n; i++) {
-            if (tokens[i].token_present && tbi_map_get(&c->ep->tokens, tokens[i].token) == c) {
-                tbi_map_remove(&c->ep->tokens, tokens[i].token);
-            }
-        }
-    }
-}
-
 void tbi_conn_free(struct tbi_conn *c)
 {
     struct tbi_endpoint *ep = c->ep;
 
     if (c->qc != NULL) {
-        forget_cids(c);
         ngtcp2_conn_del(c->qc);
     }
+    tbi_routes_free(c);
     if (c->tls != NULL) {
         gnutls_deinit(c->tls);
     }

@@ -142,16 +142,13 @@ static struct tbi_cid_key key_of(const uint8_t *data, size_t size)
 int tbi_endpoint_add_cid(struct tbi_endpoint *ep, const ngtcp2_cid *cid, struct tbi_conn *c)
 {
     struct tbi_cid_key key = key_of(cid->data, cid->datalen);
-    return tbi_map_put(&ep->cids, &key, c);
+    return tbi_route_add(c, &ep->cids, &key);
 }
 
-void tbi_endpoint_remove_cid(struct tbi_endpoint *ep, const ngtcp2_cid *cid,
-                             const struct tbi_conn *c)
+void tbi_endpoint_remove_cid(struct tbi_endpoint *ep, const ngtcp2_cid *cid, struct tbi_conn *c)
 {
     struct tbi_cid_key key = key_of(cid->data, cid->datalen);
-    if (tbi_map_get(&ep->cids, &key) == c) {
-        tbi_map_remove(&ep->cids, &key);
-    }
+    tbi_route_remove(c, &ep->cids, &key);
 }
 
 void tbi_endpoint_new_cid(struct tbi_endpoint *ep, ngtcp2_cid *cid)
@@ -268,7 +265,7 @@ static void short_unknown(struct tbi_endpoint *ep, const struct tbi_datagram *d,
     struct tbi_conn *c = NULL;
 
     if (size >= NGTCP2_STATELESS_RESET_TOKENLEN) {
-        c = tbi_map_get(&ep->tokens, data + size - NGTCP2_STATELESS_RESET_TOKENLEN);
+        c = tbi_route_find(&ep->tokens, data + size - NGTCP2_STATELESS_RESET_TOKENLEN);
     }
     if (c != NULL) {
         tbi_conn_recv(c, d, data, size);
@@ -301,7 +298,7 @@ static void recv_packet(struct tbi_endpoint *ep, const struct tbi_datagram *d, c
         return;
     }
     struct tbi_cid_key key = key_of(v.dcid, v.dcidlen);
-    struct tbi_conn *c = tbi_map_get(&ep->cids, &key);
+    struct tbi_conn *c = tbi_route_find(&ep->cids, &key);
     if (c != NULL) {
         tbi_conn_recv(c, d, data, size);
         tbi_conn_rearm(c);

@@ -7,6 +7,7 @@ lib_quic_libtbi_quic_la_SOURCES = \
 	lib/quic/error.c \
 	lib/quic/parts.h \
 	lib/quic/quic.h \
+	lib/quic/route.c \
 	lib/quic/stateless.c \
 	lib/quic/stream.c \
 	lib/quic/tls.c

@@ -95,6 +95,7 @@ struct tbi_conn {
     struct tbi_list ready;   /* in the endpoint's list: has something to send */
     struct tbi_list reap;    /* in the endpoint's list: dead */
     struct tbi_list streams; /* tbi_ostream, by priority */
+    struct tbi_list routes;  /* tbi_route: connection ids and reset tokens that lead here */
     struct tbi_timer timer;
     struct tbi_queued_action *closed; /* made at the beginning: an end is told without memory */
     uint8_t *close_packet;
@@ -127,8 +128,8 @@ struct tbi_endpoint {
     uint8_t reset_secret[TBI_SECRET_SIZE];
     uint8_t retry_secret[TBI_SECRET_SIZE];
     struct tbi_heap timers;
-    struct tbi_map cids;   /* tbi_cid_key to tbi_conn */
-    struct tbi_map tokens; /* stateless reset tokens of the peers' ids to tbi_conn */
+    struct tbi_map cids;   /* tbi_cid_key to tbi_route */
+    struct tbi_map tokens; /* stateless reset tokens of the peers' ids to tbi_route */
     struct tbi_map conns;  /* number to tbi_conn */
     struct tbi_list ready;
     struct tbi_list reap;
@@ -164,8 +165,7 @@ void tbi_conn_ended(struct tbi_conn *c, enum tbi_closed_by who, int reason, uint
 struct tbi_queued_action *tbi_endpoint_action(struct tbi_endpoint *ep, const struct tbi_conn *c,
                                               enum tbi_quic_action_type type);
 int tbi_endpoint_add_cid(struct tbi_endpoint *ep, const ngtcp2_cid *cid, struct tbi_conn *c);
-void tbi_endpoint_remove_cid(struct tbi_endpoint *ep, const ngtcp2_cid *cid,
-                             const struct tbi_conn *c);
+void tbi_endpoint_remove_cid(struct tbi_endpoint *ep, const ngtcp2_cid *cid, struct tbi_conn *c);
 void tbi_endpoint_new_cid(struct tbi_endpoint *ep, ngtcp2_cid *cid);
 
 /* --- stateless.c: answers without a connection --- */
@@ -182,6 +182,12 @@ int tbi_tls_init(struct tbi_endpoint *ep);
 void tbi_tls_free(struct tbi_endpoint *ep);
 int tbi_tls_session(struct tbi_conn *c, const struct tbi_dial_options *options);
 bool tbi_tls_alpn_agreed(const struct tbi_conn *c);
+
+/* --- route.c --- */
+int tbi_route_add(struct tbi_conn *c, struct tbi_map *in, const void *key); /* as tbi_map_put() */
+void tbi_route_remove(struct tbi_conn *c, struct tbi_map *in, const void *key);
+void tbi_routes_free(struct tbi_conn *c);
+struct tbi_conn *tbi_route_find(const struct tbi_map *in, const void *key);
 
 /* --- error.c --- */
 int tbi_ccerr_text(const ngtcp2_ccerr *e, bool remote, char *text, size_t size);

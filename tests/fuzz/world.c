@@ -204,7 +204,9 @@ void world_inject(struct world *w, const uint8_t *data, size_t size, const struc
     struct tbi_datagram d = {.local = w->node_addr, .remote = *from, .data = exact, .size = size};
 
     require(exact != NULL);
-    memcpy(exact, data, size);
+    if (size > 0) {
+        memcpy(exact, data, size);
+    }
     int rv = tbi_node_recv(w->node, w->now, &d, 1);
     require(rv == 0 || rv == TBQ_ERR_NOMEM);
     free(exact);

@@ -96,7 +96,9 @@ struct sim_node *sim_add(struct sim *s)
 
     assert(s->nodes_len < SIM_NODES_MAX);
     n->sim = s;
-    n->name = (char)('A' + s->nodes_len++);
+    snprintf(n->name, sizeof n->name, s->nodes_len < 26 ? "%c" : "%c%u",
+             (int)('A' + s->nodes_len % 26), (unsigned)(s->nodes_len / 26));
+    s->nodes_len++;
     tbi_addr_from_bytes(&n->addr, ip, 4, 8443);
     tbq_config_init(&n->settings);
     n->settings.receive_window = 2 * (size_t)n->settings.max_message_size + 65536;
@@ -173,7 +175,7 @@ void sim_say(struct sim_node *n, const char *format, ...)
     char line[400];
     va_list args;
     int used =
-        snprintf(line, sizeof line, "[%6llu ms] %c  ", (unsigned long long)sim_ms(s), n->name);
+        snprintf(line, sizeof line, "[%6llu ms] %s  ", (unsigned long long)sim_ms(s), n->name);
 
     va_start(args, format);
     used += vsnprintf(line + used, sizeof line - (size_t)used - 2, format, args);
@@ -248,6 +250,52 @@ static struct sim_node *find(struct sim *s, const struct tbi_addr *addr)
     return NULL;
 }
 
+/* When a datagram that is sent now has left through a link of that bandwidth; TBI_NEVER: its queue
+ * is full. */
+static uint64_t leaves_at(struct sim_link *l, uint64_t now_ns, size_t size)
+{
+    if (l->rate_bps == 0) {
+        return now_ns;
+    }
+    uint64_t begins = l->busy_until > now_ns ? l->busy_until : now_ns;
+    if (l->queue_ms > 0 && begins - now_ns > l->queue_ms * TBI_NS_PER_MS) {
+        return TBI_NEVER;
+    }
+    l->busy_until = begins + (uint64_t)size * 8 * TBI_NS_PER_S / l->rate_bps;
+    return l->busy_until;
+}
+
+static void fly(struct sim_node *from, struct sim_node *to, struct sim_link *l, uint8_t ecn,
+                const uint8_t *data, size_t size)
+{
+    struct sim *s = from->sim;
+    uint64_t leaves = leaves_at(l, s->now_ns, size);
+    struct packet *p;
+
+    if (leaves == TBI_NEVER) {
+        l->overflowed++;
+        return;
+    }
+    p = malloc(sizeof *p + size);
+    assert(p != NULL);
+    p->at = leaves + l->delay_ms * TBI_NS_PER_MS;
+    if (chance(s, l->reorder)) {
+        l->late++;
+        p->at += tbi_rng_below(&s->rng, 1 + l->delay_ms * TBI_NS_PER_MS / 2);
+    }
+    p->order = s->next_order++;
+    p->from = from->addr;
+    p->to = to->addr;
+    p->ecn = ecn;
+    p->size = size;
+    memcpy(p->data, data, size);
+    if (size > 0 && chance(s, l->corrupt)) {
+        l->corrupted++;
+        p->data[tbi_rng_below(&s->rng, size)] ^= (uint8_t)(1U << tbi_rng_below(&s->rng, 8));
+    }
+    put(s, p);
+}
+
 static void send_one(struct sim_node *from, const struct tbi_send_batch *b, const uint8_t *data,
                      size_t size)
 {
@@ -257,32 +305,19 @@ static void send_one(struct sim_node *from, const struct tbi_send_batch *b, cons
         return;
     }
     struct sim_link *l = sim_link(from, to);
-    unsigned copies = 1 + (chance(s, l->duplicate) ? 1 : 0);
-    bool lost = chance(s, l->loss);
-    bool late = chance(s, l->reorder);
-    if (l->cut || lost) {
+    unsigned copies = 1;
+
+    l->sent++;
+    if (l->cut || chance(s, l->loss)) {
+        l->lost++;
         return;
     }
+    if (chance(s, l->duplicate)) {
+        l->doubled++;
+        copies++;
+    }
     while (copies-- > 0) {
-        struct packet *p = malloc(sizeof *p + size);
-        assert(p != NULL);
-        uint64_t leaves = s->now_ns;
-        if (l->rate_bps > 0) {
-            leaves = l->busy_until > leaves ? l->busy_until : leaves;
-            leaves += (uint64_t)size * 8 * TBI_NS_PER_S / l->rate_bps;
-            l->busy_until = leaves;
-        }
-        p->at = leaves + l->delay_ms * TBI_NS_PER_MS;
-        if (late) {
-            p->at += tbi_rng_below(&s->rng, 1 + l->delay_ms * TBI_NS_PER_MS / 2);
-        }
-        p->order = s->next_order++;
-        p->from = from->addr;
-        p->to = to->addr;
-        p->ecn = b->ecn;
-        p->size = size;
-        memcpy(p->data, data, size);
-        put(s, p);
+        fly(from, to, l, b->ecn, data, size);
     }
 }
 

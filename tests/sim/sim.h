@@ -13,16 +13,19 @@
 
 #include "node/node.h"
 
-#define SIM_NODES_MAX 8
+#define SIM_NODES_MAX 64
 
 struct sim_link { /* from one node to another */
     uint64_t delay_ms;
     unsigned loss;       /* per mille */
     unsigned duplicate;  /* per mille */
     unsigned reorder;    /* per mille of datagrams that wait a random while longer */
+    unsigned corrupt;    /* per mille: one bit is turned over */
     uint64_t rate_bps;   /* bits a second; 0: no limit */
+    uint64_t queue_ms;   /* what would wait longer for its turn is lost; 0: it waits */
     bool cut;            /* a partition: nothing passes */
     uint64_t busy_until; /* of the bandwidth piece */
+    uint64_t sent, lost, doubled, late, corrupted, overflowed; /* datagrams so far */
 };
 
 /* Something else than a node at an address; `user` is whatever it likes. */
@@ -36,7 +39,7 @@ struct sim_guest {
 struct sim;
 struct sim_node {
     struct sim *sim;
-    char name;
+    char name[4]; /* A to Z, A1 ... */
     bool alive;
     struct tbi_node *node;
     struct tbi_identity *identity;

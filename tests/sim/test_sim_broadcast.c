@@ -144,8 +144,6 @@ START_TEST(what_cannot_be_broadcast_is_refused_by_name)
     struct world w;
     tbq_send_options o;
     tbq_message m = tbq_ping();
-    struct sim *sim = sim_new(3);
-    struct sim_node *alone = sim_add(sim);
 
     build(&w);
     tbq_send_options_init(&o);
@@ -162,6 +160,8 @@ START_TEST(what_cannot_be_broadcast_is_refused_by_name)
     ck_assert_int_eq(broadcast(&w, 1), TBQ_ERR_CLOSED);
     sim_free(w.sim);
 
+    struct sim *sim = sim_new(3);
+    struct sim_node *alone = sim_add(sim);
     sim_boot(alone);
     m = tbq_transition("x", 1);
     ck_assert_int_eq(tbi_node_broadcast(alone->node, sim_now(sim), &m, &o), TBQ_ERR_NO_ROUTE);
