@@ -7,6 +7,10 @@ tests_sim_test_sim_two_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 tests_sim_test_sim_refused_SOURCES = tests/sim/test_sim_refused.c tests/sim/sim.c tests/sim/sim.h
 tests_sim_test_sim_refused_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 
+sim_tests += tests/sim/test_sim_links
+tests_sim_test_sim_links_SOURCES = tests/sim/test_sim_links.c tests/sim/sim.c tests/sim/sim.h \
+	tests/sim/ledger.c tests/sim/ledger.h
+tests_sim_test_sim_links_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 sim_tests += tests/sim/test_sim_peers
 tests_sim_test_sim_peers_SOURCES = tests/sim/test_sim_peers.c tests/sim/sim.c tests/sim/sim.h
 tests_sim_test_sim_peers_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
