@@ -6,6 +6,14 @@ tests_net_test_io_file_LDADD = $(UNIT_LDADD) $(UP_TO_IO)
 tests_net_test_io_names_LDADD = $(UNIT_LDADD) $(UP_TO_IO)
 tests_net_test_io_udp_LDADD = $(UNIT_LDADD) $(UP_TO_IO)
 tests_net_test_io_wake_LDADD = $(UNIT_LDADD) $(UP_TO_IO)
+net_tests += tests/net/test_api
+tests_net_test_api_SOURCES = tests/net/test_api.c tests/net/couple.h
+tests_net_test_api_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER) -lpthread
+if ENABLE_EV
+net_tests += tests/net/test_ev
+tests_net_test_ev_LDADD = tests/unit/libharness.la lib/libtbquic-ev.la lib/libtbquic.la \
+	lib/base/libtbi_base.la $(NETTLE_LIBS) $(CHECK_LIBS) $(EV_LIBS)
+endif
 endif
 net_scripts += tests/net/test_cli_options.py tests/net/test_cli_keys.py tests/net/test_cli_server.py \
 	tests/net/test_cli_client.py tests/net/test_cli_restart.py tests/net/test_demo.py
