@@ -410,11 +410,12 @@ int run_client(int argc, char **argv)
     tbq_config c;
 
     tbq_config_init(&c);
+    c.no_discovery = true; /* it is here for one node */
     c.network_mode = TBQ_MODE_CLIENT;
     c.ping_interval_ms = 1000; /* somebody waits: a server that is gone is to be noticed soon */
     c.error_text = why;
     c.error_text_size = sizeof why;
-    int rv = options_read(&s.o, &commands[1], allowed, argc, argv);
+    int rv = options_read(&s.o, command_named("client"), allowed, argc, argv);
     if (rv != 0 || (rv = options_to_config(&s.o, &c)) != 0 || (rv = check_options(&s)) != 0 ||
         (rv = loop_open(&s.loop, s.o.timeout_ms)) != 0) {
         return rv;

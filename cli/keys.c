@@ -35,7 +35,7 @@ int run_keygen(int argc, char **argv)
     struct options o;
     char dir[4096], file[4200], why[512] = "";
     tbq_peer_id id;
-    int rv = options_read(&o, &commands[2], allowed, argc, argv);
+    int rv = options_read(&o, command_named("keygen"), allowed, argc, argv);
 
     if (rv != 0 || (rv = state_of(&o, dir, sizeof dir)) != 0) {
         return rv;
@@ -55,7 +55,7 @@ int run_id(int argc, char **argv)
     struct options o;
     char dir[4096], file[4200], why[512] = "";
     tbq_peer_id id;
-    int rv = options_read(&o, &commands[3], allowed, argc, argv);
+    int rv = options_read(&o, command_named("id"), allowed, argc, argv);
 
     if (rv != 0) {
         return rv;

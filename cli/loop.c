@@ -1,6 +1,7 @@
 /* cli/loop.c - the loop of the commands that run a node: ppoll over the server and the signals. */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -36,6 +37,10 @@ static void on_signals(struct loop *l)
 {
     struct signalfd_siginfo info;
     while (read(l->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGHUP) {
+            l->hangup = true;
+            continue;
+        }
         if (++l->stops > 1) {
             _exit(EXIT_SECOND_SIGNAL);
         }
@@ -56,20 +61,58 @@ static void on_deadline(struct loop *l)
     }
 }
 
+void loop_reload_on_hangup(struct loop *l)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    l->reloads = signalfd(l->signals, &set, 0) >= 0;
+}
+
+static void reload(struct loop *l)
+{
+    char why[512] = "", away[24];
+
+    l->hangup = false;
+    int rv = tbq_server_reload(l->server, why, sizeof why);
+    if (rv < 0) {
+        say("warning", (struct field[]){{"text", why, false}, {NULL, NULL, false}},
+            "warning: nothing was reloaded: %s", why);
+        return;
+    }
+    snprintf(away, sizeof away, "%d", rv);
+    say("reloaded", (struct field[]){{"turned_away", away, true}, {NULL, NULL, false}},
+        "the trust lists were read again; %s were turned away", away);
+}
+
+static void tick(struct loop *l, void *user)
+{
+    if (l->on_tick != NULL && loop_now_ms() >= l->next_tick) {
+        l->next_tick = loop_now_ms() + l->tick_ms;
+        l->on_tick(user);
+    }
+}
+
 bool loop_stopping(const struct loop *l)
 {
     return l->stops > 0 || l->timed_out || output_failed;
 }
 
-/* `wait`, or what is left until the deadline when that is less. */
+/* `wait`, or what is left until the deadline, or the next tick, when that is less. */
 static const struct timespec *at_most(const struct loop *l, const struct timespec *wait,
                                       struct timespec *t)
 {
-    if (l->deadline == 0) {
+    uint64_t until = l->deadline != 0 ? l->deadline : UINT64_MAX;
+    until = l->on_tick != NULL && l->next_tick < until ? l->next_tick : until;
+    if (until == UINT64_MAX) {
         return wait;
     }
     uint64_t now = loop_now_ms();
-    uint64_t left = l->deadline > now ? l->deadline - now : 0;
+    uint64_t left = until > now ? until - now : 0;
     if (wait == NULL || (uint64_t)t->tv_sec * 1000 + (uint64_t)t->tv_nsec / 1000000 > left) {
         t->tv_sec = (time_t)(left / 1000);
         t->tv_nsec = (long)(left % 1000) * 1000000;
@@ -134,6 +177,10 @@ int loop_run(struct loop *l, bool (*on_event)(void *user, tbq_event *e), void *u
         }
         on_signals(l);
         on_deadline(l);
+        if (l->hangup) {
+            reload(l);
+        }
+        tick(l, user);
         int rv = tbq_server_process(l->server);
         if (rv < 0) {
             return rv;

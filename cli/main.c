@@ -7,22 +7,37 @@
 const struct command commands[] = {
     {"server", run_server, "listen, and tell what arrives",
      "tbq server [--bind ADDR:PORT] [--mode client|server|hybrid] [--bootstrap ADDR]...\n"
-     "           [--trust open|allow:FILE] [--deny FILE] [--cert FILE --key FILE | --state DIR]\n"
-     "           [--store DIR] [--json] [--log-level LEVEL]\n"},
+     "           [--advertise HOST:PORT]... [--trust open|first-use|allow:FILE|ca:FILE]\n"
+     "           [--deny FILE] [--cert FILE --key FILE | --state DIR]\n"
+     "           [--store DIR] [--serve DIR] [--json] [--log-level LEVEL]\n"},
     {"client", run_client, "dial a node: ping it, send files, ask for something",
      "tbq client [ADDR] [--count N] [--send FILE|-]... [--lines] [--request FILE|-]\n"
      "           [--output FILE] [--timeout MS] [--cert FILE --key FILE | --state DIR]\n"
      "           [--json] [--log-level LEVEL]\n"},
+    {"broadcast", run_broadcast, "find a network, and tell all of it",
+     "tbq broadcast --bootstrap ADDR [--bootstrap ADDR]... [--kind transition|discover]\n"
+     "              [--wait S] [--trust POLICY] [--deny FILE]\n"
+     "              [--cert FILE --key FILE | --state DIR] [--json] [--log-level LEVEL] "
+     "[FILE|-]\n"},
     {"keygen", run_keygen, "make a key, never over an existing one",
      "tbq keygen [--state DIR] [--json]\n"},
     {"id", run_id, "show the peer id of a key", "tbq id [--state DIR | --key FILE] [--json]\n"},
     {NULL, NULL, NULL, NULL}};
 
+const struct command *command_named(const char *name)
+{
+    const struct command *c = commands;
+    while (strcmp(c->name, name) != 0) {
+        c++;
+    }
+    return c;
+}
+
 static int usage(FILE *to, int status)
 {
     fputs("usage: tbq COMMAND [OPTION]...\n\n", to);
     for (const struct command *c = commands; c->name != NULL; c++) {
-        fprintf(to, "  %-8s %s\n", c->name, c->summary);
+        fprintf(to, "  %-10s%s\n", c->name, c->summary);
     }
     fputs("\n`tbq COMMAND --help` shows its options; tbq(1) explains them.\n", to);
     return status;

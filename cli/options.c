@@ -27,6 +27,10 @@ static const struct option_row rows[] = {
     {"key", TEXT, AT(key), 0},
     {"state", TEXT, AT(state), 0},
     {"store", TEXT, AT(store), 0},
+    {"serve", TEXT, AT(serve), 0},
+    {"advertise", LIST, AT(advertise), AT(advertise_len)},
+    {"kind", TEXT, AT(kind), 0},
+    {"wait", NUMBER, AT(wait_s), 0},
     {"send", LIST, AT(send), AT(send_len)},
     {"request", TEXT, AT(request), 0},
     {"output", TEXT, AT(output), 0},
@@ -170,8 +174,15 @@ static int trust(const struct options *o, tbq_config *c)
         c->allow_path = o->trust + 6;
         return 0;
     }
-    return fail(EXIT_USAGE, TBQ_ERR_INVALID, "--trust is \"%s\"; it must be open or allow:FILE",
-                o->trust);
+    if (strncmp(o->trust, "ca:", 3) == 0 && o->trust[3] != '\0') {
+        c->ca_path = o->trust + 3;
+        return 0;
+    }
+    if (strcmp(o->trust, "first-use") == 0) {
+        return 0; /* its file is known when the folder of the state is */
+    }
+    return fail(EXIT_USAGE, TBQ_ERR_INVALID,
+                "--trust is \"%s\"; it must be open, first-use, allow:FILE or ca:FILE", o->trust);
 }
 
 int options_to_config(const struct options *o, tbq_config *c)
@@ -181,6 +192,8 @@ int options_to_config(const struct options *o, tbq_config *c)
     c->state_dir = o->state;
     c->bootstrap_nodes = o->bootstrap;
     c->bootstrap_nodes_len = o->bootstrap_len;
+    c->advertise_addresses = o->advertise;
+    c->advertise_addresses_len = o->advertise_len;
     c->log = write_log;
     if (o->state != NULL && o->key != NULL) {
         return fail(EXIT_USAGE, TBQ_ERR_INVALID, "give --state or --cert and --key, not both");

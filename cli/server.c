@@ -54,6 +54,8 @@ static int mode_of(const char *text, tbq_network_mode *mode)
 struct state {
     tbq_server *server;
     const char *store;
+    const char *serve;
+    size_t largest; /* bytes of an answer */
 };
 
 /* Stores the payload first: a message that could not be kept is refused, not lost. */
@@ -84,14 +86,6 @@ static void on_message(struct state *s, tbq_event *e)
     tbq_event_release(e);
 }
 
-static void on_request(struct state *s, tbq_event *e)
-{
-    static const char text[] = "this server answers no requests";
-    tbq_answer answer = {.status = TBQ_RESPONSE_REFUSED, .bytes = {text, sizeof text - 1}};
-    (void)tbq_respond(s->server, e->request, &answer);
-    tbq_event_release(e);
-}
-
 static bool on_event(void *user, tbq_event *e)
 {
     struct state *s = user;
@@ -105,8 +99,8 @@ static bool on_event(void *user, tbq_event *e)
         on_message(s, e);
         return true;
     case TBQ_EVENT_REQUEST:
-        on_request(s, e);
-        return true;
+        serve_request(s->server, s->serve, s->largest, e);
+        break;
     case TBQ_EVENT_CONNECTED:
         say("connected",
             (struct field[]){{"peer_id", peer, false}, {"address", e->address, false}, END},
@@ -116,6 +110,14 @@ static bool on_event(void *user, tbq_event *e)
         say("disconnected",
             (struct field[]){{"peer_id", peer, false}, {"reason", e->text, false}, END},
             "%s is gone: %s", peer, e->text);
+        break;
+    case TBQ_EVENT_PEER:
+        say("peer",
+            (struct field[]){{"peer_id", peer, false},
+                             {"address", e->address != NULL ? e->address : "", false},
+                             END},
+            "heard of %s%s%s", peer, e->address != NULL ? " at " : "",
+            e->address != NULL ? e->address : "");
         break;
     case TBQ_EVENT_WARNING:
         say("warning", (struct field[]){{"text", e->text, false}, END}, "warning: %s", e->text);
@@ -130,32 +132,49 @@ static bool on_event(void *user, tbq_event *e)
     return true;
 }
 
-static int check_store(const char *dir)
+static int check_folder(const char *option, const char *dir)
 {
     struct stat st;
     if (dir == NULL || (stat(dir, &st) == 0 && S_ISDIR(st.st_mode))) {
         return 0;
     }
-    return fail(EXIT_USAGE, TBQ_ERR_FILE, "--store: %s is no folder; make it first", dir);
+    return fail(EXIT_USAGE, TBQ_ERR_FILE, "--%s: %s is no folder; make it first", option, dir);
+}
+
+/* Known peers stand beside the key. */
+static int first_use(const struct options *o, tbq_config *c, char known[4200])
+{
+    if (o->trust == NULL || strcmp(o->trust, "first-use") != 0) {
+        return 0;
+    }
+    if (c->state_dir == NULL) {
+        return fail(EXIT_USAGE, TBQ_ERR_INVALID,
+                    "--trust first-use keeps its list beside the key: give --state DIR");
+    }
+    snprintf(known, 4200, "%s/known-peers", c->state_dir);
+    c->known_peers_path = known;
+    return 0;
 }
 
 int run_server(int argc, char **argv)
 {
-    static const char *const allowed[] = {"bind", "mode",  "bootstrap", "trust",     "deny", "cert",
-                                          "key",  "state", "store",     "log-level", NULL};
+    static const char *const allowed[] = {"bind",  "mode",      "bootstrap", "advertise", "trust",
+                                          "deny",  "cert",      "key",       "state",     "store",
+                                          "serve", "log-level", NULL};
     struct options o;
     struct state s = {0};
     struct loop l = {0};
-    char why[512] = "", host[64], state_dir[4096], peer[TBQ_PEER_ID_TEXT_SIZE];
+    char why[512] = "", host[64], state_dir[4096], known[4200], peer[TBQ_PEER_ID_TEXT_SIZE];
     tbq_config c;
 
     tbq_config_init(&c);
     c.error_text = why;
     c.error_text_size = sizeof why;
-    int rv = options_read(&o, &commands[0], allowed, argc, argv);
+    int rv = options_read(&o, command_named("server"), allowed, argc, argv);
     if (rv != 0 || (rv = options_to_config(&o, &c)) != 0 ||
         (rv = bind_to(o.bind, &c, host, sizeof host)) != 0 ||
-        (rv = mode_of(o.mode, &c.network_mode)) != 0 || (rv = check_store(o.store)) != 0) {
+        (rv = mode_of(o.mode, &c.network_mode)) != 0 ||
+        (rv = check_folder("store", o.store)) != 0 || (rv = check_folder("serve", o.serve)) != 0) {
         return rv;
     }
     if (o.key == NULL && o.state == NULL) {
@@ -165,15 +184,18 @@ int run_server(int argc, char **argv)
         }
         c.state_dir = state_dir;
     }
-    if ((rv = loop_open(&l, 0)) != 0) {
+    if ((rv = first_use(&o, &c, known)) != 0 || (rv = loop_open(&l, 0)) != 0) {
         return rv;
     }
+    loop_reload_on_hangup(&l);
     rv = tbq_server_start(&s.server, &c, NULL, NULL, NULL);
     if (rv < 0) {
         return fail(EXIT_USAGE, rv, "%s", why);
     }
     l.server = s.server;
     s.store = o.store;
+    s.serve = o.serve;
+    s.largest = c.max_message_size;
     tbq_peer_id_to_text(tbq_server_peer_id(s.server), peer);
     say("ready",
         (struct field[]){{"peer_id", peer, false},

@@ -32,6 +32,11 @@ struct options {
     const char *key;
     const char *state;
     const char *store;
+    const char *serve;
+    const char *advertise[PATHS_MAX];
+    size_t advertise_len;
+    const char *kind;
+    uint64_t wait_s;
     const char *send[PATHS_MAX];
     size_t send_len;
     const char *request;
@@ -83,6 +88,12 @@ int file_write(const char *path, const void *data, size_t size);
 int store_put(const char *dir, const char *name, const void *data, size_t size);
 void sha256_text(const void *data, size_t size, char text[65]);
 
+/* --- serve.c --- */
+
+/* Answers a request with the file that it names inside `dir`, of at most `most` bytes; NULL:
+ * nothing is served. The event stays the caller's. */
+void serve_request(tbq_server *server, const char *dir, size_t most, tbq_event *e);
+
 /* --- loop.c --- */
 
 struct loop {
@@ -91,12 +102,20 @@ struct loop {
     unsigned stops;     /* how many signals came */
     uint64_t deadline;  /* ms, monotonic; 0: none */
     bool timed_out;
-    bool told_output; /* that standard output is gone */
+    bool told_output;            /* that standard output is gone */
+    bool reloads;                /* SIGHUP reads the trust lists again */
+    bool hangup;                 /* it came */
+    void (*on_tick)(void *user); /* called every tick_ms, where it is set */
+    uint64_t tick_ms;
+    uint64_t next_tick; /* ms, monotonic */
 };
 
 /* From here on signals wait for the loop, and the time runs; 0: no limit. 0 or EXIT_USAGE after
  * saying why. */
 int loop_open(struct loop *l, uint64_t timeout_ms);
+
+/* From here on SIGHUP reads the trust lists again, and says so. */
+void loop_reload_on_hangup(struct loop *l);
 
 /* A signal came, the time is up, or nobody reads what we say: nothing new is begun. */
 bool loop_stopping(const struct loop *l);
@@ -112,6 +131,8 @@ int run_server(int argc, char **argv);
 int run_client(int argc, char **argv);
 int run_keygen(int argc, char **argv);
 int run_id(int argc, char **argv);
+int run_broadcast(int argc, char **argv);
 extern const struct command commands[];
+const struct command *command_named(const char *name); /* which is in the table */
 
 #endif

@@ -404,7 +404,8 @@ static size_t sample_standing(struct tbi_book *b, enum tbi_book_standing standin
     TBI_LIST_FOREACH(it, &b->by[standing])
     {
         struct tbi_book_entry *e = TBI_CONTAINER(it, struct tbi_book_entry, entry);
-        if (e->record == NULL || (e->capabilities & capabilities) != capabilities ||
+        if (e->record == NULL || e->places == 0 ||
+            (e->capabilities & capabilities) != capabilities ||
             (except != NULL && tbq_peer_id_compare(&e->id, except) == 0)) {
             continue;
         }

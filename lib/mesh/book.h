@@ -109,8 +109,8 @@ struct tbi_book_entry *tbi_book_pick(struct tbi_book *b, uint64_t now_ns,
                                      bool (*skip)(void *user, const tbq_peer_id *id), void *user,
                                      uint64_t *when);
 
-/* Up to `max` entries with a genuine record and all those capabilities, picked at random; those met
- * and named before those heard of. Never `except`. Returns how many. */
+/* Up to `max` entries with a genuine record, a place, and all those capabilities, picked at random;
+ * those met and named before those heard of. Never `except`. Returns how many. */
 size_t tbi_book_sample(struct tbi_book *b, uint64_t capabilities, const tbq_peer_id *except,
                        struct tbi_book_entry **to, size_t max);
 

@@ -74,10 +74,31 @@ static void claim(struct tbi_record *r, const struct tbi_addr *addr, enum tbi_ad
     }
 }
 
+static void claim_all(const struct tbi_node *node, struct tbi_record *r)
+{
+    const struct tbi_discovery *d = &node->discovery;
+    const int families[] = {AF_INET6, AF_INET};
+
+    for (size_t i = 0; i < d->advertised_len; i++) {
+        claim(r, &d->advertised[i], TBI_ADDRESS_ADVERTISED);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        const struct tbi_addr *seen = tbi_observed_address(&d->observed, families[i]);
+        if (seen != NULL) {
+            claim(r, seen, TBI_ADDRESS_OBSERVED);
+        }
+    }
+    if (!tbi_addr_is_any(&node->cfg.local)) {
+        claim(r, &node->cfg.local, TBI_ADDRESS_LOCAL);
+    }
+    for (size_t i = 0; i < d->interfaces_len && tbi_addr_is_any(&node->cfg.local); i++) {
+        claim(r, &d->interfaces[i], TBI_ADDRESS_LOCAL);
+    }
+}
+
 int tbi_discovery_make_record(struct tbi_node *node)
 {
     struct tbi_discovery *d = &node->discovery;
-    const int families[] = {AF_INET6, AF_INET};
     struct tbi_record r = {
         .role = node->cfg.settings.role,
         .capabilities = node->cfg.settings.capabilities,
@@ -88,20 +109,8 @@ int tbi_discovery_make_record(struct tbi_node *node)
         r.sequence = node->now.wall_ms;
     }
     memcpy(r.key, tbi_identity_key(node->cfg.identity), sizeof r.key);
-    for (size_t i = 0; i < d->advertised_len; i++) {
-        claim(&r, &d->advertised[i], TBI_ADDRESS_ADVERTISED);
-    }
-    for (size_t i = 0; i < 2; i++) {
-        const struct tbi_addr *seen = tbi_observed_address(&d->observed, families[i]);
-        if (seen != NULL) {
-            claim(&r, seen, TBI_ADDRESS_OBSERVED);
-        }
-    }
-    if (!tbi_addr_is_any(&node->cfg.local)) {
-        claim(&r, &node->cfg.local, TBI_ADDRESS_LOCAL);
-    }
-    for (size_t i = 0; i < d->interfaces_len && tbi_addr_is_any(&node->cfg.local); i++) {
-        claim(&r, &d->interfaces[i], TBI_ADDRESS_LOCAL);
+    if (node->cfg.settings.network_mode != TBQ_MODE_CLIENT) { /* which nobody can dial */
+        claim_all(node, &r);
     }
     int rv = tbi_record_seal(&r, tbi_identity_crypto(node->cfg.identity), node->record,
                              sizeof node->record, &node->record_size);
@@ -318,7 +327,7 @@ static int hear(struct tbi_node *node, const uint8_t *record, size_t size,
     if (rv == 0) {
         rv = tbi_book_learn(&node->discovery.book, node->now, record, size, from);
     }
-    if (rv == 0) {
+    if (rv == 0 && r.addresses_len > 0) { /* who cannot be dialled is of no use to others */
         note_news(node, about);
         if (first) {
             tell_peer_event(node, about);

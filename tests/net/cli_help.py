@@ -104,7 +104,10 @@ class Process:
             self.news.notify_all()
 
     def _err(self):
-        self.err = self.process.stderr.read()
+        for line in self.process.stderr:
+            with self.news:
+                self.err += line
+                self.news.notify_all()
 
     def told(self, *names):
         with self.news:
@@ -118,6 +121,11 @@ class Process:
         with self.news:
             self.news.wait_for(lambda: find() is not None or self.over, WAIT)
             return find()
+
+    def log(self):
+        """What it has written on standard error so far."""
+        with self.news:
+            return self.err
 
     def signal(self, which):
         self.process.send_signal(which)

@@ -23,9 +23,9 @@ is() {
     fi
 }
 
-is "the commands" "--help --version client help id keygen server" ""
+is "the commands" "--help --version broadcast client help id keygen server" ""
 is "of the beginning of one" "server" s
-for command in server client keygen id; do
+for command in server client broadcast keygen id; do
     options=$("${TBQ:?}" "$command" --help | grep -o -e '--[a-z-]*' | cat - <(echo --help) | sort -u | xargs)
     is "$command: the options of its --help" "$options" "$command" --
 done
