@@ -1,15 +1,17 @@
 #!/bin/sh
-# cli/demo.sh - a server and two clients as real processes on loopback. Each step is checked: the
+# cli/demo.sh - three nodes and some clients as real processes on loopback. Each step is checked: the
 # demo ends with exit status 1 at the first thing that is not as it says.
 set -eu
 tbq=${TBQ:-build/cli/tbq}
 dir=$(mktemp -d)
 server=
 client=
+nodes=
 finish() {
     status=$?
     [ -z "$client" ] || kill "$client" 2>/dev/null || :
     [ -z "$server" ] || kill "$server" 2>/dev/null || :
+    for node in $nodes; do kill "$node" 2>/dev/null || :; done
     rm -rf "$dir"
     [ "$status" = 0 ] || echo "demo: it did not go as it should (see above)" >&2
     exit "$status"
@@ -119,9 +121,49 @@ comm -23 "$dir/told" "$dir/stored" >"$dir/missing"
 [ ! -s "$dir/missing" ] || wrong "messages were told delivered, and are not in the store"
 echo "every message has one fate, and all that was told delivered is in the server's store"
 
-step "6. The server stops, on request:"
+step "6. Two more nodes start. Each knows the first one's address, and nothing else:"
+mkdir "$dir/shared"
+cp "$0" "$dir/shared/demo.sh"
+start_node() { # start_node NAME OPTION...
+    name=$1
+    shift
+    "$tbq" server --bind 127.0.0.1:0 --state "$dir/$name" --bootstrap "$uri" "$@" --json \
+        >"$dir/$name.log" 2>"$dir/$name.err" &
+    nodes="$nodes $!"
+    wait_for "$dir/$name.log" '"ready"'
+}
+start_node second --serve "$dir/shared"
+start_node third
+second=$(sed -n 's/.*"event":"ready","peer_id":"\([^"]*\)".*/\1/p' "$dir/second.log")
+third=$(sed -n 's/.*"event":"ready","peer_id":"\([^"]*\)".*/\1/p' "$dir/third.log")
+wait_for "$dir/second.log" "\"connected\",\"peer_id\":\"$third"
+wait_for "$dir/third.log" "\"connected\",\"peer_id\":\"$second"
+echo "the second node is connected to the third: $third"
+echo "the third node is connected to the second: $second"
+
+step "7. A client asks the second node for a file that it serves:"
+printf demo.sh >"$dir/question"
+"$tbq" client "$(sed -n 's/.*"uri":"\([^"]*\)".*/\1/p' "$dir/second.log")" \
+    --request "$dir/question" --output "$dir/answer" >"$dir/asked.log" || wrong "no answer came"
+cmp "$0" "$dir/answer" || wrong "the answer is not the file"
+echo "the answer is the file: $(wc -c <"$dir/answer") bytes"
+
+step "8. One message to all, by the one address:"
+echo "lunch at noon" | "$tbq" broadcast --bootstrap "$uri" >"$dir/broadcast.log" ||
+    wrong "the broadcast reached nobody"
+sort "$dir/broadcast.log" | grep reached
+for log in server second third; do
+    grep -q '"kind":"transition","size":14' "$dir/$log.log" || wrong "$log did not get it"
+done
+
+step "9. They stop, on request:"
+for node in $nodes; do
+    kill -TERM "$node"
+    wait "$node" || wrong "a node ended with status $?"
+done
+nodes=
 kill -TERM "$server"
 wait "$server" || wrong "the server ended with status $?"
 server=
-echo "it ended with status 0"
+echo "all ended with status 0"
 took

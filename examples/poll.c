@@ -22,7 +22,8 @@ static tbq_server *s;
 static tbq_peer_id id;    /* of the peer that the bootstrap address pins */
 static char unsent[4096]; /* a line that the outbox had no room for; no more is read meanwhile */
 static size_t unsent_size;
-static bool full; /* this program has taken as much as it can */
+static tbq_peer_id paused; /* while `full` */
+static bool full;          /* this program has taken as much as it can at once */
 static int status;
 
 static void on_signal(int number)
@@ -61,7 +62,7 @@ static void take(const tbq_message *m)
     if (m->kind == TBQ_TRANSITION) {
         printf("%zu bytes\n", m->u.transition.size);
     }
-    full = ++taken == 1000;
+    full = full || ++taken % 1000 == 0;
 }
 
 static void retry(const tbq_peer_id *peer)
@@ -69,6 +70,10 @@ static void retry(const tbq_peer_id *peer)
     static uint64_t lines;
     tbq_message m = tbq_transition(unsent, unsent_size);
     tbq_send_options o;
+
+    if (unsent_size == 0 || tbq_peer_id_compare(peer, &id) != 0) {
+        return; /* nothing waits for that peer */
+    }
 
     tbq_send_options_init(&o);
     o.tag = 8 + lines;
@@ -152,7 +157,8 @@ int main(int argc, char **argv)
             case TBQ_EVENT_MESSAGE: /* taken when it is released */
                 take(v->message);
                 if (full) {
-                    tbq_pause(s, v->peer, TBQ_LANES_ALL); /* its sender slows down, and stops */
+                    paused = *v->peer;
+                    tbq_pause(s, &paused, TBQ_LANES_ALL); /* its sender slows down, and stops */
                 }
                 break;
             case TBQ_EVENT_REQUEST: { /* now or later */
@@ -163,7 +169,7 @@ int main(int argc, char **argv)
             case TBQ_EVENT_FATE:
                 settle(v->tag, v->fate, v->reason);
                 break;
-            case TBQ_EVENT_WRITABLE:
+            case TBQ_EVENT_WRITABLE: /* the outbox to that peer has room again */
                 retry(v->peer);
                 break;
             case TBQ_EVENT_STOPPED:
@@ -172,6 +178,10 @@ int main(int argc, char **argv)
             default:
                 break;
             }
+        }
+        if (full) { /* what it had taken is done with: it goes on */
+            full = false;
+            tbq_resume(s, &paused, TBQ_LANES_ALL);
         }
         if (quit) {
             tbq_server_stop(s, 3000); /* all fates, then STOPPED; may be repeated */

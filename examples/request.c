@@ -54,7 +54,7 @@ static int run(tbq_server *s, tbq_request_id asked)
 int main(int argc, char **argv)
 {
     char text[TBQ_PEER_ID_TEXT_SIZE], why[256];
-    tbq_request_id asked;
+    tbq_request_id asked = 0;
     tbq_connection conn;
     tbq_peer_id peer;
     tbq_server *s;

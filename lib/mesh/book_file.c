@@ -16,11 +16,11 @@
 #define MAGIC "tbq peer book 1\n"
 #define MAGIC_SIZE (sizeof MAGIC - 1)
 #define MAGIC_SAME 14 /* bytes of it that all versions share */
-#define PLACES_MAX (2 * TBI_RECORD_ADDRESSES_MAX)
+#define PLACES_MAX ((size_t)2 * TBI_RECORD_ADDRESSES_MAX)
 #define PLACE_CLAIMED 0x01U
 #define PLACE_PROVEN 0x02U
 #define PLACE_ALLOWED 0x04U
-#define PLACE_SIZE_MAX 32
+#define PLACE_SIZE_MAX ((size_t)32)
 #define ENTRY_SIZE_MAX                                                                             \
     (1 + TBQ_PEER_ID_SIZE + 8 + 8 + TBI_RECORD_SIZE_MAX + 8 + PLACES_MAX * PLACE_SIZE_MAX)
 

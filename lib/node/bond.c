@@ -178,6 +178,10 @@ void tbi_bond_tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f)
     struct tbi_event *e = (struct tbi_event *)(uintptr_t)f->cookie;
     uint64_t broadcast = e->broadcast;
 
+    if (e->silent) {
+        tbi_event_free(e);
+        return;
+    }
     if (b->peer != NULL) {
         tbi_event_set_peer(e, &b->peer->id);
     }

@@ -66,6 +66,8 @@ struct tbi_event *tbi_events_reserve(struct tbi_events *q, struct tbi_node *node
     struct tbi_event *e = tbi_event_new(q, node, type);
     if (e != NULL) {
         tbi_list_push(&q->reserved, &e->entry);
+        e->fate_of = type == TBQ_EVENT_FATE ? q : NULL;
+        q->fates += e->fate_of != NULL;
     }
     return e;
 }
@@ -90,8 +92,17 @@ void tbi_event_set_address(struct tbi_event *e, const struct tbi_addr *addr)
     e->pub.address = e->words->address;
 }
 
+static void no_longer_owed(struct tbi_event *e)
+{
+    if (e->fate_of != NULL) {
+        e->fate_of->fates--;
+        e->fate_of = NULL;
+    }
+}
+
 void tbi_events_push(struct tbi_events *q, struct tbi_event *e)
 {
+    no_longer_owed(e);
     tbi_list_remove(&e->entry); /* of those reserved */
     tbi_list_push(&q->waiting, &e->entry);
     q->news = true;
@@ -133,6 +144,7 @@ void tbi_event_free(struct tbi_event *e)
     if (e == NULL) {
         return;
     }
+    no_longer_owed(e);
     tbi_list_remove(&e->entry);
     tbi_block_unref(e->body);
     tbi_free(e->alloc, e);

@@ -34,9 +34,11 @@ struct tbi_event {
     tbq_peer_id peer;
     uint64_t session;   /* of a TRUST event: the number of its QUIC connection */
     uint64_t broadcast; /* of a FATE event: the broadcast that it belongs to; 0: none */
+    bool silent;        /* of a FATE event: a stop waits for it, but nobody is told (an answer's) */
     tbq_message message;
     struct tbi_event_words *words; /* NULL for MESSAGE, REQUEST, RESPONSE, FATE and the like */
     struct tbi_block *body;        /* what message.u points into; a reference of its own */
+    struct tbi_events *fate_of;    /* a FATE that is reserved counts there; else NULL */
     struct tbi_delivery *delivery; /* owed to its link: a take or a refusal; NULL: nothing */
 };
 
@@ -46,6 +48,7 @@ struct tbi_events {
     struct tbi_list held;
     struct tbi_list handed_out;
     struct tbi_list reserved; /* promised: outcomes that must be told, also without memory */
+    size_t fates;             /* of these: of messages that the application has sent */
     size_t notices;           /* that wait */
     uint64_t notices_lost;
     bool news; /* something was queued since the application asked last */

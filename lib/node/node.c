@@ -310,26 +310,6 @@ uint64_t tbi_node_deadline(const struct tbi_node *node)
 
 /* --- Stopping --------------------------------------------------------------------------------- */
 
-static bool all_settled(struct tbi_node *node)
-{
-    for (struct tbi_map_entry *e = tbi_map_first(&node->peers); e != NULL; e = tbi_map_next(e)) {
-        struct tbi_peer *peer = tbi_map_value(e);
-        TBI_LIST_FOREACH(it, &peer->bonds)
-        {
-            if (!tbi_link_outbox_empty(TBI_CONTAINER(it, struct tbi_bond, entry)->link)) {
-                return false;
-            }
-        }
-    }
-    TBI_LIST_FOREACH(it, &node->bonds) /* dials that nobody has answered yet */
-    {
-        if (!tbi_link_outbox_empty(TBI_CONTAINER(it, struct tbi_bond, entry)->link)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void end_all(struct tbi_node *node)
 {
     struct tbi_map_entry *e, *next;
@@ -363,7 +343,7 @@ static void end_all(struct tbi_node *node)
 static void maybe_stopped(struct tbi_node *node)
 {
     if (!node->stopping || node->stopped ||
-        (node->now.mono_ns < node->stop_at && !all_settled(node))) {
+        (node->now.mono_ns < node->stop_at && node->events.fates > 0)) {
         return;
     }
     struct tbi_event *e = tbi_event_new(&node->events, node, TBQ_EVENT_STOPPED);

@@ -156,10 +156,10 @@ def manual_programs():
 
 def manual_program_runs():
     what = "the program in libtbquic(3) delivers a message"
-    if os.environ.get("SANITIZERS") == "yes":
-        skip(what, "the library is built with sanitizers")
-        return
     lib = os.path.join(BUILD, "lib", ".libs")
+    if os.environ.get("SANITIZERS") == "yes" or not os.path.exists(f"{lib}/libtbquic.so"):
+        skip(what, "no shared library in this build")
+        return
     built = call(*CC, "manual0.c", "-o", "manual0", f"-I{SRC}/include", f"-L{lib}",
                  "-ltbquic", f"-Wl,-rpath,{lib}")
     server, uri = tbq_server()

@@ -131,6 +131,24 @@ START_TEST(a_request_is_answered_later_after_its_event_was_released)
 }
 END_TEST
 
+START_TEST(a_stop_right_behind_an_answer_waits_for_it)
+{
+    tbq_request_id asked;
+    tbq_answer answer = {TBQ_RESPONSE_OK, {"the last word", 13}};
+
+    connect_them();
+    ck_assert_int_eq(tbq_request(a.server, tbq_server_peer_id(b.server), "?", 1, 0, NULL, &asked),
+                     0);
+    ck_assert(couple_run(&a, &b, b_was_asked, NULL));
+    ck_assert_int_eq(tbq_respond(b.server, b.seen.request, &answer), 0);
+    ck_assert_int_eq(tbq_server_stop(b.server, 10000), 0);
+    ck_assert(couple_run(&a, &b, a_has_answer, NULL));
+    ck_assert_mem_eq(a.bytes, "the last word", 13);
+    ck_assert_int_eq(a.seen.reason, 0);
+    end();
+}
+END_TEST
+
 START_TEST(a_request_without_an_answer_ends_at_its_time)
 {
     tbq_request_id asked;
@@ -548,6 +566,7 @@ int main(void)
     tcase_add_test(c, a_pulled_event_stays_valid_until_released_in_any_order);
     tcase_add_test(c, events_that_are_kept_outlive_the_connection_and_end_with_the_server);
     tcase_add_test(c, a_request_is_answered_later_after_its_event_was_released);
+    tcase_add_test(c, a_stop_right_behind_an_answer_waits_for_it);
     tcase_add_test(c, a_request_without_an_answer_ends_at_its_time);
     tcase_add_test(c, an_actor_takes_and_refuses);
     tcase_add_test(c, posts_from_threads_run_on_the_loops_thread);

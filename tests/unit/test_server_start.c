@@ -144,6 +144,11 @@ START_TEST(an_actor_is_told_and_cannot_free_what_runs)
 }
 END_TEST
 
+static void set_true(void *arg)
+{
+    *(bool *)arg = true;
+}
+
 START_TEST(one_descriptor_tells_of_a_post)
 {
     ck_assert_int_eq(tbq_server_start(&server, &config, NULL, NULL, NULL), 0);
@@ -152,8 +157,16 @@ START_TEST(one_descriptor_tells_of_a_post)
         return;
     }
     ck_assert_int_ge(fd, 0);
-    ck_assert_int_eq(tbq_server_fd(server), fd);
     ck_assert_int_eq(tbq_server_process(server), 0);
+    ck_assert_int_eq(tbq_server_fd(server), fd);
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    ck_assert_int_eq(poll(&p, 1, 0), 0); /* nothing to do */
+    bool ran = false;
+    ck_assert_int_eq(tbq_post(server, set_true, &ran), 0);
+    ck_assert_int_eq(poll(&p, 1, 5000), 1);
+    ck_assert_int_eq(tbq_server_process(server), 0);
+    ck_assert(ran);
+    ck_assert_int_eq(poll(&p, 1, 0), 0);
 }
 END_TEST
 
