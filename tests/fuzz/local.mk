@@ -24,11 +24,20 @@ tests_fuzz_fuzz_session_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_session_LDADD = $(fuzz_main) $(UP_TO_SERVER)
 
 EXTRA_DIST += tests/fuzz/corpus tests/fuzz/standalone.c
+EXTRA_DIST += tests/fuzz/corpus tests/fuzz/seeds.py tests/fuzz/standalone.c
 
 tests_fuzz_fuzz_cursor_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_cursor_LDADD = $(fuzz_main) $(UP_TO_BASE)
 tests_fuzz_fuzz_target_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_target_LDADD = $(fuzz_main) $(UP_TO_BASE)
+# The configuration of a server, and the command line of tbq, which leaves by another exit().
+fuzz_targets += tests/fuzz/fuzz_config tests/fuzz/fuzz_options
+tests_fuzz_fuzz_config_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_config_LDADD = $(fuzz_main) $(UP_TO_SERVER)
+tests_fuzz_fuzz_options_SOURCES = tests/fuzz/fuzz_options.c cli/options.c cli/tbq.h
+tests_fuzz_fuzz_options_CPPFLAGS = $(AM_CPPFLAGS) -Dexit=left
+tests_fuzz_fuzz_options_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_options_LDADD = $(fuzz_main) $(UP_TO_BASE)
 tests_fuzz_fuzz_frames_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_frames_LDADD = $(fuzz_main) $(UP_TO_WIRE)
 tests_fuzz_fuzz_kinds_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)

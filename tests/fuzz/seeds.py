@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Writes the first inputs of fuzz_config and fuzz_options into tests/fuzz/corpus.
+
+    tests/fuzz/seeds.py
+
+What the fuzzer finds is added by hand; those files have other names and are left alone.
+"""
+
+import os
+import re
+import struct
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PEER = "tbq://" + "a" * 52 + "@[2001:db8::1]:8443"
+
+
+def write(target, name, data):
+    folder = os.path.join(HERE, "corpus", target)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, name), "wb") as f:
+        f.write(data)
+
+
+def fields():
+    """The rows of the table in fuzz_config.c, in their order."""
+    with open(os.path.join(HERE, "fuzz_config.c"), encoding="utf-8") as f:
+        return re.findall(r"^    FIELD\((\w+), (\w+)\)", f.read(), re.M)
+
+
+def config(*steps, last=None):
+    rows = fields()
+    names = [name for name, _ in rows]
+    out = b""
+    for name, value in steps:
+        at = names.index(name)
+        out += bytes([at])
+        if rows[at][1] == "NUMBER":
+            out += struct.pack(">Q", value)
+        else:
+            text = value.encode()
+            out += bytes([len(text)]) + text
+    if last is not None:
+        out += bytes([len(rows), names.index(last)])
+    return out
+
+
+def configs():
+    yield "defaults", config()
+    yield "client", config(("network_mode", 1), ("bootstrap_nodes", "localhost:8443"))
+    yield "server", config(("network_mode", 2), ("bind_address", "0.0.0.0"), ("bind_port", 0))
+    yield "server-dials", config(("network_mode", 2), ("bootstrap_nodes", "[::1]:1"))
+    yield "pinned", config(("bootstrap_nodes", PEER), ("bootstrap_nodes", "192.0.2.1:1"))
+    yield "too-many", config(*[("bootstrap_nodes", f"h{i}:1") for i in range(65)])
+    yield "no-port", config(("bootstrap_nodes", "example.org:0"))
+    yield "null-in-list", config(("bootstrap_nodes", "h:1"), ("bootstrap_nodes_len", 2))
+    yield "name-to-bind", config(("bind_address", "localhost"))
+    yield "v6-to-bind", config(("bind_address", "fe80::1"))
+    yield "cert-alone", config(("cert_path", "cert.pem"))
+    yield "cert-and-key", config(("cert_path", "cert.pem"), ("key_path", "key.pem"))
+    yield "largest-message", config(("max_message_size", 1 << 30), ("outbox_bytes", 1 << 30))
+    yield "outbox-small", config(("outbox_bytes", 1024))
+    yield "window-small", config(("receive_window", 1024))
+    yield "idle-at-least", config(("ping_interval_ms", 100), ("idle_timeout_ms", 200))
+    yield "idle-below", config(("ping_interval_ms", 3600000))
+    yield "capabilities-most", config(("capabilities", (1 << 62) - 1))
+    yield "capabilities-beyond", config(("capabilities", 1 << 62))
+    yield "role-unknown", config(("role", 0xFFFFFFFF))
+    yield "text-small", config(("max_connections", 1 << 21), ("error_text_size", 1))
+    for name, _ in fields():
+        yield f"until-{name}", config(("ping_interval_ms", 1000), last=name)
+
+
+def lines(command, *arguments):
+    return bytes([command]) + "\n".join(arguments).encode()
+
+
+def options():
+    server, client, keygen = range(3)
+    yield "none", lines(server)
+    yield "server", lines(
+        server, "--bind", "[::]:0", "--mode=hybrid", "--bootstrap", PEER, "--bootstrap=h:1",
+        "--trust", "allow:list", "--deny", "d", "--state", "s", "--store", "o", "--log-level", "info")
+    yield "client", lines(
+        client, "localhost:1", "--count", "3", "--send", "-", "--send=f", "--lines", "--request",
+        "r", "--output", "o", "--timeout", "4294967295", "--cert", "c", "--key", "k", "--json")
+    yield "keygen", lines(keygen, "--state", "s")
+    yield "help", lines(client, "--help")
+    yield "help-shortened", lines(client, "--send", "x", "--he")
+    yield "ambiguous", lines(server, "--b")
+    yield "unknown", lines(server, "--json", "--nothing")
+    yield "cluster", lines(server, "-abc")
+    yield "no-value", lines(server, "--bind")
+    yield "value-of-a-flag", lines(client, "--lines=1")
+    yield "too-many", lines(server, *["--bootstrap=h:1"] * 65)
+    yield "as-many-as-may-be", lines(server, *["--bootstrap=h:1"] * 64)
+    yield "two-addresses", lines(client, "a:1", "--", "--send")
+    yield "number-negative", lines(client, "--count", "-1")
+    yield "number-blank", lines(client, "--count", " 7")
+    yield "number-large", lines(client, "--timeout", "99999999999999999999999")
+    yield "trust-unknown", lines(server, "--trust", "allow:")
+    yield "state-and-key", lines(server, "--state", "s", "--key", "k")
+    yield "level-unknown", lines(server, "--log-level", "loud")
+
+
+for seed, content in configs():
+    write("config", seed, content)
+for seed, content in options():
+    write("options", seed, content)
