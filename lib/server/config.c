@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/cursor.h"
 #include "base/log.h"
 
 #define KIB(n) ((size_t)(n) << 10)
@@ -201,6 +202,25 @@ static int files(struct tbi_settings *s)
     return 0;
 }
 
+int tbi_settings_told(const struct tbi_settings *s)
+{
+    const tbq_config *c = &s->c;
+
+    if (c->capabilities > TBI_VARINT_MAX) {
+        tbi_text(c->error_text, c->error_text_size,
+                 "capabilities is %llu; bits 62 and 63 cannot be told to peers",
+                 (unsigned long long)c->capabilities);
+        return TBQ_ERR_INVALID;
+    }
+    if ((int)c->role < TBQ_ROLE_NONE || (int)c->role > TBQ_ROLE_TIME_BANDIT) {
+        tbi_text(c->error_text, c->error_text_size,
+                 "role is %d; it must be one of TBQ_ROLE_NONE to TBQ_ROLE_TIME_BANDIT",
+                 (int)c->role);
+        return TBQ_ERR_INVALID;
+    }
+    return 0;
+}
+
 int tbi_settings_read(struct tbi_settings *s, const tbq_config *config)
 {
     int rv;
@@ -215,7 +235,7 @@ int tbi_settings_read(struct tbi_settings *s, const tbq_config *config)
         (rv = bootstrap(s)) < 0 || (rv = advertise(s)) < 0 || (rv = files(s)) < 0) {
         return rv;
     }
-    return 0;
+    return tbi_settings_told(s);
 }
 
 /* The strings that are of use after the start. */

@@ -29,4 +29,7 @@ void tbi_settings_free(struct tbi_settings *s, const struct tbi_alloc *a); /* wh
 /* 0 or TBQ_ERR_INVALID; then config->error_text names the field, its value and what is allowed. */
 int tbi_settings_read(struct tbi_settings *s, const tbq_config *config);
 
+/* What peers are told, role and capabilities; again when an actor has changed them. The same. */
+int tbi_settings_told(const struct tbi_settings *s);
+
 #endif

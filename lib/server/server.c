@@ -92,6 +92,9 @@ static int build(tbq_server *s, const tbq_actor *actor, const uint8_t *pubkey, t
         if (s->actor.capabilities != 0) {
             s->settings.c.capabilities = s->actor.capabilities;
         }
+        if ((rv = tbi_settings_told(&s->settings)) < 0) {
+            return rv;
+        }
     }
     if ((rv = tbi_server_load_identity(s, now)) < 0 || (rv = check_pubkey(s, pubkey)) < 0 ||
         (rv = tbi_server_load_trust(s, s->settings.c.error_text, s->settings.c.error_text_size)) <

@@ -146,6 +146,8 @@ static void check_taken(const struct tbi_settings *s)
     require(c->outbox_bytes >= c->max_message_size && c->outbox_messages > 0);
     require(c->receive_window >= 2 * (size_t)c->max_message_size + 65536);
     require((c->cert_path == NULL) == (c->key_path == NULL));
+    require(c->capabilities <= TBI_VARINT_MAX); /* else no record could tell them */
+    require((int)c->role >= TBQ_ROLE_NONE && (int)c->role <= TBQ_ROLE_TIME_BANDIT);
     require(s->bootstrap_len <= TBI_BOOTSTRAP_MAX);
     require(s->bootstrap_len == 0 || c->network_mode != TBQ_MODE_SERVER);
     for (size_t i = 0; i < s->bootstrap_len; i++) {
