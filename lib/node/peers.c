@@ -86,7 +86,7 @@ static void tell_bonds(struct told_peer *t, const struct tbi_peer *peer)
 }
 
 /* A peer at hand, or one of the book, or both. */
-static int add_peer(struct told_peers *all, const struct tbi_peer *peer,
+static int add_peer(struct told_peers *all, const tbq_peer_id *id, const struct tbi_peer *peer,
                     const struct tbi_book_entry *known)
 {
     struct told_peer *t = tbi_calloc(&all->alloc, 1, sizeof *t);
@@ -94,7 +94,7 @@ static int add_peer(struct told_peers *all, const struct tbi_peer *peer,
     if (t == NULL) {
         return TBQ_ERR_NOMEM;
     }
-    t->pub.id = peer != NULL ? peer->id : known->id;
+    t->pub.id = *id;
     t->pub.addresses = t->claim;
     if (known != NULL) {
         t->pub.last_seen_ms = known->seen_ms;
@@ -120,12 +120,12 @@ static int add_all(struct told_peers *all, const struct tbi_node *node)
 
     for (e = tbi_map_first(&node->peers); e != NULL && rv == 0; e = tbi_map_next(e)) {
         const struct tbi_peer *peer = tbi_map_value(e);
-        rv = add_peer(all, peer, tbi_book_get(book, &peer->id));
+        rv = add_peer(all, &peer->id, peer, tbi_book_get(book, &peer->id));
     }
     for (e = tbi_map_first(&book->entries); e != NULL && rv == 0; e = tbi_map_next(e)) {
         const struct tbi_book_entry *known = tbi_map_value(e);
         if (tbi_map_get(&node->peers, known->id.bytes) == NULL) {
-            rv = add_peer(all, NULL, known);
+            rv = add_peer(all, &known->id, NULL, known);
         }
     }
     return rv;
@@ -148,7 +148,7 @@ int tbi_node_peers(const struct tbi_node *node, const tbq_peer_id *id, const tbq
     }
     all->alloc = *node->alloc;
     all->pub.peer = all->list;
-    int rv = id != NULL ? add_peer(all, peer, known) : add_all(all, node);
+    int rv = id != NULL ? add_peer(all, id, peer, known) : add_all(all, node);
     if (rv < 0) {
         tbi_peers_free(&all->pub);
         return rv;
