@@ -359,9 +359,10 @@ int tbi_node_close(struct tbi_node *node, struct tbi_now now, tbq_connection con
     struct tbi_contact *c = tbi_map_get(&node->contacts, &connection);
 
     node->now = now;
-    if (c == NULL) {
+    if (c == NULL || c->closed) {
         return TBQ_ERR_CLOSED;
     }
+    c->closed = true;
     c->persistent = false;
     if (c->session != NULL) {
         struct tbi_session *s = c->session;

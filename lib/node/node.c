@@ -381,7 +381,7 @@ int tbi_node_send_on(struct tbi_node *node, struct tbi_now now, tbq_connection c
     struct tbi_contact *c = tbi_map_get(&node->contacts, &connection);
 
     node->now = now;
-    if (node->stopping || c == NULL || c->bond == NULL) {
+    if (node->stopping || c == NULL || c->closed || c->bond == NULL) {
         return TBQ_ERR_CLOSED;
     }
     return tbi_dispatch_send(c->bond, connection, message, options);

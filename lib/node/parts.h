@@ -47,6 +47,7 @@ struct tbi_contact {
     bool dialled;
     bool persistent; /* dialled for as long as the node runs */
     bool by_itself;  /* the node dials it for company: nobody asked, nobody is told of failures */
+    bool closed;     /* by the application: it only waits for the end of its session */
     bool was_up;
     bool lookup_pending; /* the server has not fetched the name yet */
     bool announced;      /* CONNECTED was told for the present session */

@@ -174,6 +174,23 @@ START_TEST(an_event_outlives_its_connection)
 }
 END_TEST
 
+/* From the call on, not from the end of the connection on. */
+START_TEST(what_was_closed_takes_nothing_more)
+{
+    tbq_message m = pair_message("late");
+    tbq_connection c;
+
+    pair_connect(&p);
+    c = p.a.connection;
+    ck_assert_int_eq(tbi_node_close(p.a.node, p.now, c), 0);
+    ck_assert_int_eq(tbi_node_send_on(p.a.node, p.now, c, &m, &normal), TBQ_ERR_CLOSED);
+    ck_assert_int_eq(tbi_node_close(p.a.node, p.now, c), TBQ_ERR_CLOSED);
+    pair_run(&p, 1000);
+    ck_assert_uint_eq(p.a.count[TBQ_EVENT_DISCONNECTED], 1);
+    ck_assert_uint_eq(p.a.count[TBQ_EVENT_FATE], 0);
+}
+END_TEST
+
 START_TEST(events_that_nobody_released_go_with_the_node)
 {
     three_messages_held();
@@ -592,6 +609,7 @@ int main(void)
     tc = part(suite, "events");
     tcase_add_test(tc, events_end_in_any_order);
     tcase_add_test(tc, an_event_outlives_its_connection);
+    tcase_add_test(tc, what_was_closed_takes_nothing_more);
     tcase_add_test(tc, events_that_nobody_released_go_with_the_node);
     tcase_add_test(tc, a_paused_lane_is_not_handed_out);
     tc = part(suite, "dials");
