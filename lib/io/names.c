@@ -6,6 +6,9 @@
  * runs for months moves between networks. */
 #include "io/names.h"
 
+/* What c-ares 1.34 (Debian 13) calls deprecated has its successors only there, not in the 1.18 of
+ * Debian 12, and stays in the library for as long as it is libcares.so.2. */
+#define CARES_NO_DEPRECATED
 #include <ares.h>
 #include <arpa/inet.h>
 #include <errno.h>
