@@ -16,6 +16,7 @@ net_tests =
 vector_tests =
 example_tests =
 net_scripts =
+interop_scripts =
 vector_scripts =
 example_scripts =
 layer_scripts =
@@ -42,6 +43,7 @@ include tests/layers/local.mk
 include tests/man/local.mk
 include tests/examples/local.mk
 include tests/tools/local.mk
+include tests/interop/local.mk
 
 # A test's kind tells the runner how to start it; `make check ONLY='unit sim/loss'` runs those
 # whose kind:path has one of the words in it.
@@ -54,7 +56,8 @@ all_tests = \
 	$(addprefix fuzz:,$(fuzz_targets)) \
 	$(addprefix sim:,$(sim_tests)) \
 	$(addprefix examples:,$(example_tests) $(example_scripts)) \
-	$(addprefix net:,$(net_tests) $(net_scripts))
+	$(addprefix net:,$(net_tests) $(net_scripts)) \
+	$(addprefix interop:,$(interop_scripts))
 
 # What a test finds in its environment.
 run_tests = \
@@ -80,6 +83,8 @@ check-sim: $(sim_tests)
 	@$(run_tests) $(addprefix sim:,$(sim_tests))
 check-net: all $(net_tests)
 	@$(run_tests) $(addprefix net:,$(net_tests) $(net_scripts))
+check-interop: all
+	@$(run_tests) $(addprefix interop:,$(interop_scripts))
 check-layers: all
 	@$(run_tests) $(addprefix layers:,$(layer_scripts))
 check-tools:
@@ -87,7 +92,7 @@ check-tools:
 # Tests by their path, already built: for tests/faults/run.
 check-named:
 	@$(run_tests) $(foreach t,$(NAMED),$(filter %:$(t),$(all_tests)))
-.PHONY: check-named check-tools check-unit check-vectors check-fuzz check-sim check-net check-layers
+.PHONY: check-interop check-named check-tools check-unit check-vectors check-fuzz check-sim check-net check-layers
 
 # The runner keeps what the tests printed.
 clean-local:

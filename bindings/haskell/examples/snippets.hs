@@ -3,7 +3,7 @@
 module Main (main) where
 
 import Control.Concurrent
-import Control.Monad (forever, void)
+import Control.Monad (forever)
 import Data.Time.Clock (UTCTime, getCurrentTime)
 import Network.Socket (SockAddr (..), tupleToHostAddress)
 import Network.TBQuic
@@ -33,7 +33,7 @@ connectingToAPeer server now = do
   sendQuicMessage server conn (QuicPing now)
 
 broadcastingAMessage :: QuicServer -> IO ()
-broadcastingAMessage server = void $ do
+broadcastingAMessage server = do
   -- Broadcast a message to all peers
   broadcastQuicMessage server (QuicDiscover)
 

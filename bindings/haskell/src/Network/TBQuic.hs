@@ -235,7 +235,7 @@ data QuicServer = QuicServer
   , svNotices :: IORef Int       -- ^ in 'svTold': events that are neither messages nor fates
   , svDriven :: MVar ()          -- ^ full when nothing moves the server any more
   , svActed :: MVar ()           -- ^ full when the actor has seen the last event
-  , svActor :: MVar ThreadId
+  , svDriver, svActor :: MVar ThreadId
   , quicServerUri :: String      -- ^ @tbq:\/\/PEERID\@host:port@, for others to dial
   , quicServerAddress :: String  -- ^ what was bound
   , quicServerPeerId :: QuicPeerId
@@ -268,11 +268,11 @@ startQuicServer config actor key = mask_ $ do
     state <- newMVar (State p M.empty M.empty)
     uri <- c_uri p
     address <- c_address p
-    QuicServer state <$> newChan <*> newIORef 0 <*> newEmptyMVar <*> newEmptyMVar <*> newEmptyMVar
-      <*> peekText uri <*> peekText address <*> (QuicPeerId <$> (c_peer_id p >>= peekId)))
+    QuicServer state <$> newChan <*> newIORef 0 <*> newEmptyMVar <*> newEmptyMVar
+      <*> newEmptyMVar <*> newEmptyMVar <*> peekText uri <*> peekText address <*> (QuicPeerId <$> (c_peer_id p >>= peekId)))
     `onException` c_free p
   fd <- (c_fd p >>= check) `onException` c_free p
-  _ <- forkIO (drive server (fromIntegral fd) `finally` ended server)
+  forkIO (drive server (fromIntegral fd) `finally` ended server) >>= putMVar (svDriver server)
   forkIO (act server actor `finally` putMVar (svActed server) ()) >>= putMVar (svActor server)
   pure server
   where
@@ -299,8 +299,10 @@ stopQuicServer server = wait `finally` free
         actor <- readMVar (svActor server)
         unless (self == actor) $ readMVar (svActed server)
     stop p = c_stop p 3000 >> void (c_fd p)
-    -- Here nobody waits for long: all calls are short.
+    -- Nothing here waits for long. Where waiting was interrupted, the descriptor must not be closed
+    -- under the thread that waits for it.
     free = uninterruptibleMask_ $ do
+      readMVar (svDriver server) >>= killThread
       st <- modifyMVar (svState server) $ \st -> do
         unless (stServer st == nullPtr) $ c_free (stServer st)
         pure (State nullPtr M.empty M.empty, st)
@@ -334,8 +336,14 @@ drive server fd = do
       else do
         rv <- c_process (stServer st)
         (st', stopped) <- pull server st
-        when (rv < 0) $ giveUp st' (failure rv "")
-        pure (st', rv >= 0 && not stopped)
+        if rv < 0
+          then do  -- nobody would move it any more: better that calls say so
+            let e = failure rv ""
+            writeChan (svTold server) (Just (nullPtr, Warning (displayException e)))
+            giveUp st' e
+            c_free (stServer st)
+            pure (State nullPtr M.empty M.empty, False)
+          else pure (st', not stopped)
   when on $ drive server fd
 
 -- | All events there are now; True after the last of all.
@@ -470,10 +478,11 @@ sendQuicMessageWith :: SendOptions -> QuicServer -> QuicConnection -> QuicMessag
 sendQuicMessageWith options server (QuicConnection c) message =
   void $ sending options message $ \m o -> simple server $ \p -> c_send p c m o
 
--- | Queues a message for every peer that is connected; returns how many those are.
-broadcastQuicMessage :: QuicServer -> QuicMessage -> IO Int
-broadcastQuicMessage = broadcastQuicMessageWith defaultSendOptions
+-- | Queues a message for every peer that is connected.
+broadcastQuicMessage :: QuicServer -> QuicMessage -> IO ()
+broadcastQuicMessage server = void . broadcastQuicMessageWith defaultSendOptions server
 
+-- | Returns how many those are.
 broadcastQuicMessageWith :: SendOptions -> QuicServer -> QuicMessage -> IO Int
 broadcastQuicMessageWith options server message =
   fmap fromIntegral $ sending options message $ \m o -> simple server $ \p -> c_broadcast p m o
