@@ -12,5 +12,6 @@ lib_node_libtbi_node_la_SOURCES = \
 	lib/node/parts.h \
 	lib/node/peers.c \
 	lib/node/request.c \
+	lib/node/instream.c \
 	lib/node/session.c \
 	lib/node/trust.c

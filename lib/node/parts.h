@@ -238,21 +238,28 @@ void tbi_contact_session_lost(struct tbi_contact *c, int reason, const char *tex
 /* Ends the contact: fates are told, and CONNECT_FAILED where it never was up. Frees it. */
 void tbi_contact_end(struct tbi_contact *c, int reason, const char *text);
 
-/* --- session.c: one connection's Hello and streams --- */
+/* --- session.c: one connection, from its handshake to its end --- */
 struct tbi_session *tbi_session_new(struct tbi_node *node, uint64_t conn, bool dialled,
                                     const struct tbi_addr *remote);
 void tbi_session_free(struct tbi_session *s);
 void tbi_session_writable_early(struct tbi_session *s); /* HELLO may go out */
 void tbi_session_handshake_done(struct tbi_session *s);
 void tbi_session_trusted(struct tbi_session *s); /* who is there may speak */
-void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *data, size_t size,
-                        bool fin);
-void tbi_session_stream_reset(struct tbi_session *s, int64_t stream);
+struct tbi_conn *tbi_session_conn(const struct tbi_session *s);
+/* The peer broke the protocol: closes with the code for that TBQ_ERR_*. */
+void tbi_session_violation(struct tbi_session *s, int error, const char *what);
+void tbi_session_control(struct tbi_session *s, const uint8_t *data, size_t size);
 void tbi_session_timer(struct tbi_session *s);
 void tbi_session_touch(struct tbi_session *s); /* its link has something to tell */
 void tbi_session_close(struct tbi_session *s, uint64_t code, const char *text);
 void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint64_t close_code);
-const struct tbi_link_conn *tbi_session_link_conn(void); /* how a link writes to a session */
+
+/* --- instream.c: what an incoming stream is, and where its bytes go --- */
+void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *data, size_t size,
+                        bool fin);
+void tbi_session_stream_reset(struct tbi_session *s, int64_t stream);
+void tbi_instreams_to_link(struct tbi_session *s); /* what came before the link was up */
+void tbi_instream_free(struct tbi_instream *in);
 
 /* --- bond.c: links and the processes they lead to --- */
 struct tbi_peer *tbi_peer_get(struct tbi_node *node, const tbq_peer_id *id, bool make);

@@ -1,8 +1,8 @@
-/* node/session.c - one connection from its handshake to its end: trust, HELLO, CONFIRM, and which
- * stream is which (docs/protocol.md, sections 3 and 5).
+/* node/session.c - one connection from its handshake to its end: HELLO, CONFIRM, what a link writes
+ * to it, and what comes on its control stream (docs/protocol.md, section 5).
  *
- * Stream bytes arrive from inside the transport's callback: nothing here frees or ends a connection
- * then, it only marks it closing. */
+ * Frames arrive from inside the transport's callback: nothing here frees or ends a connection then,
+ * it only marks it closing. */
 #include <string.h>
 
 #include "node/parts.h"
@@ -44,14 +44,6 @@ struct tbi_session *tbi_session_new(struct tbi_node *node, uint64_t conn, bool d
     return s;
 }
 
-static void free_instream(struct tbi_instream *in)
-{
-    tbi_link_stream_free(in->unordered);
-    tbi_block_unref(in->early);
-    memset(in, 0, sizeof *in);
-    in->id = -1;
-}
-
 void tbi_session_free(struct tbi_session *s)
 {
     struct tbi_node *node = s->node;
@@ -71,7 +63,7 @@ void tbi_session_free(struct tbi_session *s)
         s->bond->sessions--;
     }
     for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
-        free_instream(&s->in[i]);
+        tbi_instream_free(&s->in[i]);
     }
     tbi_block_unref(s->record);
     tbi_list_remove(&s->touched);
@@ -80,7 +72,7 @@ void tbi_session_free(struct tbi_session *s)
     tbi_free(node->alloc, s);
 }
 
-static struct tbi_conn *conn_of(const struct tbi_session *s)
+struct tbi_conn *tbi_session_conn(const struct tbi_session *s)
 {
     return tbi_endpoint_conn(s->node->endpoint, s->conn);
 }
@@ -89,12 +81,12 @@ void tbi_session_close(struct tbi_session *s, uint64_t code, const char *text)
 {
     if (!s->closing) {
         s->closing = true;
-        tbi_conn_close(conn_of(s), s->node->now, code, text);
+        tbi_conn_close(tbi_session_conn(s), s->node->now, code, text);
     }
 }
 
 /* The peer broke the protocol. */
-static void violation(struct tbi_session *s, int error, const char *what)
+void tbi_session_violation(struct tbi_session *s, int error, const char *what)
 {
     uint64_t code = error == TBQ_ERR_UNSUPPORTED ? TBI_CLOSE_VERSION
                     : error == TBQ_ERR_LIMIT     ? TBI_CLOSE_LIMIT
@@ -122,13 +114,13 @@ static int open_stream(struct tbi_session *s, const struct tbi_prologue *p, unsi
     uint8_t bytes[TBI_PROLOGUE_SIZE_MAX];
     struct tbi_writer w;
 
-    int rv = tbi_conn_open_uni(conn_of(s), priority, stream);
+    int rv = tbi_conn_open_uni(tbi_session_conn(s), priority, stream);
     if (rv < 0) {
         return rv;
     }
     tbi_put_init(&w, bytes, sizeof bytes);
     tbi_put_prologue(&w, p);
-    return tbi_conn_write(conn_of(s), *stream, bytes, tbi_put_size(&w), NULL, false);
+    return tbi_conn_write(tbi_session_conn(s), *stream, bytes, tbi_put_size(&w), NULL, false);
 }
 
 static size_t link_room(void *user, int stream)
@@ -138,7 +130,7 @@ static size_t link_room(void *user, int stream)
     if (s->closing) {
         return 0;
     }
-    size_t unsent = id >= 0 ? tbi_conn_unsent(conn_of(s), id) : 0;
+    size_t unsent = id >= 0 ? tbi_conn_unsent(tbi_session_conn(s), id) : 0;
     return unsent < TBI_STREAM_UNSENT_MAX ? TBI_STREAM_UNSENT_MAX - unsent : 0;
 }
 
@@ -158,7 +150,7 @@ static int link_write(void *user, int stream, const uint8_t *head, size_t head_s
             return rv;
         }
     }
-    return tbi_conn_write(conn_of(s), stream_out(s, stream), head, head_size, body, false);
+    return tbi_conn_write(tbi_session_conn(s), stream_out(s, stream), head, head_size, body, false);
 }
 
 static int link_write_unordered(void *user, tbq_lane lane, const uint8_t *head, size_t head_size,
@@ -172,7 +164,7 @@ static int link_write_unordered(void *user, tbq_lane lane, const uint8_t *head, 
         return TBQ_ERR_CLOSED;
     }
     int rv = open_stream(s, &p, 1 + (unsigned)lane, &stream);
-    return rv < 0 ? rv : tbi_conn_write(conn_of(s), stream, head, head_size, body, true);
+    return rv < 0 ? rv : tbi_conn_write(tbi_session_conn(s), stream, head, head_size, body, true);
 }
 
 static void link_consume(void *user, tbq_lane lane, uint64_t bytes)
@@ -180,7 +172,7 @@ static void link_consume(void *user, tbq_lane lane, uint64_t bytes)
     struct tbi_session *s = user;
     for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
         if (s->in[i].what == TBI_IN_LANE && s->in[i].lane == lane && s->in[i].id >= 0) {
-            tbi_conn_consume(conn_of(s), s->in[i].id, bytes);
+            tbi_conn_consume(tbi_session_conn(s), s->in[i].id, bytes);
             return;
         }
     }
@@ -188,12 +180,12 @@ static void link_consume(void *user, tbq_lane lane, uint64_t bytes)
 
 static void link_consume_stream(void *user, uint64_t stream_id, uint64_t bytes)
 {
-    tbi_conn_consume(conn_of(user), (int64_t)stream_id, bytes);
+    tbi_conn_consume(tbi_session_conn(user), (int64_t)stream_id, bytes);
 }
 
 static void link_stream_done(void *user, uint64_t stream_id)
 {
-    tbi_conn_stream_done(conn_of(user), (int64_t)stream_id);
+    tbi_conn_stream_done(tbi_session_conn(user), (int64_t)stream_id);
 }
 
 /* --- Hello and Confirm ------------------------------------------------------------------------ */
@@ -202,7 +194,8 @@ static int write_control(struct tbi_session *s, const struct tbi_writer *w)
 {
     int rv = tbi_put_error(w);
     if (rv == 0) {
-        rv = tbi_conn_write(conn_of(s), s->control_out, w->begin, tbi_put_size(w), NULL, false);
+        rv = tbi_conn_write(tbi_session_conn(s), s->control_out, w->begin, tbi_put_size(w), NULL,
+                            false);
     }
     if (rv < 0) {
         tbi_session_close(s, TBI_CLOSE_INTERNAL, tbq_strerror(rv));
@@ -337,8 +330,6 @@ static void tell_connected(struct tbi_session *s, struct tbi_event *e)
     tbi_events_push_notice(&s->node->events, e);
 }
 
-static void early_bytes_to_link(struct tbi_session *s);
-
 static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
 {
     static const struct tbi_link_conn functions = {
@@ -367,7 +358,7 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
     tbi_link_attach(s->bond->link, s->node->now, &conn, theirs, &limits);
     tbi_contact_session_up(s->contact);
     tell_connected(s, e);
-    early_bytes_to_link(s);
+    tbi_instreams_to_link(s);
     tbi_discovery_met(s, &theirs->observed);
     tbi_timer_set(&s->node->timers, &s->timer,
                   s->node->now.mono_ns +
@@ -390,7 +381,8 @@ static void maybe_up(struct tbi_session *s)
     int rv =
         s->record != NULL ? tbi_discovery_own_word(s->node, s->peer_key, s->record, &s->remote) : 0;
     if (rv == TBQ_ERR_PROTOCOL) {
-        violation(s, rv, "the record in CONFIRM is not the peer's own, or not as it must be");
+        tbi_session_violation(s, rv,
+                              "the record in CONFIRM is not the peer's own, or not as it must be");
     } else if (rv < 0) {
         tbi_session_close(s, TBI_CLOSE_INTERNAL, tbq_strerror(rv));
     } else {
@@ -419,7 +411,7 @@ static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cu
     if (type == TBI_FRAME_HELLO) {
         int rv = s->hello_in ? TBQ_ERR_PROTOCOL : tbi_get_hello(body, &s->hello);
         if (rv < 0) {
-            violation(s, rv, "HELLO is not as it must be");
+            tbi_session_violation(s, rv, "HELLO is not as it must be");
             return;
         }
         s->hello_in = true;
@@ -427,14 +419,14 @@ static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cu
         return;
     }
     if (!s->hello_in) {
-        violation(s, TBQ_ERR_PROTOCOL, "the first frame must be HELLO");
+        tbi_session_violation(s, TBQ_ERR_PROTOCOL, "the first frame must be HELLO");
         return;
     }
     if (type == TBI_FRAME_CONFIRM) {
         struct tbi_confirm confirm;
         int rv = s->confirm_in ? TBQ_ERR_PROTOCOL : tbi_get_confirm(body, &confirm);
         if (rv < 0) {
-            violation(s, rv, "CONFIRM is not as it must be");
+            tbi_session_violation(s, rv, "CONFIRM is not as it must be");
             return;
         }
         if (confirm.record_size > 0) { /* the bytes do not outlive this call */
@@ -452,7 +444,7 @@ static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cu
         return;
     }
     if (!s->up && (type & 1) == 0) {
-        violation(s, TBQ_ERR_PROTOCOL, "a frame came before CONFIRM");
+        tbi_session_violation(s, TBQ_ERR_PROTOCOL, "a frame came before CONFIRM");
         return;
     }
     if (s->up && (type & 1) == 0) {
@@ -461,7 +453,7 @@ static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cu
     }
 }
 
-static void control_bytes(struct tbi_session *s, const uint8_t *data, size_t size)
+void tbi_session_control(struct tbi_session *s, const uint8_t *data, size_t size)
 {
     struct tbi_cursor c;
     tbi_cur_init(&c, data, size);
@@ -476,7 +468,7 @@ static void control_bytes(struct tbi_session *s, const uint8_t *data, size_t siz
         case TBI_STEP_HEAD:
             s->control_body_len = 0;
             if (r->length > TBI_CONTROL_FRAME_MAX) {
-                violation(s, TBQ_ERR_LIMIT, "a control frame is too long");
+                tbi_session_violation(s, TBQ_ERR_LIMIT, "a control frame is too long");
             }
             break;
         case TBI_STEP_BODY: {
@@ -495,218 +487,10 @@ static void control_bytes(struct tbi_session *s, const uint8_t *data, size_t siz
             break;
         }
         case TBI_STEP_ERROR:
-            violation(s, TBQ_ERR_LIMIT, "a frame's head cannot be");
+            tbi_session_violation(s, TBQ_ERR_LIMIT, "a frame's head cannot be");
             break;
         }
     }
-}
-
-/* Lane bytes of a peer that did not wait for CONFIRM: kept, up to a limit, until the link is up. */
-static void keep_early(struct tbi_session *s, struct tbi_instream *in, const uint8_t *data,
-                       size_t size)
-{
-    s->early_bytes += size;
-    if (s->early_bytes > TBI_EARLY_BYTES_MAX) {
-        violation(s, TBQ_ERR_LIMIT, "more lane bytes before CONFIRM than allowed");
-        return;
-    }
-    if (in->early == NULL) {
-        in->early = tbi_block_new(s->node->alloc, size);
-    }
-    if (in->early == NULL || tbi_block_append(in->early, data, size) < 0) {
-        tbi_session_close(s, TBI_CLOSE_INTERNAL, "out of memory");
-    }
-}
-
-static void message_bytes(struct tbi_session *s, struct tbi_instream *in, const uint8_t *data,
-                          size_t size, bool fin)
-{
-    struct tbi_link *link = s->bond->link;
-
-    if (in->what == TBI_IN_LANE) {
-        if (size > 0) {
-            tbi_link_lane_data(link, s->node->now, in->lane, data, size);
-        }
-        if (fin) {
-            violation(s, TBQ_ERR_PROTOCOL, "a lane stream ended");
-        }
-        tbi_session_touch(s);
-        return;
-    }
-    if (in->unordered == NULL) {
-        in->unordered = tbi_link_stream_new(link, s->node->now, in->lane, (uint64_t)in->id);
-    }
-    if (in->unordered != NULL) {
-        tbi_link_stream_data(in->unordered, s->node->now, data, size, fin);
-    }
-    if (fin) {
-        free_instream(in);
-    }
-    tbi_session_touch(s);
-}
-
-static void early_bytes_to_link(struct tbi_session *s)
-{
-    for (size_t i = 0; i < TBI_INSTREAMS_MAX && !s->closing; i++) {
-        struct tbi_instream *in = &s->in[i];
-        struct tbi_block *early = in->early;
-        if (early != NULL || (in->id >= 0 && in->what == TBI_IN_UNORDERED && in->fin)) {
-            in->early = NULL;
-            message_bytes(s, in, early != NULL ? early->data : NULL,
-                          early != NULL ? early->size : 0, in->fin);
-            tbi_block_unref(early);
-        }
-    }
-}
-
-static struct tbi_instream *find_instream(struct tbi_session *s, int64_t stream)
-{
-    struct tbi_instream *unused = NULL;
-    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
-        if (s->in[i].id == stream) {
-            return &s->in[i];
-        }
-        if (s->in[i].id < 0 && unused == NULL) {
-            unused = &s->in[i];
-        }
-    }
-    if (unused != NULL) {
-        memset(unused, 0, sizeof *unused);
-        unused->id = stream;
-    }
-    return unused;
-}
-
-/* What stream this is: set from its prologue. False: close or ignore was decided. */
-static bool know_stream(struct tbi_session *s, struct tbi_instream *in,
-                        const struct tbi_prologue *p)
-{
-    switch (p->type) {
-    case TBI_STREAM_CONTROL:
-        in->what = TBI_IN_CONTROL;
-        break;
-    case TBI_STREAM_LANE:
-        in->what = TBI_IN_LANE;
-        break;
-    case TBI_STREAM_UNORDERED:
-        in->what = TBI_IN_UNORDERED;
-        break;
-    default:
-        if ((p->type & 1) == 0) {
-            violation(s, TBQ_ERR_UNSUPPORTED,
-                      "a stream of an unknown type that must be understood");
-            return false;
-        }
-        in->what = TBI_IN_IGNORED;
-        tbi_conn_stop_sending(conn_of(s), in->id, TBI_CLOSE_NONE);
-        return false;
-    }
-    in->lane = p->lane;
-    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
-        const struct tbi_instream *o = &s->in[i];
-        if (o != in && o->id >= 0 && o->what == in->what && in->what != TBI_IN_UNORDERED &&
-            (in->what == TBI_IN_CONTROL || o->lane == in->lane)) {
-            violation(s, TBQ_ERR_PROTOCOL, "a second control stream, or a second one of a lane");
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Reads the prologue byte by byte; returns how many bytes it used. */
-static size_t prologue_bytes(struct tbi_session *s, struct tbi_instream *in, const uint8_t *data,
-                             size_t size)
-{
-    size_t used = 0;
-    while (in->what == TBI_IN_PROLOGUE && used < size && !s->closing) {
-        struct tbi_prologue p;
-        size_t whole;
-        if (in->head_len == sizeof in->head) {
-            violation(s, TBQ_ERR_PROTOCOL, "a stream begins with no type");
-            break;
-        }
-        in->head[in->head_len++] = data[used++];
-        int rv = tbi_get_prologue(in->head, in->head_len, &p, &whole);
-        if (rv == 0) {
-            know_stream(s, in, &p);
-        } else if (rv != TBQ_ERR_AGAIN) {
-            violation(s, rv, "a stream begins with an unknown type or lane");
-        }
-    }
-    return used;
-}
-
-void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *data, size_t size,
-                        bool fin)
-{
-    struct tbi_instream *in = s->closing ? NULL : find_instream(s, stream);
-
-    if (in == NULL) {
-        if (!s->closing) {
-            violation(s, TBQ_ERR_LIMIT, "more streams at once than allowed");
-        }
-        return;
-    }
-    size_t used = prologue_bytes(s, in, data, size);
-    tbi_conn_consume(conn_of(s), stream, used);
-    if (used > 0) { /* a FIN alone has no bytes, not even an address */
-        data += used;
-        size -= used;
-    }
-    if (s->closing) {
-        return;
-    }
-    if (s->up) {
-        s->bond->peer->seen_ms = s->node->now.wall_ms;
-    }
-    switch (in->what) {
-    case TBI_IN_PROLOGUE:
-        if (fin) {
-            violation(s, TBQ_ERR_PROTOCOL, "a stream ended within its type");
-        }
-        break;
-    case TBI_IN_CONTROL:
-        control_bytes(s, data, size);
-        tbi_conn_consume(conn_of(s), stream, size);
-        if (fin) {
-            violation(s, TBQ_ERR_PROTOCOL, "the control stream ended");
-        }
-        break;
-    case TBI_IN_LANE:
-    case TBI_IN_UNORDERED:
-        in->fin = in->fin || fin;
-        if (s->up) {
-            message_bytes(s, in, data, size, fin);
-        } else if (size > 0) {
-            keep_early(s, in, data, size);
-        }
-        break;
-    case TBI_IN_IGNORED:
-        tbi_conn_consume(conn_of(s), stream, size);
-        if (fin) {
-            tbi_conn_stream_done(conn_of(s), stream);
-            free_instream(in);
-        }
-        break;
-    }
-}
-
-void tbi_session_stream_reset(struct tbi_session *s, int64_t stream)
-{
-    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
-        struct tbi_instream *in = &s->in[i];
-        if (in->id != stream) {
-            continue;
-        }
-        if (in->what == TBI_IN_CONTROL || in->what == TBI_IN_LANE) {
-            violation(s, TBQ_ERR_PROTOCOL, "a control or lane stream was reset");
-        } else if (in->unordered == NULL) { /* else the link gives its place back */
-            tbi_conn_stream_done(conn_of(s), stream);
-        }
-        free_instream(in);
-        return;
-    }
-    tbi_conn_stream_done(conn_of(s), stream); /* reset before its first byte came */
 }
 
 /* --- Time and the end ------------------------------------------------------------------------- */

@@ -1,0 +1,224 @@
+/* node/instream.c - which incoming stream is which, and where its bytes go (docs/protocol.md,
+ * section 3).
+ *
+ * All of this runs inside the transport's callback: nothing here frees or ends a connection, it
+ * only marks it closing. */
+#include <string.h>
+
+#include "node/parts.h"
+
+void tbi_instream_free(struct tbi_instream *in)
+{
+    tbi_link_stream_free(in->unordered);
+    tbi_block_unref(in->early);
+    memset(in, 0, sizeof *in);
+    in->id = -1;
+}
+
+/* Lane bytes of a peer that did not wait for CONFIRM: kept, up to a limit, until the link is up. */
+static void keep_early(struct tbi_session *s, struct tbi_instream *in, const uint8_t *data,
+                       size_t size)
+{
+    s->early_bytes += size;
+    if (s->early_bytes > TBI_EARLY_BYTES_MAX) {
+        tbi_session_violation(s, TBQ_ERR_LIMIT, "more lane bytes before CONFIRM than allowed");
+        return;
+    }
+    if (in->early == NULL) {
+        in->early = tbi_block_new(s->node->alloc, size);
+    }
+    if (in->early == NULL || tbi_block_append(in->early, data, size) < 0) {
+        tbi_session_close(s, TBI_CLOSE_INTERNAL, "out of memory");
+    }
+}
+
+static void message_bytes(struct tbi_session *s, struct tbi_instream *in, const uint8_t *data,
+                          size_t size, bool fin)
+{
+    struct tbi_link *link = s->bond->link;
+
+    if (in->what == TBI_IN_LANE) {
+        if (size > 0) {
+            tbi_link_lane_data(link, s->node->now, in->lane, data, size);
+        }
+        if (fin) {
+            tbi_session_violation(s, TBQ_ERR_PROTOCOL, "a lane stream ended");
+        }
+        tbi_session_touch(s);
+        return;
+    }
+    if (in->unordered == NULL) {
+        in->unordered = tbi_link_stream_new(link, s->node->now, in->lane, (uint64_t)in->id);
+    }
+    if (in->unordered != NULL) {
+        tbi_link_stream_data(in->unordered, s->node->now, data, size, fin);
+    }
+    if (fin) {
+        tbi_instream_free(in);
+    }
+    tbi_session_touch(s);
+}
+
+void tbi_instreams_to_link(struct tbi_session *s)
+{
+    for (size_t i = 0; i < TBI_INSTREAMS_MAX && !s->closing; i++) {
+        struct tbi_instream *in = &s->in[i];
+        struct tbi_block *early = in->early;
+        if (early != NULL || (in->id >= 0 && in->what == TBI_IN_UNORDERED && in->fin)) {
+            in->early = NULL;
+            message_bytes(s, in, early != NULL ? early->data : NULL,
+                          early != NULL ? early->size : 0, in->fin);
+            tbi_block_unref(early);
+        }
+    }
+}
+
+static struct tbi_instream *find_instream(struct tbi_session *s, int64_t stream)
+{
+    struct tbi_instream *unused = NULL;
+    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
+        if (s->in[i].id == stream) {
+            return &s->in[i];
+        }
+        if (s->in[i].id < 0 && unused == NULL) {
+            unused = &s->in[i];
+        }
+    }
+    if (unused != NULL) {
+        memset(unused, 0, sizeof *unused);
+        unused->id = stream;
+    }
+    return unused;
+}
+
+/* What stream this is: set from its prologue. False: close or ignore was decided. */
+static bool know_stream(struct tbi_session *s, struct tbi_instream *in,
+                        const struct tbi_prologue *p)
+{
+    switch (p->type) {
+    case TBI_STREAM_CONTROL:
+        in->what = TBI_IN_CONTROL;
+        break;
+    case TBI_STREAM_LANE:
+        in->what = TBI_IN_LANE;
+        break;
+    case TBI_STREAM_UNORDERED:
+        in->what = TBI_IN_UNORDERED;
+        break;
+    default:
+        if ((p->type & 1) == 0) {
+            tbi_session_violation(s, TBQ_ERR_UNSUPPORTED,
+                      "a stream of an unknown type that must be understood");
+            return false;
+        }
+        in->what = TBI_IN_IGNORED;
+        tbi_conn_stop_sending(tbi_session_conn(s), in->id, TBI_CLOSE_NONE);
+        return false;
+    }
+    in->lane = p->lane;
+    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
+        const struct tbi_instream *o = &s->in[i];
+        if (o != in && o->id >= 0 && o->what == in->what && in->what != TBI_IN_UNORDERED &&
+            (in->what == TBI_IN_CONTROL || o->lane == in->lane)) {
+            tbi_session_violation(s, TBQ_ERR_PROTOCOL, "a second control stream, or a second one of a lane");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Reads the prologue byte by byte; returns how many bytes it used. */
+static size_t prologue_bytes(struct tbi_session *s, struct tbi_instream *in, const uint8_t *data,
+                             size_t size)
+{
+    size_t used = 0;
+    while (in->what == TBI_IN_PROLOGUE && used < size && !s->closing) {
+        struct tbi_prologue p;
+        size_t whole;
+        if (in->head_len == sizeof in->head) {
+            tbi_session_violation(s, TBQ_ERR_PROTOCOL, "a stream begins with no type");
+            break;
+        }
+        in->head[in->head_len++] = data[used++];
+        int rv = tbi_get_prologue(in->head, in->head_len, &p, &whole);
+        if (rv == 0) {
+            know_stream(s, in, &p);
+        } else if (rv != TBQ_ERR_AGAIN) {
+            tbi_session_violation(s, rv, "a stream begins with an unknown type or lane");
+        }
+    }
+    return used;
+}
+
+void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *data, size_t size,
+                        bool fin)
+{
+    struct tbi_instream *in = s->closing ? NULL : find_instream(s, stream);
+
+    if (in == NULL) {
+        if (!s->closing) {
+            tbi_session_violation(s, TBQ_ERR_LIMIT, "more streams at once than allowed");
+        }
+        return;
+    }
+    size_t used = prologue_bytes(s, in, data, size);
+    tbi_conn_consume(tbi_session_conn(s), stream, used);
+    if (used > 0) { /* a FIN alone has no bytes, not even an address */
+        data += used;
+        size -= used;
+    }
+    if (s->closing) {
+        return;
+    }
+    if (s->up) {
+        s->bond->peer->seen_ms = s->node->now.wall_ms;
+    }
+    switch (in->what) {
+    case TBI_IN_PROLOGUE:
+        if (fin) {
+            tbi_session_violation(s, TBQ_ERR_PROTOCOL, "a stream ended within its type");
+        }
+        break;
+    case TBI_IN_CONTROL:
+        tbi_session_control(s, data, size);
+        tbi_conn_consume(tbi_session_conn(s), stream, size);
+        if (fin) {
+            tbi_session_violation(s, TBQ_ERR_PROTOCOL, "the control stream ended");
+        }
+        break;
+    case TBI_IN_LANE:
+    case TBI_IN_UNORDERED:
+        in->fin = in->fin || fin;
+        if (s->up) {
+            message_bytes(s, in, data, size, fin);
+        } else if (size > 0) {
+            keep_early(s, in, data, size);
+        }
+        break;
+    case TBI_IN_IGNORED:
+        tbi_conn_consume(tbi_session_conn(s), stream, size);
+        if (fin) {
+            tbi_conn_stream_done(tbi_session_conn(s), stream);
+            tbi_instream_free(in);
+        }
+        break;
+    }
+}
+
+void tbi_session_stream_reset(struct tbi_session *s, int64_t stream)
+{
+    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
+        struct tbi_instream *in = &s->in[i];
+        if (in->id != stream) {
+            continue;
+        }
+        if (in->what == TBI_IN_CONTROL || in->what == TBI_IN_LANE) {
+            tbi_session_violation(s, TBQ_ERR_PROTOCOL, "a control or lane stream was reset");
+        } else if (in->unordered == NULL) { /* else the link gives its place back */
+            tbi_conn_stream_done(tbi_session_conn(s), stream);
+        }
+        tbi_instream_free(in);
+        return;
+    }
+    tbi_conn_stream_done(tbi_session_conn(s), stream); /* reset before its first byte came */
+}
