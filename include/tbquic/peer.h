@@ -94,6 +94,15 @@ typedef struct tbq_stats {
     uint64_t send_buffer;      /* bytes that the system granted */
     bool gso;                  /* many packets in one call, both ways, UDP_SEGMENT, */
     bool gro;                  /* and UDP_GRO */
+
+    /* Every datagram that was received is counted once: by refused_full, retries_sent,
+     * versions_sent, dropped_reserved, dropped_unknown or accepted above, or by one of these. */
+    uint64_t datagrams_to_connections; /* of connections that were there */
+    uint64_t
+        refused_crowded;    /* beginnings dropped: too many handshakes under way from one network */
+    uint64_t refused_token; /* beginnings refused: the proof of the address is false or too old */
+    uint64_t unanswered;    /* proofs and versions not asked for or told; in replies_dropped too */
+    uint64_t not_begun;     /* beginnings for which memory or TLS failed */
 } tbq_stats;
 
 #define tbq_stats_init(stats) tbq_stats_init_sized((stats), sizeof(tbq_stats))

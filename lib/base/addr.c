@@ -145,3 +145,17 @@ void tbi_addr_to_text(const struct tbi_addr *a, char text[TBI_ADDR_TEXT_SIZE])
     snprintf(text, TBI_ADDR_TEXT_SIZE, n == 4 ? "%s:%u" : "[%s]:%u", ip,
              (unsigned)tbi_addr_port(a));
 }
+
+void tbi_prefix_of(const struct tbi_addr *addr, uint8_t prefix[TBI_PREFIX_SIZE])
+{
+    size_t size;
+    const uint8_t *ip = tbi_addr_bytes(addr, &size);
+
+    memset(prefix, 0, TBI_PREFIX_SIZE);
+    if (size == 4) {
+        prefix[7] = 4; /* no IPv6 prefix of 56 bits has this byte set */
+        memcpy(prefix, ip, 3);
+    } else if (size == 16) {
+        memcpy(prefix, ip, 7);
+    }
+}

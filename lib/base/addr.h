@@ -39,6 +39,10 @@ bool tbi_addr_equal(const struct tbi_addr *a, const struct tbi_addr *b);
 bool tbi_addr_is_any(const struct tbi_addr *a);
 bool tbi_addr_is_loopback(const struct tbi_addr *a);
 
+/* The network that an address counts for: IPv4 /24, IPv6 /56; of 8 bytes. */
+#define TBI_PREFIX_SIZE 8
+void tbi_prefix_of(const struct tbi_addr *a, uint8_t prefix[TBI_PREFIX_SIZE]);
+
 /* The same address as an IPv4-mapped IPv6 one, for a dual-stack socket. */
 void tbi_addr_to_v6(struct tbi_addr *a);
 

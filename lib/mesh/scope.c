@@ -64,20 +64,6 @@ bool tbi_scope_may_dial(const struct tbi_addr *claim, const struct tbi_addr *fro
     return learnt == scope || learnt == TBI_SCOPE_LOOPBACK;
 }
 
-void tbi_prefix_of(const struct tbi_addr *addr, uint8_t prefix[TBI_PREFIX_SIZE])
-{
-    size_t size;
-    const uint8_t *ip = tbi_addr_bytes(addr, &size);
-
-    memset(prefix, 0, TBI_PREFIX_SIZE);
-    if (size == 4) {
-        prefix[7] = 4; /* no IPv6 prefix of 56 bits has this byte set */
-        memcpy(prefix, ip, 3);
-    } else if (size == 16) {
-        memcpy(prefix, ip, 7);
-    }
-}
-
 /* --- Pace --------------------------------------------------------------------------------------
  */
 

@@ -25,10 +25,6 @@ enum tbi_scope tbi_scope_of(const struct tbi_addr *addr);
  * others only when they were learnt in the same scope, or from this machine itself. */
 bool tbi_scope_may_dial(const struct tbi_addr *claim, const struct tbi_addr *from);
 
-/* The network that an address counts for: IPv4 /24, IPv6 /56; of 8 bytes. */
-#define TBI_PREFIX_SIZE 8
-void tbi_prefix_of(const struct tbi_addr *addr, uint8_t prefix[TBI_PREFIX_SIZE]);
-
 /* --- One dial a second into a network ----------------------------------------------------------
  */
 

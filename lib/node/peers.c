@@ -186,5 +186,10 @@ void tbi_node_stats(const struct tbi_node *node, tbq_stats *stats)
     stats->replies_dropped = e->replies_dropped;
     stats->dropped_reserved = e->dropped_reserved;
     stats->dropped_unknown = e->dropped_unknown;
+    stats->datagrams_to_connections = e->to_connections;
+    stats->refused_crowded = e->refused_crowded;
+    stats->refused_token = e->refused_token;
+    stats->unanswered = e->unanswered;
+    stats->not_begun = e->not_begun;
     stats->notices_lost = node->events.notices_lost;
 }

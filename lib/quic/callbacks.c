@@ -9,10 +9,7 @@ static int on_handshake_completed(ngtcp2_conn *qc, void *user)
     struct tbi_conn *c = user;
     (void)qc;
 
-    if (c->half_open) {
-        c->half_open = false;
-        c->ep->stats.half_open--;
-    }
+    tbi_conn_not_half_open(c);
     if (!tbi_tls_alpn_agreed(c)) {
         ngtcp2_conn_set_tls_alert(qc, 120); /* no_application_protocol */
         return NGTCP2_ERR_CALLBACK_FAILURE;

@@ -51,6 +51,15 @@ struct tbi_conn *tbi_conn_new(struct tbi_endpoint *ep, bool server, const struct
     return c;
 }
 
+void tbi_conn_not_half_open(struct tbi_conn *c)
+{
+    if (c->half_open) {
+        c->half_open = false;
+        c->ep->stats.half_open--;
+    }
+    tbi_crowd_leave(c);
+}
+
 void tbi_conn_free(struct tbi_conn *c)
 {
     struct tbi_endpoint *ep = c->ep;
@@ -66,9 +75,7 @@ void tbi_conn_free(struct tbi_conn *c)
     {
         tbi_ostream_free(TBI_CONTAINER(it, struct tbi_ostream, entry));
     }
-    if (c->half_open) {
-        ep->stats.half_open--;
-    }
+    tbi_conn_not_half_open(c);
     ep->stats.connections--;
     tbi_list_remove(&c->ready);
     tbi_list_remove(&c->reap);

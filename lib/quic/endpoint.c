@@ -57,6 +57,7 @@ int tbi_endpoint_new(struct tbi_endpoint **made, const struct tbi_endpoint_confi
     tbi_map_init(&ep->conns, ep->alloc, secret, sizeof(uint64_t), most);
     tbi_map_init(&ep->cids, ep->alloc, secret, sizeof(struct tbi_cid_key), 16 * most);
     tbi_map_init(&ep->tokens, ep->alloc, secret, NGTCP2_STATELESS_RESET_TOKENLEN, 16 * most);
+    tbi_map_init(&ep->crowd, ep->alloc, secret, TBI_PREFIX_SIZE, most);
     tbi_list_init(&ep->ready);
     tbi_list_init(&ep->reap);
     tbi_list_init(&ep->actions);
@@ -104,6 +105,7 @@ void tbi_endpoint_free(struct tbi_endpoint *ep)
     tbi_block_unref(ep->last_ticket);
     tbi_tls_free(ep);
     tbi_map_free(&ep->conns);
+    tbi_crowd_free(ep);
     tbi_map_free(&ep->cids);
     tbi_map_free(&ep->tokens);
     tbi_heap_free(&ep->timers);
@@ -210,6 +212,40 @@ bool tbi_endpoint_next_action(struct tbi_endpoint *ep, struct tbi_quic_action *a
 
 /* --- Receiving -------------------------------------------------------------------------------- */
 
+static size_t at_most_half(const struct tbi_endpoint *ep, size_t limit)
+{
+    size_t half = (ep->cfg.max_connections + 1) / 2;
+    return limit < half ? limit : half;
+}
+
+static bool must_prove(const struct tbi_endpoint *ep, const struct tbi_addr *remote)
+{
+    return ep->cfg.always_retry || ep->stats.half_open >= at_most_half(ep, TBI_HALF_OPEN_RETRY) ||
+           tbi_crowd_of(ep, remote) >= at_most_half(ep, TBI_HALF_OPEN_RETRY_NETWORK);
+}
+
+/* A connection for a client that may have one; proved: what its token says, or NULL. */
+static struct tbi_conn *new_for(struct tbi_endpoint *ep, const struct tbi_datagram *d,
+                                const ngtcp2_pkt_hd *hd, const ngtcp2_cid *proved)
+{
+    struct tbi_conn *c = tbi_conn_new(ep, true, &d->remote);
+    struct tbi_queued_action *a = NULL;
+
+    if (c == NULL) {
+        return NULL;
+    }
+    if (tbi_crowd_enter(c) < 0 || (a = tbi_endpoint_action(ep, c, TBI_QUIC_ACCEPTED)) == NULL ||
+        tbi_conn_start_server(c, hd, proved) < 0) {
+        if (a != NULL) {
+            free_action(ep, a);
+        }
+        tbi_conn_free(c);
+        return NULL;
+    }
+    a->action.accepted.remote = d->remote;
+    return c;
+}
+
 static void accept_new(struct tbi_endpoint *ep, const struct tbi_datagram *d, const uint8_t *data,
                        size_t size)
 {
@@ -231,27 +267,24 @@ static void accept_new(struct tbi_endpoint *ep, const struct tbi_datagram *d, co
                                              sizeof ep->retry_secret, hd.version, &d->remote.u.sa,
                                              d->remote.len, &hd.dcid, TBI_RETRY_TOKEN_NS,
                                              ep->now.wall_ms * TBI_NS_PER_MS) != 0) {
+            ep->stats.refused_token++;
             tbi_send_refusal(ep, d, &hd, NGTCP2_INVALID_TOKEN);
             return;
         }
         proved = &odcid;
-    } else if (ep->cfg.always_retry || ep->stats.half_open >= TBI_HALF_OPEN_RETRY) {
+    } else if (must_prove(ep, &d->remote)) {
         tbi_send_retry(ep, d, &hd);
         return;
     }
-    struct tbi_conn *c = tbi_conn_new(ep, true, &d->remote);
+    if (tbi_crowd_of(ep, &d->remote) >= at_most_half(ep, TBI_HALF_OPEN_NETWORK_MAX)) {
+        ep->stats.refused_crowded++;
+        return;
+    }
+    struct tbi_conn *c = new_for(ep, d, &hd, proved);
     if (c == NULL) {
+        ep->stats.not_begun++;
         return;
     }
-    struct tbi_queued_action *a = tbi_endpoint_action(ep, c, TBI_QUIC_ACCEPTED);
-    if (a == NULL || tbi_conn_start_server(c, &hd, proved) < 0) {
-        if (a != NULL) {
-            free_action(ep, a);
-        }
-        tbi_conn_free(c);
-        return;
-    }
-    a->action.accepted.remote = d->remote;
     ep->stats.accepted++;
     tbi_conn_recv(c, d, data, size);
     tbi_conn_rearm(c);
@@ -268,6 +301,7 @@ static void short_unknown(struct tbi_endpoint *ep, const struct tbi_datagram *d,
         c = tbi_route_find(&ep->tokens, data + size - NGTCP2_STATELESS_RESET_TOKENLEN);
     }
     if (c != NULL) {
+        ep->stats.to_connections++;
         tbi_conn_recv(c, d, data, size);
         tbi_conn_rearm(c);
         return;
@@ -290,6 +324,8 @@ static void recv_packet(struct tbi_endpoint *ep, const struct tbi_datagram *d, c
     if (rv == NGTCP2_ERR_VERSION_NEGOTIATION) {
         if (ep->cfg.accept) {
             tbi_send_versions(ep, d, &v);
+        } else {
+            ep->stats.dropped_unknown++;
         }
         return;
     }
@@ -300,6 +336,7 @@ static void recv_packet(struct tbi_endpoint *ep, const struct tbi_datagram *d, c
     struct tbi_cid_key key = key_of(v.dcid, v.dcidlen);
     struct tbi_conn *c = tbi_route_find(&ep->cids, &key);
     if (c != NULL) {
+        ep->stats.to_connections++;
         tbi_conn_recv(c, d, data, size);
         tbi_conn_rearm(c);
     } else if (v.version == 0) {

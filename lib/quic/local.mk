@@ -3,6 +3,7 @@ noinst_LTLIBRARIES += lib/quic/libtbi_quic.la
 lib_quic_libtbi_quic_la_SOURCES = \
 	lib/quic/callbacks.c \
 	lib/quic/conn.c \
+	lib/quic/crowd.c \
 	lib/quic/endpoint.c \
 	lib/quic/error.c \
 	lib/quic/parts.h \

@@ -18,8 +18,14 @@
 #define TBI_PACKET_MAX 1500 /* bytes of UDP payload that we write or probe for */
 #define TBI_SECRET_SIZE 32
 #define TBI_RETRY_TOKEN_NS (10 * TBI_NS_PER_S)
-#define TBI_HALF_OPEN_RETRY                                                                        \
-    128 /* handshakes under way; from there on clients prove their address */
+/* Handshakes under way that others began; from there on clients prove their address (RFC 9000,
+ * section 8.1.2). In all, or half of max_connections if that is less; and from one network, IPv4
+ * /24 or IPv6 /56, so that a flood from there costs no one else a round trip. */
+#define TBI_HALF_OPEN_RETRY 128U
+#define TBI_HALF_OPEN_RETRY_NETWORK 16U
+/* And from there on no more begin from that network, proved or not (or half of max_connections):
+ * the clients' own repetition asks again. */
+#define TBI_HALF_OPEN_NETWORK_MAX 64U
 /* Packets under one key until a new one is taken: an eighth of what AES-GCM allows to send, 2^23
  * (RFC 9001, section 6.6), so that a peer that is slow to follow is no danger. */
 #define TBI_KEY_UPDATE_PACKETS (UINT64_C(1) << 20)
@@ -80,10 +86,12 @@ struct tbi_conn {
     enum tbi_conn_state state;
     bool server;
     bool half_open;
-    bool want_close;  /* marked; the packet is written by the next send */
-    bool flight_due;  /* a client's last handshake packets may not be written yet */
-    bool told_closed; /* the CLOSED action is queued */
-    bool drained;     /* and was drained */
+    bool crowds; /* counted in the endpoint's crowd: begun by another, from a network */
+    uint8_t network[TBI_PREFIX_SIZE]; /* for that */
+    bool want_close;                  /* marked; the packet is written by the next send */
+    bool flight_due;                  /* a client's last handshake packets may not be written yet */
+    bool told_closed;                 /* the CLOSED action is queued */
+    bool drained;                     /* and was drained */
     bool resumed;
     bool reset;         /* a stateless reset came */
     ngtcp2_ccerr error; /* what to close with */
@@ -131,6 +139,7 @@ struct tbi_endpoint {
     struct tbi_map cids;   /* tbi_cid_key to tbi_route */
     struct tbi_map tokens; /* stateless reset tokens of the peers' ids to tbi_route */
     struct tbi_map conns;  /* number to tbi_conn */
+    struct tbi_map crowd;  /* network to the number of its handshakes under way, a size_t */
     struct tbi_list ready;
     struct tbi_list reap;
     struct tbi_list actions;
@@ -156,6 +165,7 @@ void tbi_conn_rearm(struct tbi_conn *c);
 /* The next packet into `dest`: its size, or 0. */
 size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uint8_t *ecn);
 void tbi_conn_callbacks(ngtcp2_callbacks *callbacks, bool server);
+void tbi_conn_not_half_open(struct tbi_conn *c); /* its handshake is complete, or it ends */
 struct tbi_ostream *tbi_conn_ostream(const struct tbi_conn *c, int64_t stream);
 void tbi_conn_drop_ostream(struct tbi_conn *c, struct tbi_ostream *o);
 void tbi_conn_ended(struct tbi_conn *c, enum tbi_closed_by who, int reason, uint64_t code,
@@ -176,6 +186,12 @@ void tbi_send_versions(struct tbi_endpoint *ep, const struct tbi_datagram *d,
                        const ngtcp2_version_cid *v);
 void tbi_send_reset(struct tbi_endpoint *ep, const struct tbi_datagram *d, const uint8_t *dcid,
                     size_t size);
+
+/* --- crowd.c: handshakes under way, by the network that they come from --- */
+size_t tbi_crowd_of(const struct tbi_endpoint *ep, const struct tbi_addr *remote);
+int tbi_crowd_enter(struct tbi_conn *c); /* 0 or TBQ_ERR_NOMEM */
+void tbi_crowd_leave(struct tbi_conn *c);
+void tbi_crowd_free(struct tbi_endpoint *ep);
 
 /* --- tls.c --- */
 int tbi_tls_init(struct tbi_endpoint *ep);

@@ -67,10 +67,17 @@ struct tbi_endpoint_stats {
     uint64_t replies_dropped;  /* of the three above: too many waited to be sent */
     uint64_t dropped_reserved; /* first byte below 0x40 */
     uint64_t dropped_unknown;  /* of no connection, and not a beginning of one */
-    uint64_t key_updates;      /* begun here */
-    uint64_t keys_derived;     /* 1-RTT keys after the first; the next one is made in advance */
-    uint64_t half_open;        /* now: handshakes that are not complete */
-    uint64_t connections;      /* now */
+    /* Every datagram is counted once: by one of the above that refuse, answer or drop (resets_sent
+     * and replies_dropped tell more about those), by accepted, or by one of these. */
+    uint64_t to_connections;  /* of a connection that is there, its stateless resets included */
+    uint64_t refused_crowded; /* Initials from a network with too many handshakes under way */
+    uint64_t refused_token;   /* Initials with a Retry token that is false or too old */
+    uint64_t unanswered;      /* Initials and unknown versions whose answer was dropped */
+    uint64_t not_begun;       /* Initials for which memory or TLS failed */
+    uint64_t key_updates;     /* begun here */
+    uint64_t keys_derived;    /* 1-RTT keys after the first; the next one is made in advance */
+    uint64_t half_open;       /* now: handshakes that are not complete */
+    uint64_t connections;     /* now */
 };
 
 /* 0, TBQ_ERR_NOMEM or TBQ_ERR_TLS; the credentials are taken in any case. */

@@ -36,6 +36,7 @@ void tbi_send_retry(struct tbi_endpoint *ep, const struct tbi_datagram *d, const
     struct tbi_reply *r = reply_to(ep, d);
     ngtcp2_cid scid;
 
+    ep->stats.unanswered++; /* until it is committed */
     if (r == NULL) {
         return;
     }
@@ -50,6 +51,7 @@ void tbi_send_retry(struct tbi_endpoint *ep, const struct tbi_datagram *d, const
                                      &hd->dcid, token, (size_t)size);
     if (commit(ep, r, size)) {
         ep->stats.retries_sent++;
+        ep->stats.unanswered--;
     }
 }
 
@@ -70,11 +72,13 @@ void tbi_send_versions(struct tbi_endpoint *ep, const struct tbi_datagram *d,
     static const uint32_t versions[] = {NGTCP2_PROTO_VER_V1, NGTCP2_PROTO_VER_V2};
     struct tbi_reply *r = reply_to(ep, d);
 
+    ep->stats.unanswered++; /* until it is committed */
     if (r != NULL && commit(ep, r,
                             ngtcp2_pkt_write_version_negotiation(
                                 r->data, sizeof r->data, (uint8_t)tbi_rng_below(&ep->rng, 256),
                                 v->scid, v->scidlen, v->dcid, v->dcidlen, versions, 2))) {
         ep->stats.versions_sent++;
+        ep->stats.unanswered--;
     }
 }
 

@@ -36,7 +36,8 @@ struct sim {
     size_t text_len, text_cap;
 };
 
-static struct sim *current; /* GnuTLS asks for the time without an argument */
+static struct sim_memory memory[SIM_NODES_MAX]; /* outlives the simulation, as told peers do */
+static struct sim *current;                     /* GnuTLS asks for the time without an argument */
 
 static time_t gnutls_time(time_t *t)
 {
@@ -98,7 +99,8 @@ struct sim_node *sim_add(struct sim *s)
     n->sim = s;
     snprintf(n->name, sizeof n->name, s->nodes_len < 26 ? "%c" : "%c%u",
              (int)('A' + s->nodes_len % 26), (unsigned)(s->nodes_len / 26));
-    s->nodes_len++;
+    n->memory = &memory[s->nodes_len++];
+    *n->memory = (struct sim_memory){0};
     tbi_addr_from_bytes(&n->addr, ip, 4, 8443);
     tbq_config_init(&n->settings);
     n->settings.receive_window = 2 * (size_t)n->settings.max_message_size + 65536;
@@ -115,10 +117,43 @@ tbq_config *sim_settings(struct sim_node *n)
     return &n->settings;
 }
 
+#define BLOCK_HEAD 16 /* the size of each block stands before it */
+
+static void *counted_realloc(void *user, void *ptr, size_t size)
+{
+    struct sim_memory *m = user;
+    size_t before = ptr != NULL ? *(size_t *)(void *)((char *)ptr - BLOCK_HEAD) : 0;
+    size_t *p = realloc(ptr != NULL ? (char *)ptr - BLOCK_HEAD : NULL, size + BLOCK_HEAD);
+
+    if (p == NULL) {
+        return NULL;
+    }
+    *p = size;
+    m->live += size - before;
+    m->most = m->live > m->most ? m->live : m->most;
+    return (char *)p + BLOCK_HEAD;
+}
+
+static void *counted_alloc(void *user, size_t size)
+{
+    return counted_realloc(user, NULL, size);
+}
+
+static void counted_free(void *user, void *ptr)
+{
+    struct sim_memory *m = user;
+    if (ptr != NULL) {
+        size_t *p = (size_t *)(void *)((char *)ptr - BLOCK_HEAD);
+        m->live -= *p;
+        free(p);
+    }
+}
+
 void sim_boot(struct sim_node *n)
 {
+    const tbq_allocator hook = {counted_alloc, counted_realloc, counted_free, n->memory};
     struct tbi_node_config config = {
-        .alloc = &n->sim->alloc,
+        .alloc = &n->alloc,
         .log = &n->sim->log,
         .identity = n->identity,
         .trust = &n->trust,
@@ -126,6 +161,7 @@ void sim_boot(struct sim_node *n)
         .settings = n->settings,
     };
     tbi_rng_bytes(&n->sim->rng, config.seed, sizeof config.seed);
+    tbi_alloc_init(&n->alloc, &hook);
     int rv = tbi_node_new(&n->node, &config, sim_now(n->sim));
     assert(rv == 0);
     (void)rv;
@@ -302,6 +338,7 @@ static void send_one(struct sim_node *from, const struct tbi_send_batch *b, cons
     struct sim *s = from->sim;
     struct sim_node *to = find(s, &b->remote);
     if (to == NULL) {
+        from->to_nowhere += size;
         return;
     }
     struct sim_link *l = sim_link(from, to);

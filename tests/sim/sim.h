@@ -36,6 +36,11 @@ struct sim_guest {
     uint64_t (*deadline)(void *user);
 };
 
+struct sim_memory { /* of one node, without what GnuTLS takes for itself; bytes */
+    size_t live;
+    size_t most;
+};
+
 struct sim;
 struct sim_node {
     struct sim *sim;
@@ -51,6 +56,9 @@ struct sim_node {
     bool (*on_event)(struct sim_node *n, tbq_event *e);
     void *user;
     const struct sim_guest *guest; /* instead of a node; NULL: a node */
+    struct tbi_alloc alloc;        /* of the node alone */
+    struct sim_memory *memory;
+    uint64_t to_nowhere; /* bytes sent to addresses where nobody is */
 };
 
 struct sim *sim_new(uint64_t seed);

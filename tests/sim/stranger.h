@@ -22,6 +22,7 @@ enum stranger_cert {
     CERT_RSA_CHAIN      /* certified by an authority with an Ed25519 key */
 };
 
+struct stranger;
 struct stranger_options {
     enum stranger_cert cert;
     const char *alpn; /* NULL: none is offered */
@@ -33,6 +34,10 @@ struct stranger_options {
     const uint8_t *token;             /* in the first Initial */
     size_t token_size;
     const ngtcp2_cid *dcid; /* of the first Initial; NULL: any */
+    /* Writes frames of its own choice into a 1-RTT packet, `size` bytes at most, in place of what
+     * it would say: their size. Asked for `forgeries` packets once the handshake is complete. */
+    size_t (*forge)(struct stranger *x, uint8_t *frames, size_t size);
+    unsigned forgeries;
 };
 
 struct stranger {
@@ -51,6 +56,8 @@ struct stranger {
     bool gone; /* closed by either side */
     bool said_close;
     int64_t control;
+    int64_t filler;  /* the stream that forged packets are made for */
+    unsigned forged; /* packets */
     uint8_t said[128];
     size_t said_size, said_sent;
     /* What it has seen. */

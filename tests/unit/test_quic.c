@@ -484,21 +484,21 @@ START_TEST(a_restarted_endpoint_resets)
 }
 END_TEST
 
-/* With 128 handshakes under way, more clients prove their address first. */
+/* With 16 handshakes under way from one network, more clients there prove their address first. */
 START_TEST(many_half_open_ask_for_proof)
 {
     p.a.config.max_connections = p.b.config.max_connections = 300;
     ck_assert_int_eq(quic_start(&p.a), 0);
     ck_assert_int_eq(quic_start(&p.b), 0);
-    for (size_t i = 0; i < 130; i++) {
+    for (size_t i = 0; i < 20; i++) {
         ck_assert_int_eq(quic_dial(&p), 0);
         ck_assert(quic_take(&p, &p.a));
         quic_inject(&p, &p.b, &p.a, p.a.last, p.a.last_size);
     }
-    ck_assert_uint_eq(tbi_endpoint_stats(p.b.ep)->half_open, 128);
-    ck_assert_uint_eq(tbi_endpoint_stats(p.b.ep)->retries_sent, 2);
+    ck_assert_uint_eq(tbi_endpoint_stats(p.b.ep)->half_open, 16);
+    ck_assert_uint_eq(tbi_endpoint_stats(p.b.ep)->retries_sent, 4);
     quic_run(&p, 4000);
-    ck_assert_uint_eq(p.a.count[TBI_QUIC_HANDSHAKE_DONE], 130);
+    ck_assert_uint_eq(p.a.count[TBI_QUIC_HANDSHAKE_DONE], 20);
 }
 END_TEST
 
