@@ -103,6 +103,8 @@ typedef struct tbq_stats {
     uint64_t refused_token; /* beginnings refused: the proof of the address is false or too old */
     uint64_t unanswered;    /* proofs and versions not asked for or told; in replies_dropped too */
     uint64_t not_begun;     /* beginnings for which memory or TLS failed */
+
+    uint64_t violations; /* connections ended for what QUIC or TLS forbids, or has limits for */
 } tbq_stats;
 
 #define tbq_stats_init(stats) tbq_stats_init_sized((stats), sizeof(tbq_stats))

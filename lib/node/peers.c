@@ -191,5 +191,6 @@ void tbi_node_stats(const struct tbi_node *node, tbq_stats *stats)
     stats->refused_token = e->refused_token;
     stats->unanswered = e->unanswered;
     stats->not_begun = e->not_begun;
+    stats->violations = e->violations;
     stats->notices_lost = node->events.notices_lost;
 }

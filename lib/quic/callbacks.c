@@ -4,6 +4,20 @@
 
 #include "quic/parts.h"
 
+/* GnuTLS keeps what it is given until a message is whole, and a message may claim 16 MiB. */
+static int on_crypto(ngtcp2_conn *qc, ngtcp2_encryption_level level, uint64_t offset,
+                     const uint8_t *data, size_t size, void *user)
+{
+    struct tbi_conn *c = user;
+
+    c->crypto_in += size;
+    if (c->crypto_in > TBI_CRYPTO_MAX) {
+        ngtcp2_conn_set_tls_alert(qc, GNUTLS_A_UNEXPECTED_MESSAGE);
+        return NGTCP2_ERR_CRYPTO;
+    }
+    return ngtcp2_crypto_recv_crypto_data_cb(qc, level, offset, data, size, user);
+}
+
 static int on_handshake_completed(ngtcp2_conn *qc, void *user)
 {
     struct tbi_conn *c = user;
@@ -202,7 +216,7 @@ void tbi_conn_callbacks(ngtcp2_callbacks *callbacks, bool server)
     *callbacks = (ngtcp2_callbacks){
         .client_initial = server ? NULL : ngtcp2_crypto_client_initial_cb,
         .recv_client_initial = server ? ngtcp2_crypto_recv_client_initial_cb : NULL,
-        .recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb,
+        .recv_crypto_data = on_crypto,
         .recv_retry = server ? NULL : ngtcp2_crypto_recv_retry_cb,
         .encrypt = ngtcp2_crypto_encrypt_cb,
         .decrypt = ngtcp2_crypto_decrypt_cb,

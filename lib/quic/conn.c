@@ -245,6 +245,9 @@ static void fail(struct tbi_conn *c, int liberr)
     } else {
         ngtcp2_ccerr_set_liberr(&c->error, liberr, NULL, 0);
     }
+    if (liberr != NGTCP2_ERR_NOMEM) {
+        c->ep->stats.violations++;
+    }
     int reason = tbi_ccerr_text(&c->error, false, text, sizeof text);
     c->want_close = true;
     tbi_conn_ended(c, TBI_CLOSED_TRANSPORT, reason, 0, text);

@@ -29,6 +29,9 @@
 /* Packets under one key until a new one is taken: an eighth of what AES-GCM allows to send, 2^23
  * (RFC 9001, section 6.6), so that a peer that is slow to follow is no danger. */
 #define TBI_KEY_UPDATE_PACKETS (UINT64_C(1) << 20)
+/* Bytes of TLS that a peer may say on a connection, in all: handshake, tickets, and nothing else
+ * that is of use. A long chain of large certificates has 16 KiB. */
+#define TBI_CRYPTO_MAX (128U << 10)
 #define TBI_REPLIES_MAX 64 /* stateless answers that wait to be sent */
 
 /* A key of the connection id map: length, then the id, zeroes behind it. */
@@ -108,6 +111,7 @@ struct tbi_conn {
     struct tbi_queued_action *closed; /* made at the beginning: an end is told without memory */
     uint8_t *close_packet;
     size_t close_size;
+    size_t crypto_in;    /* bytes of TLS that came */
     uint64_t close_seen; /* packets that came while closing */
     uint64_t key_used;   /* packets sent since the key was changed from here */
 };

@@ -74,10 +74,11 @@ struct tbi_endpoint_stats {
     uint64_t refused_token;   /* Initials with a Retry token that is false or too old */
     uint64_t unanswered;      /* Initials and unknown versions whose answer was dropped */
     uint64_t not_begun;       /* Initials for which memory or TLS failed */
-    uint64_t key_updates;     /* begun here */
-    uint64_t keys_derived;    /* 1-RTT keys after the first; the next one is made in advance */
-    uint64_t half_open;       /* now: handshakes that are not complete */
-    uint64_t connections;     /* now */
+    uint64_t violations;   /* connections closed for what QUIC or TLS forbids, or has limits for */
+    uint64_t key_updates;  /* begun here */
+    uint64_t keys_derived; /* 1-RTT keys after the first; the next one is made in advance */
+    uint64_t half_open;    /* now: handshakes that are not complete */
+    uint64_t connections;  /* now */
 };
 
 /* 0, TBQ_ERR_NOMEM or TBQ_ERR_TLS; the credentials are taken in any case. */

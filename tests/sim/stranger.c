@@ -468,6 +468,10 @@ static int guest_send(void *user, struct tbi_send_batch *b)
         if (forger != NULL) {
             forger = NULL;
             used = 0;
+            if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED) {
+                x->filler = -1; /* the next one has a window of its own */
+                return guest_send(user, b);
+            }
         }
         if (n < 0) {
             read_failed(x, (int)n);

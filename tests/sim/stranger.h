@@ -37,6 +37,7 @@ struct stranger_options {
     /* Writes frames of its own choice into a 1-RTT packet, `size` bytes at most, in place of what
      * it would say: their size. Asked for `forgeries` packets once the handshake is complete. */
     size_t (*forge)(struct stranger *x, uint8_t *frames, size_t size);
+    const void *forge_arg; /* whatever it likes */
     unsigned forgeries;
 };
 
