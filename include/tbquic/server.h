@@ -15,6 +15,9 @@
 extern "C" {
 #endif
 
+/* Without a server (NULL), or without what a call needs, each answers TBQ_ERR_INVALID, or NULL or 0
+ * where it has no errors. */
+
 /* --- Life ----------------------------------------------------------------------------------- */
 
 /* Checks the configuration, loads or makes the key, binds the port. *server is set on success only;

@@ -101,6 +101,10 @@ static int prepare(struct tbi_node *node, struct tbi_bond *b, const tbq_message 
     tbq_bytes bytes;
 
     tbi_put_init(&w, small, sizeof small);
+    if (message->kind == TBQ_ERROR && message->u.error.text.data == NULL &&
+        message->u.error.text.size > 0) {
+        return TBQ_ERR_INVALID; /* its text is copied by what encodes it */
+    }
     int rv = encode(node, b, message, &w, &bytes);
     if (rv < 0) {
         return rv;
@@ -110,6 +114,9 @@ static int prepare(struct tbi_node *node, struct tbi_bond *b, const tbq_message 
     }
     if (bytes.size > node->cfg.settings.max_message_size) {
         return TBQ_ERR_TOO_LARGE;
+    }
+    if (bytes.data == NULL && bytes.size > 0) {
+        return TBQ_ERR_INVALID;
     }
     *p = (struct prepared){.kind = message->kind};
     if (bytes.data != small) {

@@ -125,6 +125,9 @@ int tbi_node_respond(struct tbi_node *node, struct tbi_now now, tbq_request_id r
     if (r == NULL) {
         return TBQ_ERR_CLOSED;
     }
+    if (answer->bytes.data == NULL && answer->bytes.size > 0) {
+        return TBQ_ERR_INVALID;
+    }
     if (answer->bytes.size > node->cfg.settings.max_message_size) {
         return TBQ_ERR_TOO_LARGE;
     }

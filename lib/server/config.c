@@ -152,7 +152,7 @@ static int bootstrap(struct tbi_settings *s)
         return TBQ_ERR_MODE;
     }
     for (size_t i = 0; i < c->bootstrap_nodes_len; i++) {
-        const char *text = c->bootstrap_nodes[i];
+        const char *text = c->bootstrap_nodes != NULL ? c->bootstrap_nodes[i] : NULL;
         if (text == NULL || tbi_target_parse(&s->bootstrap[i], text) < 0 ||
             s->bootstrap[i].port == 0) {
             tbi_text(c->error_text, c->error_text_size,
@@ -176,7 +176,7 @@ static int advertise(struct tbi_settings *s)
         return TBQ_ERR_INVALID;
     }
     for (size_t i = 0; i < c->advertise_addresses_len; i++) {
-        const char *text = c->advertise_addresses[i];
+        const char *text = c->advertise_addresses != NULL ? c->advertise_addresses[i] : NULL;
         struct tbi_target *t = &s->advertise[i];
         if (text == NULL || tbi_target_parse(t, text) < 0 || t->pinned || t->port == 0 ||
             (t->numeric && tbi_addr_is_any(&t->addr))) {

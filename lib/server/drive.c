@@ -10,7 +10,7 @@ size_t tbq_server_pollfds(tbq_server *s, struct pollfd *fds, size_t max)
 {
     size_t n = 0;
 
-    if (max < 2) {
+    if (s == NULL || fds == NULL || max < 2) {
         return 0;
     }
     fds[n++] = (struct pollfd){.fd = tbi_udp_fd(s->udp),
@@ -38,7 +38,7 @@ static uint64_t deadline(tbq_server *s, uint64_t now)
 const struct timespec *tbq_server_timeout(tbq_server *s, struct timespec *t)
 {
     uint64_t now = tbi_clock_now().mono_ns;
-    uint64_t at = deadline(s, now);
+    uint64_t at = s != NULL && t != NULL ? deadline(s, now) : TBI_NEVER;
 
     if (at == TBI_NEVER) {
         return NULL;
@@ -52,6 +52,9 @@ const struct timespec *tbq_server_timeout(tbq_server *s, struct timespec *t)
 int tbq_server_fd(tbq_server *s)
 {
     struct pollfd fds[TBQ_FDS_MAX];
+    if (s == NULL) {
+        return TBQ_ERR_INVALID;
+    }
     int rv = s->onefd != NULL ? 0 : tbi_onefd_new(&s->onefd, &s->alloc);
 
     if (rv < 0) {
@@ -156,6 +159,9 @@ static void act(tbq_server *s)
 
 int tbq_server_process(tbq_server *s)
 {
+    if (s == NULL) {
+        return TBQ_ERR_INVALID;
+    }
     if (s->in_callback > 0) {
         return TBQ_ERR_BUSY;
     }

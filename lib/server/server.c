@@ -86,7 +86,7 @@ static int build(tbq_server *s, const tbq_actor *actor, const uint8_t *pubkey, t
     tbi_wipe(seed, sizeof seed);
     tbi_trust_init(&s->trust, &s->alloc, &s->rng);
     if (actor != NULL) {
-        memcpy(&s->actor, actor, actor->size < sizeof s->actor ? actor->size : sizeof s->actor);
+        s->actor = *actor;
         s->has_actor = true;
         s->settings.c.role = s->actor.role != 0 ? s->actor.role : s->settings.c.role;
         if (s->actor.capabilities != 0) {
@@ -108,8 +108,20 @@ static int build(tbq_server *s, const tbq_actor *actor, const uint8_t *pubkey, t
     if (loop != NULL) {
         rv = loop->attach(loop, s);
         s->loop = rv == 0 ? loop : NULL;
+        rv = rv > 0 ? TBQ_ERR_INVALID : rv; /* neither success nor a TBQ_ERR_* */
     }
     return rv;
+}
+
+/* The caller's actor, however old its struct is: nothing past its size is read. */
+static int read_actor(tbq_actor *a, const tbq_actor *given)
+{
+    tbq_actor_init(a);
+    if (given->size < sizeof given->size) {
+        return TBQ_ERR_INVALID;
+    }
+    memcpy(a, given, given->size < sizeof *a ? given->size : sizeof *a);
+    return a->on_message != NULL ? 0 : TBQ_ERR_INVALID;
 }
 
 int tbq_server_start(tbq_server **server, const tbq_config *config, const tbq_actor *actor,
@@ -117,9 +129,11 @@ int tbq_server_start(tbq_server **server, const tbq_config *config, const tbq_ac
 {
     struct tbi_settings settings;
     struct tbi_alloc alloc;
+    tbq_actor own;
     int rv;
 
-    if (server == NULL || config == NULL || (actor != NULL && actor->on_message == NULL)) {
+    if (server == NULL || config == NULL || (actor != NULL && read_actor(&own, actor) < 0) ||
+        (loop != NULL && (loop->attach == NULL || loop->detach == NULL))) {
         return TBQ_ERR_INVALID;
     }
     rv = tbi_settings_read(&settings, config);
@@ -138,7 +152,7 @@ int tbq_server_start(tbq_server **server, const tbq_config *config, const tbq_ac
     s->settings = settings;
     s->key_lock.fd = -1;
     s->log = (struct tbi_log){.level = settings.c.log_level, .write = write_log, .user = s};
-    rv = build(s, actor, pubkey, loop);
+    rv = build(s, actor != NULL ? &own : NULL, pubkey, loop);
     if (rv == 0) {
         rv = tbi_settings_keep(&s->settings, &s->alloc);
     }
@@ -185,28 +199,31 @@ void tbq_server_free(tbq_server *s)
 
 int tbq_server_stop(tbq_server *s, uint32_t deadline_ms)
 {
+    if (s == NULL) {
+        return TBQ_ERR_INVALID;
+    }
     tbi_node_stop(s->node, tbi_clock_now(), deadline_ms);
     return 0;
 }
 
 const tbq_peer_id *tbq_server_peer_id(const tbq_server *s)
 {
-    return tbi_identity_id(s->identity);
+    return s != NULL ? tbi_identity_id(s->identity) : NULL;
 }
 
 const char *tbq_server_uri(const tbq_server *s)
 {
-    return s->uri;
+    return s != NULL ? s->uri : NULL;
 }
 
 const char *tbq_server_address(const tbq_server *s)
 {
-    return s->address;
+    return s != NULL ? s->address : NULL;
 }
 
 const char *tbq_server_trust(const tbq_server *s)
 {
-    return tbi_trust_name(&s->trust);
+    return s != NULL ? tbi_trust_name(&s->trust) : NULL;
 }
 
 /* --- Trust, anew ------------------------------------------------------------------------------ */
@@ -224,7 +241,7 @@ int tbq_server_reload(tbq_server *s, char *text, size_t text_size)
 
 tbq_event *tbq_server_next_event(tbq_server *s)
 {
-    return s->has_actor ? NULL : tbi_node_next_event(s->node);
+    return s == NULL || s->has_actor ? NULL : tbi_node_next_event(s->node);
 }
 
 void tbq_event_release(tbq_event *event)
@@ -244,28 +261,37 @@ void tbq_event_accept(tbq_event *event)
 
 int tbq_post(tbq_server *s, void (*fn)(void *arg), void *arg)
 {
-    return fn != NULL ? tbi_wake_post(s->wake, fn, arg) : TBQ_ERR_INVALID;
+    return s != NULL && fn != NULL ? tbi_wake_post(s->wake, fn, arg) : TBQ_ERR_INVALID;
 }
 
 int tbq_server_connect(tbq_server *s, const char *address, tbq_connection *connection)
 {
     struct tbi_target target;
-    int rv = address != NULL ? tbi_target_parse(&target, address) : TBQ_ERR_INVALID;
+    int rv = s != NULL && address != NULL ? tbi_target_parse(&target, address) : TBQ_ERR_INVALID;
     return rv < 0 ? rv : tbi_node_connect(s->node, tbi_clock_now(), &target, false, connection);
 }
 
 int tbq_discover(tbq_server *s, uint64_t capabilities)
 {
+    if (s == NULL) {
+        return TBQ_ERR_INVALID;
+    }
     return tbi_node_discover(s->node, tbi_clock_now(), capabilities);
 }
 
 int tbq_announce(tbq_server *s)
 {
+    if (s == NULL) {
+        return TBQ_ERR_INVALID;
+    }
     return tbi_node_announce(s->node, tbi_clock_now());
 }
 
 int tbq_connection_close(tbq_server *s, tbq_connection connection)
 {
+    if (s == NULL) {
+        return TBQ_ERR_INVALID;
+    }
     return tbi_node_close(s->node, tbi_clock_now(), connection);
 }
 
@@ -304,7 +330,7 @@ int tbq_send(tbq_server *s, tbq_connection connection, const tbq_message *messag
              const tbq_send_options *options)
 {
     tbq_send_options o;
-    int rv = message != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
+    int rv = s != NULL && message != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
     return rv < 0 ? rv : tbi_node_send_on(s->node, tbi_clock_now(), connection, message, &o);
 }
 
@@ -312,14 +338,14 @@ int tbq_send_to(tbq_server *s, const tbq_peer_id *peer, const tbq_message *messa
                 const tbq_send_options *options)
 {
     tbq_send_options o;
-    int rv = message != NULL && peer != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
+    int rv = s != NULL && message != NULL && peer != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
     return rv < 0 ? rv : tbi_node_send_to(s->node, tbi_clock_now(), peer, message, &o);
 }
 
 int tbq_broadcast(tbq_server *s, const tbq_message *message, const tbq_send_options *options)
 {
     tbq_send_options o;
-    int rv = message != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
+    int rv = s != NULL && message != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
     return rv < 0 ? rv : tbi_node_broadcast(s->node, tbi_clock_now(), message, &o);
 }
 
@@ -328,7 +354,7 @@ int tbq_request(tbq_server *s, const tbq_peer_id *peer, const void *data, size_t
 {
     tbq_send_options o;
 
-    if (peer == NULL || request == NULL || (data == NULL && size > 0)) {
+    if (s == NULL || peer == NULL || request == NULL || (data == NULL && size > 0)) {
         return TBQ_ERR_INVALID;
     }
     int rv = read_options(&o, options);
@@ -340,16 +366,16 @@ int tbq_request(tbq_server *s, const tbq_peer_id *peer, const void *data, size_t
 
 int tbq_respond(tbq_server *s, tbq_request_id request, const tbq_answer *answer)
 {
-    return answer != NULL ? tbi_node_respond(s->node, tbi_clock_now(), request, answer)
+    return s != NULL && answer != NULL ? tbi_node_respond(s->node, tbi_clock_now(), request, answer)
                           : TBQ_ERR_INVALID;
 }
 
 int tbq_pause(tbq_server *s, const tbq_peer_id *peer, unsigned lanes)
 {
-    return peer != NULL ? tbi_node_pause(s->node, peer, lanes) : TBQ_ERR_INVALID;
+    return s != NULL && peer != NULL ? tbi_node_pause(s->node, peer, lanes) : TBQ_ERR_INVALID;
 }
 
 int tbq_resume(tbq_server *s, const tbq_peer_id *peer, unsigned lanes)
 {
-    return peer != NULL ? tbi_node_resume(s->node, peer, lanes) : TBQ_ERR_INVALID;
+    return s != NULL && peer != NULL ? tbi_node_resume(s->node, peer, lanes) : TBQ_ERR_INVALID;
 }

@@ -61,6 +61,8 @@ tests_unit_test_node_hostile_SOURCES = tests/unit/test_node_hostile.c $(quic_pai
 tests_unit_test_node_hostile_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 
 unit_tests += tests/unit/test_server_config tests/unit/test_server_start
+unit_tests += tests/unit/test_server_misuse
+tests_unit_test_server_misuse_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 tests_unit_test_server_start_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 tests_unit_test_server_config_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 endif

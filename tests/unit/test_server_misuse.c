@@ -1,0 +1,156 @@
+/* tests/unit/test_server_misuse.c - the public functions called as they should not be: without a
+ * server, with structs that end early, arrays and bytes that are not there. Each is answered. */
+#include <tbquic/tbquic.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+
+static tbq_config config;
+static char why[256];
+static tbq_server *server;
+
+static void begin(void)
+{
+    tbq_config_init(&config);
+    config.bind_address = "127.0.0.1";
+    config.bind_port = 0;
+    config.error_text = why;
+    config.error_text_size = sizeof why;
+    server = NULL;
+}
+
+static void end(void)
+{
+    tbq_server_free(server);
+}
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+START_TEST(without_a_server_every_call_is_answered)
+{
+    tbq_peer_id nobody = {{0}};
+    tbq_message m = {.kind = TBQ_PING};
+    tbq_answer answer = {.status = TBQ_RESPONSE_OK};
+    tbq_connection c;
+    tbq_request_id r;
+    struct pollfd fds[TBQ_FDS_MAX];
+    struct timespec t;
+
+    ck_assert_int_eq(tbq_server_stop(NULL, 0), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_server_reload(NULL, NULL, 0), TBQ_ERR_INVALID);
+    ck_assert_ptr_null(tbq_server_peer_id(NULL));
+    ck_assert_ptr_null(tbq_server_uri(NULL));
+    ck_assert_ptr_null(tbq_server_address(NULL));
+    ck_assert_ptr_null(tbq_server_trust(NULL));
+    ck_assert_uint_eq(tbq_server_pollfds(NULL, fds, TBQ_FDS_MAX), 0);
+    ck_assert_ptr_null(tbq_server_timeout(NULL, &t));
+    ck_assert_int_eq(tbq_server_fd(NULL), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_server_process(NULL), TBQ_ERR_INVALID);
+    ck_assert_ptr_null(tbq_server_next_event(NULL));
+    ck_assert_int_eq(tbq_post(NULL, nothing, NULL), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_server_connect(NULL, "127.0.0.1:1", &c), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_connection_close(NULL, 1), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_discover(NULL, 0), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_announce(NULL), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_send(NULL, 1, &m, NULL), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_send_to(NULL, &nobody, &m, NULL), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_broadcast(NULL, &m, NULL), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_request(NULL, &nobody, "", 0, 0, NULL, &r), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_respond(NULL, 1, &answer), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_pause(NULL, &nobody, TBQ_LANES_ALL), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_resume(NULL, &nobody, TBQ_LANES_ALL), TBQ_ERR_INVALID);
+}
+END_TEST
+
+static int take_all(void *user, tbq_server *s, const tbq_event *event)
+{
+    (void)user, (void)s, (void)event;
+    return 0;
+}
+
+/* In memory of exactly their size, so that a sanitizer or valgrind sees a read past it. */
+START_TEST(an_actor_that_ends_before_its_callback_is_refused)
+{
+    static const size_t short_of[] = {sizeof(size_t), offsetof(tbq_actor, on_message)};
+
+    for (size_t i = 0; i < sizeof short_of / sizeof short_of[0]; i++) {
+        tbq_actor *old = malloc(short_of[i]);
+        tbq_actor_init_sized(old, short_of[i]);
+        ck_assert_int_eq(tbq_server_start(&server, &config, old, NULL, NULL), TBQ_ERR_INVALID);
+        free(old);
+    }
+    tbq_actor never_sized = {.on_message = take_all}; /* without tbq_actor_init() */
+    ck_assert_int_eq(tbq_server_start(&server, &config, &never_sized, NULL, NULL),
+                     TBQ_ERR_INVALID);
+    ck_assert_ptr_null(server);
+}
+END_TEST
+
+START_TEST(lists_that_are_not_there_are_refused_by_name)
+{
+    config.bootstrap_nodes_len = 1;
+    ck_assert_int_eq(tbq_server_start(&server, &config, NULL, NULL, NULL), TBQ_ERR_INVALID);
+    ck_assert_ptr_nonnull(strstr(why, "bootstrap_nodes[0]"));
+    config.bootstrap_nodes_len = 0;
+    config.advertise_addresses_len = 1;
+    ck_assert_int_eq(tbq_server_start(&server, &config, NULL, NULL, NULL), TBQ_ERR_INVALID);
+    ck_assert_ptr_nonnull(strstr(why, "advertise_addresses[0]"));
+}
+END_TEST
+
+START_TEST(bytes_that_are_not_there_are_refused)
+{
+    tbq_connection c;
+    tbq_message m = {.kind = TBQ_TRANSITION};
+    ck_assert_int_eq(tbq_server_start(&server, &config, NULL, NULL, NULL), 0);
+    ck_assert_int_eq(tbq_server_connect(server, "127.0.0.1:9", &c), 0);
+    m.u.transition.size = 5;
+    ck_assert_int_eq(tbq_send(server, c, &m, NULL), TBQ_ERR_INVALID);
+    m = (tbq_message){.kind = TBQ_ERROR};
+    m.u.error.code = TBQ_ERR_REFUSED;
+    m.u.error.text.size = 5;
+    ck_assert_int_eq(tbq_send(server, c, &m, NULL), TBQ_ERR_INVALID);
+    m.u.error.text.size = 0;
+    ck_assert_int_eq(tbq_send(server, c, &m, NULL), 0); /* no bytes at all are fine */
+}
+END_TEST
+
+static int attach_oddly(tbq_loop *loop, tbq_server *s)
+{
+    (void)loop, (void)s;
+    return 1;
+}
+
+static void detach(tbq_loop *loop, tbq_server *s)
+{
+    (void)loop, (void)s;
+}
+
+START_TEST(a_loop_that_is_none_is_refused)
+{
+    tbq_loop loop = {.attach = attach_oddly, .detach = detach};
+    ck_assert_int_eq(tbq_server_start(&server, &config, NULL, NULL, &loop), TBQ_ERR_INVALID);
+    loop = (tbq_loop){.detach = detach};
+    ck_assert_int_eq(tbq_server_start(&server, &config, NULL, NULL, &loop), TBQ_ERR_INVALID);
+    ck_assert_ptr_null(server);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("server_misuse");
+    TCase *tc = tcase_create("misuse");
+    tcase_add_checked_fixture(tc, begin, end);
+    tcase_add_test(tc, without_a_server_every_call_is_answered);
+    tcase_add_test(tc, an_actor_that_ends_before_its_callback_is_refused);
+    tcase_add_test(tc, lists_that_are_not_there_are_refused_by_name);
+    tcase_add_test(tc, bytes_that_are_not_there_are_refused);
+    tcase_add_test(tc, a_loop_that_is_none_is_refused);
+    suite_add_tcase(suite, tc);
+    return tbi_test_main(suite);
+}
