@@ -50,11 +50,15 @@ typedef struct tbq_config {
     bool ask_trust; /* the application has the last word about each: TBQ_EVENT_TRUST */
 
     uint32_t connection_timeout_ms; /* 5000; 100..600000: names, all addresses, handshake, Hello */
-    uint32_t max_connections;       /* 1024; 1..1048576 */
-    uint32_t max_message_size;      /* bytes of payload; 1 MiB; 1024..1 GiB */
-    uint32_t ping_interval_ms;      /* 30000; 100..3600000 */
-    uint32_t idle_timeout_ms;       /* 60000; at least two ping intervals */
-    uint32_t peer_timeout_ms;       /* 300000; how long what is unsettled waits for a lost peer */
+    /* 1024; 1..1048576, in both directions. From 8 on, one of 16 (16 at most) is kept for own dials
+     * to bootstrap nodes and pinned peers; as many of the others only tell a client of peers that
+     * may have room (TBQ_ERR_LIMIT to who dialled a certain peer); beyond, clients are refused
+     * without state. */
+    uint32_t max_connections;
+    uint32_t max_message_size; /* bytes of payload; 1 MiB; 1024..1 GiB */
+    uint32_t ping_interval_ms; /* 30000; 100..3600000 */
+    uint32_t idle_timeout_ms;  /* 60000; at least two ping intervals */
+    uint32_t peer_timeout_ms;  /* 300000; how long what is unsettled waits for a lost peer */
 
     /* Finding peers. A node asks those that it meets for others, and dials some of them, until it
      * has `peers_wanted` connections, accepted ones included. */

@@ -104,6 +104,7 @@ typedef struct tbq_stats {
     uint64_t unanswered;    /* proofs and versions not asked for or told; in replies_dropped too */
     uint64_t not_begun;     /* beginnings for which memory or TLS failed */
 
+    uint64_t busy_told;  /* clients told that there is no room, and who may have some */
     uint64_t violations; /* connections ended for what QUIC or TLS forbids, or has limits for */
 } tbq_stats;
 

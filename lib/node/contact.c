@@ -101,14 +101,21 @@ static void round_failed(struct tbi_contact *c)
             (unsigned)c->target.port, c->last_text);
 }
 
+static const tbq_peer_id *dialled_id(const struct tbi_contact *c)
+{
+    return c->following ? &c->via : &c->target.id;
+}
+
 /* Dials the next address; each gets an equal share of the time that is left. */
 static void dial_next(struct tbi_contact *c)
 {
     struct tbi_node *node = c->node;
 
-    while (c->addrs_next < c->addrs_len) {
+    while (c->addrs_next < c->addrs_len || tbi_busy_follow(c)) {
         const struct tbi_addr *to = &c->addrs[c->addrs_next++];
-        struct tbi_dial_options options = {0};
+        struct tbi_dial_options options = {
+            .needed = c->persistent || (c->target.pinned && !c->by_itself),
+        };
         uint64_t conn = 0;
         if (c->ticket != NULL) {
             options.ticket = c->ticket->data;
@@ -138,6 +145,11 @@ static void dial_next(struct tbi_contact *c)
                       node->now.mono_ns + left / (c->addrs_len - c->addrs_next + 1));
         return;
     }
+    if (c->referrals > 0) {
+        c->state = TBI_CONTACT_PACING;
+        tbi_timer_set(&node->timers, &c->timer, node->now.mono_ns + TBI_NS_PER_S);
+        return;
+    }
     round_failed(c);
 }
 
@@ -150,6 +162,9 @@ void tbi_contact_begin(struct tbi_contact *c)
         c->give_up_at = node->now.mono_ns + timeout;
     }
     c->addrs_next = 0;
+    c->following = false;
+    c->follows = 0;
+    c->referrals = 0;
     if (c->target.numeric) {
         c->addrs[0] = c->target.addr;
         c->addrs_len = 1;
@@ -218,6 +233,12 @@ void tbi_contact_timer(struct tbi_contact *c)
         }
         tbi_contact_begin(c);
         return;
+    case TBI_CONTACT_PACING:
+        if (!c->was_up && !c->persistent && c->node->now.mono_ns >= c->give_up_at) {
+            c->referrals = 0;
+        }
+        dial_next(c);
+        return;
     case TBI_CONTACT_RESOLVING:
         c->last_reason = TBQ_ERR_NAME;
         tbi_text(c->last_text, sizeof c->last_text, "%s: the name was not resolved in time",
@@ -229,7 +250,7 @@ void tbi_contact_timer(struct tbi_contact *c)
         c->last_reason = TBQ_ERR_TIMEOUT;
         tbi_text(c->last_text, sizeof c->last_text, "no answer in time");
         c->session->contact = NULL;
-        tbi_discovery_unreached(c->node, &c->target.id, &c->session->remote);
+        tbi_discovery_unreached(c->node, dialled_id(c), &c->session->remote);
         tbi_session_close(c->session, TBI_CLOSE_TIMEOUT, "no answer in time");
         c->session = NULL;
         dial_next(c);
@@ -259,8 +280,8 @@ void tbi_contact_session_lost(struct tbi_contact *c, int reason, const char *tex
     c->session = NULL;
     c->last_reason = reason;
     tbi_text(c->last_text, sizeof c->last_text, "%s", text);
-    if (!was_up && c->addrs_next > 0) {
-        tbi_discovery_unreached(node, &c->target.id, &c->addrs[c->addrs_next - 1]);
+    if (!was_up && c->addrs_next > 0 && reason != TBQ_ERR_LIMIT) { /* it is there, and full */
+        tbi_discovery_unreached(node, dialled_id(c), &c->addrs[c->addrs_next - 1]);
     }
     if (node->stopping || (final && !c->persistent)) {
         tbi_contact_end(c, reason, text);

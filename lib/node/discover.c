@@ -452,6 +452,13 @@ void tbi_discovery_unreached(struct tbi_node *node, const tbq_peer_id *id,
     tbi_book_failed(&node->discovery.book, node->now, id, addr);
 }
 
+int tbi_discovery_hear(struct tbi_node *node, const uint8_t *record, size_t size,
+                       const struct tbi_addr *from, tbq_peer_id *about)
+{
+    int rv = hear(node, record, size, from, about);
+    return rv == TBQ_ERR_EXISTS ? 0 : rv;
+}
+
 size_t tbi_discovery_places(struct tbi_node *node, const tbq_peer_id *id, struct tbi_addr *to,
                             size_t max)
 {

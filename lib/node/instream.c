@@ -108,7 +108,7 @@ static bool know_stream(struct tbi_session *s, struct tbi_instream *in,
     default:
         if ((p->type & 1) == 0) {
             tbi_session_violation(s, TBQ_ERR_UNSUPPORTED,
-                      "a stream of an unknown type that must be understood");
+                                  "a stream of an unknown type that must be understood");
             return false;
         }
         in->what = TBI_IN_IGNORED;
@@ -120,7 +120,8 @@ static bool know_stream(struct tbi_session *s, struct tbi_instream *in,
         const struct tbi_instream *o = &s->in[i];
         if (o != in && o->id >= 0 && o->what == in->what && in->what != TBI_IN_UNORDERED &&
             (in->what == TBI_IN_CONTROL || o->lane == in->lane)) {
-            tbi_session_violation(s, TBQ_ERR_PROTOCOL, "a second control stream, or a second one of a lane");
+            tbi_session_violation(s, TBQ_ERR_PROTOCOL,
+                                  "a second control stream, or a second one of a lane");
             return false;
         }
     }
@@ -153,8 +154,11 @@ static size_t prologue_bytes(struct tbi_session *s, struct tbi_instream *in, con
 void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *data, size_t size,
                         bool fin)
 {
-    struct tbi_instream *in = s->closing ? NULL : find_instream(s, stream);
+    struct tbi_instream *in = s->closing || s->busy ? NULL : find_instream(s, stream);
 
+    if (s->busy) {
+        return;
+    }
     if (in == NULL) {
         if (!s->closing) {
             tbi_session_violation(s, TBQ_ERR_LIMIT, "more streams at once than allowed");

@@ -3,6 +3,7 @@ noinst_LTLIBRARIES += lib/node/libtbi_node.la
 lib_node_libtbi_node_la_SOURCES = \
 	lib/node/bond.c \
 	lib/node/broadcast.c \
+	lib/node/busy.c \
 	lib/node/close.c \
 	lib/node/contact.c \
 	lib/node/discover.c \

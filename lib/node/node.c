@@ -37,6 +37,7 @@ static int make_endpoint(struct tbi_node *node)
         .log = node->log,
         .crypto = tbi_identity_crypto(node->cfg.identity),
         .max_connections = settings->max_connections,
+        .kept = tbi_busy_share(settings->max_connections),
         .accept = settings->network_mode != TBQ_MODE_CLIENT,
         .idle_timeout_ms = settings->idle_timeout_ms,
         /* Also where a full outbox has no room for a PING, and all that was sent is acknowledged.

@@ -36,6 +36,7 @@
 enum tbi_contact_state {
     TBI_CONTACT_WAITING,   /* for its backoff to pass */
     TBI_CONTACT_RESOLVING, /* for the server's answer about a name */
+    TBI_CONTACT_PACING,    /* until its next address may be dialled: claims are, once a second */
     TBI_CONTACT_DIALLING,
     TBI_CONTACT_UP
 };
@@ -63,6 +64,11 @@ struct tbi_contact {
     int last_reason;
     char last_text[TBI_EVENT_TEXT_SIZE];
     struct tbi_block *ticket; /* for resumption */
+    bool following;           /* `via` is dialled, to whom a full node has referred us */
+    unsigned follows;         /* BUSY answers that were followed, in this round */
+    tbq_peer_id via;
+    tbq_peer_id referral[TBI_BUSY_RECORDS_MAX]; /* that were named and are not dialled yet */
+    size_t referrals;
     struct tbi_event *failed; /* of a dial that the application asked for: reserved */
     struct tbi_timer timer;
 };
@@ -96,7 +102,10 @@ struct tbi_session {
     bool confirm_in;
     bool up;
     bool closing;
-    struct tbi_list touched; /* in the node's list: its link has something to tell */
+    bool busy; /* there is no room for it: it is told BUSY, and nothing that it says is read */
+    bool busy_heard;             /* the peer has no room for us */
+    struct tbi_block *referrals; /* the body of its BUSY, until it is trusted */
+    struct tbi_list touched;     /* in the node's list: its link has something to tell */
     tbq_peer_id peer_id;
     uint8_t peer_key[TBQ_PUBLIC_KEY_SIZE];
     struct tbi_hello hello;     /* the peer's */
@@ -211,6 +220,7 @@ struct tbi_node {
     tbq_peer_id id;
     uint8_t record[TBI_RECORD_SIZE_MAX];
     size_t record_size;
+    uint64_t busy_told;
     uint64_t next_number; /* handles, requests, pings: never reused */
     bool stopping;
     bool stopped;
@@ -249,10 +259,25 @@ struct tbi_conn *tbi_session_conn(const struct tbi_session *s);
 /* The peer broke the protocol: closes with the code for that TBQ_ERR_*. */
 void tbi_session_violation(struct tbi_session *s, int error, const char *what);
 void tbi_session_control(struct tbi_session *s, const uint8_t *data, size_t size);
+/* A stream of ours, and a frame on the control stream. 0 or a TBQ_ERR_*; a frame that cannot be
+ * written closes the connection. */
+int tbi_session_open(struct tbi_session *s, const struct tbi_prologue *p, unsigned priority,
+                     int64_t *stream);
+int tbi_session_write_control(struct tbi_session *s, const struct tbi_writer *w);
 void tbi_session_timer(struct tbi_session *s);
 void tbi_session_touch(struct tbi_session *s); /* its link has something to tell */
 void tbi_session_close(struct tbi_session *s, uint64_t code, const char *text);
 void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint64_t close_code);
+
+/* --- busy.c: full nodes, and whom they name --- */
+size_t tbi_busy_share(size_t max_connections); /* kept for own dials; and as many for answers */
+bool tbi_busy_is(const struct tbi_session *s); /* there is no room for this new client */
+void tbi_busy_tell(struct tbi_session *s);
+void tbi_busy_heard(struct tbi_session *s, struct tbi_cursor body); /* from inside a callback */
+void tbi_busy_trusted(struct tbi_session *s);                       /* what was heard may count */
+/* The next peer to dial in place of one that was full: its addresses replace the contact's. False:
+ * there is none, or (c->referrals > 0) none that may be dialled now. */
+bool tbi_busy_follow(struct tbi_contact *c);
 
 /* --- instream.c: what an incoming stream is, and where its bytes go --- */
 void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *data, size_t size,
@@ -299,6 +324,10 @@ int tbi_discovery_own_word(struct tbi_node *node, const uint8_t key[TBQ_PUBLIC_K
 void tbi_discovery_met(struct tbi_session *s, const struct tbi_addr *observed);
 void tbi_discovery_unreached(struct tbi_node *node, const tbq_peer_id *id,
                              const struct tbi_addr *addr);
+/* A record that a peer at `from` told of another, whose id is set. 0 where it is in the book now.
+ */
+int tbi_discovery_hear(struct tbi_node *node, const uint8_t *record, size_t size,
+                       const struct tbi_addr *from, tbq_peer_id *about);
 size_t tbi_discovery_places(struct tbi_node *node, const tbq_peer_id *id, struct tbi_addr *to,
                             size_t max);
 void tbi_discovery_want(struct tbi_node *node); /* there may be room for one more peer */

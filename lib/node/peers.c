@@ -191,6 +191,7 @@ void tbi_node_stats(const struct tbi_node *node, tbq_stats *stats)
     stats->refused_token = e->refused_token;
     stats->unanswered = e->unanswered;
     stats->not_begun = e->not_begun;
+    stats->busy_told = node->busy_told;
     stats->violations = e->violations;
     stats->notices_lost = node->events.notices_lost;
 }

@@ -39,6 +39,7 @@ struct tbi_session *tbi_session_new(struct tbi_node *node, uint64_t conn, bool d
         tbi_free(node->alloc, s);
         return NULL;
     }
+    s->busy = tbi_busy_is(s);
     tbi_conn_set_user(tbi_endpoint_conn(node->endpoint, conn), s);
     tbi_timer_set(&node->timers, &s->timer, s->began + timeout);
     return s;
@@ -66,6 +67,7 @@ void tbi_session_free(struct tbi_session *s)
         tbi_instream_free(&s->in[i]);
     }
     tbi_block_unref(s->record);
+    tbi_block_unref(s->referrals);
     tbi_list_remove(&s->touched);
     tbi_map_remove(&node->sessions, &s->conn);
     tbi_timer_unregister(&node->timers, &s->timer);
@@ -108,8 +110,8 @@ static int64_t stream_out(struct tbi_session *s, int stream)
     return stream == TBI_LINK_CONTROL ? s->control_out : s->lane_out[stream];
 }
 
-static int open_stream(struct tbi_session *s, const struct tbi_prologue *p, unsigned priority,
-                       int64_t *stream)
+int tbi_session_open(struct tbi_session *s, const struct tbi_prologue *p, unsigned priority,
+                     int64_t *stream)
 {
     uint8_t bytes[TBI_PROLOGUE_SIZE_MAX];
     struct tbi_writer w;
@@ -144,7 +146,7 @@ static int link_write(void *user, int stream, const uint8_t *head, size_t head_s
     }
     if (stream != TBI_LINK_CONTROL && s->lane_out[stream] < 0) {
         struct tbi_prologue p = {.type = TBI_STREAM_LANE, .lane = (tbq_lane)stream};
-        int rv = open_stream(s, &p, 1 + (unsigned)stream, &s->lane_out[stream]);
+        int rv = tbi_session_open(s, &p, 1 + (unsigned)stream, &s->lane_out[stream]);
         if (rv < 0) {
             s->lane_out[stream] = -1;
             return rv;
@@ -163,7 +165,7 @@ static int link_write_unordered(void *user, tbq_lane lane, const uint8_t *head, 
     if (s->closing) {
         return TBQ_ERR_CLOSED;
     }
-    int rv = open_stream(s, &p, 1 + (unsigned)lane, &stream);
+    int rv = tbi_session_open(s, &p, 1 + (unsigned)lane, &stream);
     return rv < 0 ? rv : tbi_conn_write(tbi_session_conn(s), stream, head, head_size, body, true);
 }
 
@@ -190,7 +192,7 @@ static void link_stream_done(void *user, uint64_t stream_id)
 
 /* --- Hello and Confirm ------------------------------------------------------------------------ */
 
-static int write_control(struct tbi_session *s, const struct tbi_writer *w)
+int tbi_session_write_control(struct tbi_session *s, const struct tbi_writer *w)
 {
     int rv = tbi_put_error(w);
     if (rv == 0) {
@@ -214,13 +216,13 @@ static void send_hello(struct tbi_session *s)
     };
     struct tbi_prologue p = {.type = TBI_STREAM_CONTROL};
 
-    if (s->hello_sent || s->closing || open_stream(s, &p, 0, &s->control_out) < 0) {
+    if (s->hello_sent || s->closing || tbi_session_open(s, &p, 0, &s->control_out) < 0) {
         return;
     }
     memcpy(hello.boot_id, s->node->boot_id, sizeof hello.boot_id);
     tbi_put_init(&w, bytes, sizeof bytes);
     tbi_put_hello(&w, &hello);
-    s->hello_sent = write_control(s, &w) == 0;
+    s->hello_sent = tbi_session_write_control(s, &w) == 0;
 }
 
 /* Two connections to one process: the newer wins where the same side dialled both; where both sides
@@ -265,7 +267,7 @@ static void send_confirm(struct tbi_session *s)
     confirm.record_size = s->node->record_size;
     tbi_put_init(&w, bytes, sizeof bytes);
     tbi_put_confirm(&w, &confirm);
-    s->confirm_sent = write_control(s, &w) == 0;
+    s->confirm_sent = tbi_session_write_control(s, &w) == 0;
 }
 
 static void maybe_up(struct tbi_session *s);
@@ -394,14 +396,21 @@ static void maybe_up(struct tbi_session *s)
 
 void tbi_session_writable_early(struct tbi_session *s)
 {
-    send_hello(s);
+    if (!s->busy) {
+        send_hello(s);
+    }
 }
 
 void tbi_session_trusted(struct tbi_session *s)
 {
     s->trusted = true;
+    if (s->busy) {
+        tbi_busy_tell(s);
+        return;
+    }
     send_hello(s);
     get_ready(s);
+    tbi_busy_trusted(s);
 }
 
 /* --- What comes in ---------------------------------------------------------------------------- */
@@ -416,6 +425,10 @@ static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cu
         }
         s->hello_in = true;
         get_ready(s);
+        return;
+    }
+    if (type == TBI_FRAME_BUSY && s->dialled && !s->hello_in) {
+        tbi_busy_heard(s, body);
         return;
     }
     if (!s->hello_in) {
@@ -498,7 +511,8 @@ void tbi_session_control(struct tbi_session *s, const uint8_t *data, size_t size
 void tbi_session_timer(struct tbi_session *s)
 {
     if (!s->up) {
-        tbi_session_close(s, TBI_CLOSE_TIMEOUT, tbi_close_text(TBI_CLOSE_TIMEOUT));
+        uint64_t code = s->busy ? TBI_CLOSE_BUSY : TBI_CLOSE_TIMEOUT;
+        tbi_session_close(s, code, tbi_close_text(code));
         return;
     }
     /* A full outbox has no room for it: then the keep-alive notices that the peer is gone. */
@@ -513,7 +527,13 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
     struct tbi_node *node = s->node;
     struct tbi_contact *c = s->contact;
     struct tbi_bond *b = s->bond;
+    bool final = tbi_close_is_final(close_code);
 
+    if (s->busy_heard) { /* whoever closed it */
+        reason = TBQ_ERR_LIMIT;
+        text = tbi_close_text(TBI_CLOSE_BUSY);
+        final = false;
+    }
     if (s->up) {
         struct tbi_event *e = tbi_event_new(&node->events, node, TBQ_EVENT_DISCONNECTED);
         if (e != NULL) {
@@ -538,6 +558,6 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
         tbi_bond_leave(b);
     }
     if (c != NULL) {
-        tbi_contact_session_lost(c, reason, text, tbi_close_is_final(close_code));
+        tbi_contact_session_lost(c, reason, text, final);
     }
 }

@@ -23,9 +23,10 @@ static int ask_policy(const struct tbi_session *s, struct tbi_verdict *verdict)
     query.chain = tbi_identity_peer_chain(tbi_conn_peer_session(conn), &query.chain_len);
     if (s->dialled && s->contact != NULL) {
         struct tbi_target target = s->contact->target;
-        query.pin = target.pinned ? &s->contact->target.id : NULL;
+        bool following = s->contact->following;
+        query.pin = target.pinned ? &s->contact->target.id : following ? &s->contact->via : NULL;
         target.pinned = false;
-        if (target.numeric || target.host[0] != '\0') {
+        if (!following && (target.numeric || target.host[0] != '\0')) {
             tbi_target_to_text(&target, host_port);
             query.host_port = host_port;
         }

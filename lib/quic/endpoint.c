@@ -257,7 +257,7 @@ static void accept_new(struct tbi_endpoint *ep, const struct tbi_datagram *d, co
         ep->stats.dropped_unknown++;
         return;
     }
-    if (ep->stats.connections >= ep->cfg.max_connections) {
+    if (ep->stats.connections + ep->cfg.kept >= ep->cfg.max_connections) {
         ep->stats.refused_full++;
         tbi_send_refusal(ep, d, &hd, NGTCP2_CONNECTION_REFUSED);
         return;
@@ -495,7 +495,8 @@ int tbi_endpoint_dial(struct tbi_endpoint *ep, struct tbi_now now, const struct 
                       const struct tbi_dial_options *options, uint64_t *conn)
 {
     ep->now = now;
-    if (ep->stats.connections >= ep->cfg.max_connections) {
+    size_t kept = options->needed ? 0 : ep->cfg.kept;
+    if (ep->stats.connections + kept >= ep->cfg.max_connections) {
         return TBQ_ERR_LIMIT;
     }
     struct tbi_conn *c = tbi_conn_new(ep, false, remote);

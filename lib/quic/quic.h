@@ -44,6 +44,7 @@ struct tbi_endpoint_config {
     gnutls_certificate_credentials_t credentials; /* the endpoint's own from the call on */
     uint8_t seed[TBI_RNG_SEED_SIZE];
     size_t max_connections;
+    size_t kept;       /* of these: neither for clients nor for dials of lesser use */
     bool accept;       /* connections from others */
     bool always_retry; /* validate every client's address first, RFC 9000, section 8.1.2 */
     uint64_t idle_timeout_ms;
@@ -97,6 +98,7 @@ uint64_t tbi_endpoint_deadline(const struct tbi_endpoint *ep);
 void tbi_endpoint_tick(struct tbi_endpoint *ep, struct tbi_now now);
 
 struct tbi_dial_options {
+    bool needed;           /* may have one of the connections that are kept */
     const uint8_t *ticket; /* of an earlier connection to that peer, or NULL */
     size_t ticket_size;
 };

@@ -338,7 +338,8 @@ int tbq_send_to(tbq_server *s, const tbq_peer_id *peer, const tbq_message *messa
                 const tbq_send_options *options)
 {
     tbq_send_options o;
-    int rv = s != NULL && message != NULL && peer != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
+    int rv =
+        s != NULL && message != NULL && peer != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
     return rv < 0 ? rv : tbi_node_send_to(s->node, tbi_clock_now(), peer, message, &o);
 }
 
@@ -367,7 +368,7 @@ int tbq_request(tbq_server *s, const tbq_peer_id *peer, const void *data, size_t
 int tbq_respond(tbq_server *s, tbq_request_id request, const tbq_answer *answer)
 {
     return s != NULL && answer != NULL ? tbi_node_respond(s->node, tbi_clock_now(), request, answer)
-                          : TBQ_ERR_INVALID;
+                                       : TBQ_ERR_INVALID;
 }
 
 int tbq_pause(tbq_server *s, const tbq_peer_id *peer, unsigned lanes)

@@ -4,6 +4,8 @@
 
 #include <tbquic/error.h>
 
+#include "wire/record.h"
+
 void tbi_fields_init(struct tbi_fields *f, struct tbi_cursor *from)
 {
     f->from = from;
@@ -100,6 +102,25 @@ void tbi_get_address(struct tbi_cursor *c, struct tbi_addr *a)
     if (ip == NULL || port == 0 || tbi_addr_from_bytes(a, ip, size - 2, port) != 0) {
         tbi_cur_fail(c, TBQ_ERR_MALFORMED);
     }
+}
+
+void tbi_put_sealed(struct tbi_writer *w, const uint8_t *record, size_t size)
+{
+    if (size < 1 || size > TBI_RECORD_SIZE_MAX) {
+        tbi_put_fail(w, TBQ_ERR_INTERNAL);
+        return;
+    }
+    tbi_put_prefixed(w, record, size);
+}
+
+const uint8_t *tbi_get_sealed(struct tbi_cursor *c, size_t *size)
+{
+    struct tbi_cursor value = tbi_cur_prefixed(c, TBI_RECORD_SIZE_MAX);
+
+    if (tbi_cur_error(c) == 0 && tbi_cur_left(&value) == 0) {
+        tbi_cur_fail(c, TBQ_ERR_MALFORMED);
+    }
+    return tbi_cur_rest(&value, size);
 }
 
 uint64_t tbi_clamp(uint64_t v, uint64_t min, uint64_t max)

@@ -36,6 +36,10 @@ void tbi_put_field_u64(struct tbi_writer *w, uint64_t type, uint64_t value);
 void tbi_put_address(struct tbi_writer *w, const struct tbi_addr *a);
 void tbi_get_address(struct tbi_cursor *c, struct tbi_addr *a);
 
+/* A signed record as bytes: its length, then 1..TBI_RECORD_SIZE_MAX bytes. */
+void tbi_put_sealed(struct tbi_writer *w, const uint8_t *record, size_t size);
+const uint8_t *tbi_get_sealed(struct tbi_cursor *c, size_t *size);
+
 uint64_t tbi_clamp(uint64_t v, uint64_t min, uint64_t max);
 
 /* Keeps an earlier error, as the writer itself does. */

@@ -396,6 +396,33 @@ int tbi_get_elsewhere(struct tbi_cursor body_bytes, struct tbi_elsewhere *f)
     return tbi_cur_finish(c);
 }
 
+/* --- BUSY ------------------------------------------------------------------------------------ */
+
+void tbi_put_busy(struct tbi_writer *w, const struct tbi_busy *f)
+{
+    struct draft d;
+    struct tbi_writer *b = draft_begin(&d);
+
+    put_in(b, f->len, 0, TBI_BUSY_RECORDS_MAX);
+    for (size_t i = 0; i < f->len && tbi_put_error(b) == 0; i++) {
+        tbi_put_sealed(b, f->at[i].record, f->at[i].size);
+    }
+    draft_end(&d, w, TBI_FRAME_BUSY);
+}
+
+int tbi_get_busy(struct tbi_cursor body_bytes, struct tbi_busy *f)
+{
+    struct tbi_cursor *c = &body_bytes;
+
+    memset(f, 0, sizeof *f);
+    f->len = (size_t)tbi_cur_varint_in(c, 0, TBI_BUSY_RECORDS_MAX);
+    for (size_t i = 0; i < f->len && tbi_cur_error(c) == 0; i++) {
+        f->at[i].record = tbi_get_sealed(c, &f->at[i].size);
+    }
+    tbi_fields_skip(c);
+    return tbi_cur_finish(c);
+}
+
 /* --- MESSAGE -------------------------------------------------------------------------------- */
 
 #define MESSAGE_FLAGS_KNOWN (TBI_MESSAGE_REPEAT | TBI_MESSAGE_SKIPPABLE)

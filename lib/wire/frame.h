@@ -76,6 +76,14 @@ struct tbi_elsewhere {
     uint64_t number;
 };
 
+struct tbi_busy { /* signed records of peers that may have room */
+    size_t len;
+    struct {
+        const uint8_t *record;
+        size_t size;
+    } at[TBI_BUSY_RECORDS_MAX];
+};
+
 /* The head of a MESSAGE frame; the kind's body follows. */
 struct tbi_message {
     uint64_t number; /* in its lane, from 0, rising by one for every message */
@@ -94,6 +102,7 @@ TBI_FRAME_PROTOTYPES(SKIP, 0, numbers)
 TBI_FRAME_PROTOTYPES(DECLINED, 0, declined)
 TBI_FRAME_PROTOTYPES(SETTLED, 0, settled)
 TBI_FRAME_PROTOTYPES(ELSEWHERE, 0, elsewhere)
+TBI_FRAME_PROTOTYPES(BUSY, 0, busy)
 #undef TBI_FRAME_PROTOTYPES
 
 /* MESSAGE: the frame head, number, flags and kind only; `body_size` bytes of the kind's body are

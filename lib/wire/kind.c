@@ -65,33 +65,14 @@ int tbi_get_discover(struct tbi_cursor c, struct tbi_discover *m)
     return finish(&c);
 }
 
-static void put_record(struct tbi_writer *w, const uint8_t *record, size_t size)
-{
-    if (size < 1 || size > TBI_RECORD_SIZE_MAX) {
-        tbi_put_fail(w, TBQ_ERR_INTERNAL);
-        return;
-    }
-    tbi_put_prefixed(w, record, size);
-}
-
-static const uint8_t *get_record(struct tbi_cursor *c, size_t *size)
-{
-    struct tbi_cursor value = tbi_cur_prefixed(c, TBI_RECORD_SIZE_MAX);
-
-    if (tbi_cur_error(c) == 0 && tbi_cur_left(&value) == 0) {
-        tbi_cur_fail(c, TBQ_ERR_MALFORMED);
-    }
-    return tbi_cur_rest(&value, size);
-}
-
 void tbi_put_announce(struct tbi_writer *w, const struct tbi_announce *m)
 {
-    put_record(w, m->record, m->record_size);
+    tbi_put_sealed(w, m->record, m->record_size);
 }
 
 int tbi_get_announce(struct tbi_cursor c, struct tbi_announce *m)
 {
-    m->record = get_record(&c, &m->record_size);
+    m->record = tbi_get_sealed(&c, &m->record_size);
     return finish(&c);
 }
 
@@ -103,7 +84,7 @@ void tbi_put_peer_list(struct tbi_writer *w, const struct tbi_peer_list *m)
     }
     tbi_put_varint(w, m->len);
     for (size_t i = 0; i < m->len; i++) {
-        put_record(w, m->at[i].record, m->at[i].size);
+        tbi_put_sealed(w, m->at[i].record, m->at[i].size);
     }
 }
 
@@ -112,7 +93,7 @@ int tbi_get_peer_list(struct tbi_cursor c, struct tbi_peer_list *m)
     memset(m, 0, sizeof *m);
     m->len = (size_t)tbi_cur_varint_in(&c, 0, TBI_PEER_LIST_MAX);
     for (size_t i = 0; i < m->len && tbi_cur_error(&c) == 0; i++) {
-        m->at[i].record = get_record(&c, &m->at[i].size);
+        m->at[i].record = tbi_get_sealed(&c, &m->at[i].size);
     }
     return finish(&c);
 }

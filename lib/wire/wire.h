@@ -46,6 +46,7 @@ int tbi_get_prologue(const uint8_t *data, size_t size, struct tbi_prologue *p, s
     X(SKIP, 0x06, numbers)        /* control: please give these up, they expired */                \
     X(DECLINED, 0x08, declined)   /* control: these will never be taken, and why */                \
     X(SETTLED, 0x0a, settled)     /* control: all below this number is settled at the sender */    \
+    X(BUSY, 0x0c, busy)           /* control, instead of HELLO: full, these may have room */       \
     X(MESSAGE, 0x20, message)     /* lane, unordered: a message */                                 \
     X(ELSEWHERE, 0x22, elsewhere) /* lane: this number travels on a stream of its own */
 
@@ -64,6 +65,7 @@ enum tbi_frame_type {
 #define TBI_ACK_RANGES_MAX 32
 #define TBI_DECLINED_MAX 32       /* entries in one DECLINED frame */
 #define TBI_NUMBERS_MAX 64        /* entries in one SKIP frame */
+#define TBI_BUSY_RECORDS_MAX 8    /* in one BUSY frame, as far as it holds them */
 #define TBI_MESSAGE_SIZE_MIN 1024 /* every node takes messages of this size */
 #define TBI_MESSAGE_SIZE_MAX (UINT64_C(1) << 30)
 #define TBI_EARLY_BYTES_MAX 16384 /* lane bytes that a client may send before CONFIRM */

@@ -38,6 +38,7 @@ AGAIN(numbers)
 AGAIN(declined)
 AGAIN(settled)
 AGAIN(elsewhere)
+AGAIN(busy)
 
 static int again_message(struct tbi_cursor body, struct tbi_writer *w)
 {

@@ -85,8 +85,7 @@ START_TEST(an_actor_that_ends_before_its_callback_is_refused)
         free(old);
     }
     tbq_actor never_sized = {.on_message = take_all}; /* without tbq_actor_init() */
-    ck_assert_int_eq(tbq_server_start(&server, &config, &never_sized, NULL, NULL),
-                     TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_server_start(&server, &config, &never_sized, NULL, NULL), TBQ_ERR_INVALID);
     ck_assert_ptr_null(server);
 }
 END_TEST

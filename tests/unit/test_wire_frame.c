@@ -48,6 +48,7 @@ DECODE(numbers)
 DECODE(declined)
 DECODE(settled)
 DECODE(elsewhere)
+DECODE(busy)
 
 /* Every shorter body is refused, and so is one with a byte more. */
 static void refuse_other_sizes(struct tbi_cursor body, decode_fn *decode, void *f)
@@ -282,6 +283,41 @@ START_TEST(settled_and_elsewhere_come_back)
 }
 END_TEST
 
+START_TEST(busy_comes_back_with_its_records)
+{
+    const uint8_t large[TBI_RECORD_SIZE_MAX + 1] = {1, 2, 3};
+    struct tbi_busy f = {.len = 3}, got;
+    struct tbi_writer *w = fresh();
+    struct tbi_cursor body;
+
+    for (size_t i = 0; i < f.len; i++) {
+        f.at[i].record = large;
+        f.at[i].size = TBI_RECORD_SIZE_MAX;
+    }
+    tbi_put_busy(w, &f);
+    body = body_of(w, TBI_FRAME_BUSY);
+    refuse_other_sizes(body, decode_busy, &got);
+    ck_assert_int_eq(tbi_get_busy(body, &got), 0);
+    ck_assert_uint_eq(got.len, 3);
+    ck_assert_uint_eq(got.at[2].size, TBI_RECORD_SIZE_MAX);
+    ck_assert_mem_eq(got.at[2].record, large, TBI_RECORD_SIZE_MAX);
+    f.len = 4; /* which is more than a control frame may hold */
+    f.at[3] = f.at[2];
+    w = fresh();
+    tbi_put_busy(w, &f);
+    ck_assert_int_lt(tbi_put_error(w), 0);
+    f.len = TBI_BUSY_RECORDS_MAX + 1;
+    w = fresh();
+    tbi_put_busy(w, &f);
+    ck_assert_int_eq(tbi_put_error(w), TBQ_ERR_INTERNAL);
+    f.len = 1;
+    f.at[0].size = TBI_RECORD_SIZE_MAX + 1;
+    w = fresh();
+    tbi_put_busy(w, &f);
+    ck_assert_int_eq(tbi_put_error(w), TBQ_ERR_INTERNAL);
+}
+END_TEST
+
 START_TEST(a_message_is_its_head_and_the_body_beside_it)
 {
     const struct tbi_message f = {.number = 70000, .flags = TBI_MESSAGE_REPEAT, .kind = 6};
@@ -374,6 +410,7 @@ int main(void)
     tcase_add_test(t, numbers_come_back);
     tcase_add_test(t, declined_entries_come_back);
     tcase_add_test(t, settled_and_elsewhere_come_back);
+    tcase_add_test(t, busy_comes_back_with_its_records);
     tcase_add_test(t, a_message_is_its_head_and_the_body_beside_it);
     tcase_add_test(t, the_longest_head_has_its_place);
     tcase_add_test(t, what_cannot_be_said_is_not_written);

@@ -312,12 +312,28 @@ def read_message(r):
     return out
 
 
+def write_records(f):
+    records = [from_hex(x) for x in split_list(f["records"])]
+    return varint(len(records)) + b"".join(map(prefixed, records))
+
+
+def read_records(r, most):
+    count = r.varint(0, most)
+    return {"records": join_list([r.prefixed(1, 1024).rest().hex() for _ in range(count)])}
+
+
 def write_elsewhere(f):
     return varint(int(f["number"]))
 
 
 def read_elsewhere(r):
     return {"number": r.varint(0, NUMBER_MAX)}
+
+
+def read_busy(r):
+    out = read_records(r, 8)
+    no_fields(r)
+    return out
 
 
 FRAMES = {
@@ -327,6 +343,7 @@ FRAMES = {
     "skip": (0x06, write_skip, read_skip),
     "declined": (0x08, write_declined, read_declined),
     "settled": (0x0A, write_settled, read_settled),
+    "busy": (0x0C, write_records, read_busy),
     "message": (0x20, write_message, read_message),
     "elsewhere": (0x22, write_elsewhere, read_elsewhere),
 }
@@ -391,16 +408,6 @@ def read_error(r):
     return {"code": code, "subject": subject, "text": to_hex(r.prefixed(0, 256).rest())}
 
 
-def write_peer_list(f):
-    records = [from_hex(x) for x in split_list(f["records"])]
-    return varint(len(records)) + b"".join(map(prefixed, records))
-
-
-def read_peer_list(r):
-    count = r.varint(0, 64)
-    return {"records": join_list([r.prefixed(1, 1024).rest().hex() for _ in range(count)])}
-
-
 # name: (number, write, read, ends in fields)
 KINDS = {
     "ping": (
@@ -427,7 +434,7 @@ KINDS = {
         lambda r: {"record": to_hex(r.prefixed(1, 1024).rest())},
         True,
     ),
-    "peer_list": (5, write_peer_list, read_peer_list, True),
+    "peer_list": (5, write_records, lambda r: read_records(r, 64), True),
     "transition": (
         6,
         lambda f: from_hex(f["data"]),

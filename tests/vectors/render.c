@@ -172,6 +172,23 @@ static int elsewhere(struct tbi_cursor c, FILE *text, struct tbi_writer *w)
     return 0;
 }
 
+static int busy(struct tbi_cursor c, FILE *text, struct tbi_writer *w)
+{
+    struct tbi_busy f;
+    int rv = tbi_get_busy(c, &f);
+
+    if (rv != 0) {
+        return rv;
+    }
+    fputs(f.len == 0 ? "frame=busy records=none" : "frame=busy records=", text);
+    for (size_t i = 0; i < f.len; i++) {
+        fputs(i == 0 ? "" : ",", text);
+        put_hex(text, f.at[i].record, f.at[i].size);
+    }
+    tbi_put_busy(w, &f);
+    return 0;
+}
+
 static int unknown(uint64_t type, const uint8_t *body, size_t size, FILE *text,
                    struct tbi_writer *w)
 {
@@ -207,6 +224,8 @@ int render_frame(uint64_t type, const uint8_t *body, size_t size, FILE *text, st
         return message(c, text, w);
     case TBI_FRAME_ELSEWHERE:
         return elsewhere(c, text, w);
+    case TBI_FRAME_BUSY:
+        return busy(c, text, w);
     default:
         return unknown(type, body, size, text, w);
     }
