@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tbq.h"
@@ -41,11 +42,14 @@ static int read_all(struct loop *l, int fd, bool waits, uint8_t **data, size_t *
 int file_read(struct loop *l, const char *path, uint8_t **data, size_t *size)
 {
     bool in = strcmp(path, "-") == 0;
-    int fd = in ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    /* Non-blocking: a pipe that nobody writes to is waited for below, where signals end it. */
+    int fd = in ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+    bool waits = in || (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode));
 
     *size = 0;
     *data = NULL;
-    int reason = fd < 0 ? errno : read_all(l, fd, in, data, size);
+    int reason = fd < 0 ? errno : read_all(l, fd, waits, data, size);
     if (!in && fd >= 0) {
         close(fd);
     }

@@ -40,7 +40,7 @@ static int usage(FILE *to, int status)
         fprintf(to, "  %-10s%s\n", c->name, c->summary);
     }
     fputs("\n`tbq COMMAND --help` shows its options; tbq(1) explains them.\n", to);
-    return status;
+    return to == stdout ? output_end(status) : status;
 }
 
 int main(int argc, char **argv)
@@ -53,7 +53,7 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("tbq %s\n", tbq_version());
-        return EXIT_DONE;
+        return output_end(EXIT_DONE);
     }
     for (const struct command *c = commands; c->name != NULL; c++) {
         if (strcmp(argv[1], c->name) == 0) {

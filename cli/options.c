@@ -132,7 +132,7 @@ int options_read(struct options *o, const struct command *command, const char *c
     }
     if (o->help) {
         fputs(command->help, stdout);
-        exit(EXIT_DONE);
+        exit(output_end(EXIT_DONE));
     }
     if (optind < argc && is_allowed("ADDR", allowed)) {
         o->address = argv[optind++];

@@ -26,6 +26,47 @@ static void put_line(const char *line)
     }
 }
 
+int output_end(int status)
+{
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "tbq: standard output: %s\n", strerror(errno));
+        return EXIT_USAGE;
+    }
+    return status;
+}
+
+/* A file may have any bytes for its name, and a long text may be cut inside a character: JSON has
+ * Unicode only. What is none becomes U+FFFD, as the Unicode standard recommends. */
+static json_t *text_value(const char *text)
+{
+    json_t *whole = json_string(text);
+    char *copy = whole == NULL ? malloc(3 * strlen(text) + 1) : NULL;
+    size_t size = 0;
+
+    for (const char *at = text; copy != NULL && *at != '\0';) {
+        size_t left = strlen(at), n = 0;
+        json_t *one = NULL;
+        while (one == NULL && n < 4 && n < left) {
+            one = json_stringn(at, ++n);
+        }
+        if (one != NULL) {
+            memcpy(copy + size, at, n);
+            size += n;
+            at += n;
+        } else {
+            memcpy(copy + size, "\xef\xbf\xbd", 3);
+            size += 3;
+            at++;
+        }
+        json_decref(one);
+    }
+    if (copy != NULL) {
+        whole = json_stringn(copy, size);
+        free(copy);
+    }
+    return whole;
+}
+
 void say(const char *event, const struct field *fields, const char *format, ...)
 {
     va_list args;
@@ -46,7 +87,7 @@ void say(const char *event, const struct field *fields, const char *format, ...)
         }
         char *end;
         long long whole = strtoll(f->value, &end, 10);
-        json_t *value = !f->number     ? json_string(f->value)
+        json_t *value = !f->number     ? text_value(f->value)
                         : *end == '\0' ? json_integer(whole)
                                        : json_real(strtod(f->value, NULL));
         json_object_set_new(o, f->key, value);

@@ -63,6 +63,9 @@ extern bool output_json;
 extern bool output_to_stderr; /* standard output is for the bytes of an answer */
 extern bool output_failed;    /* standard output takes no more; was told on standard error */
 
+/* After text that no say() wrote: `status`, or EXIT_USAGE when it did not get out. */
+int output_end(int status);
+
 /* Fields: a NULL-terminated list; numbers are passed as text; what follows is the line for people.
  */
 struct field {

@@ -3,8 +3,10 @@
 
 import json
 import os
+import signal
+import subprocess
 
-from cli_help import Server, events, ok, run_all, tbq, write
+from cli_help import TBQ, WAIT, Server, events, ok, run_all, tbq, write
 
 
 def usage(_):
@@ -91,6 +93,39 @@ def bad_values(folder):
     ok(code == 2 and "--output" in out, "--json with --request needs --output", out + err)
 
 
+def odd_names_and_ends(folder):
+    name = os.fsencode(folder) + b"/\xff\xe4\xc3\xa4"
+    code, out, err = tbq("client", "--json", "--send", name, text=False)
+    told = json.loads(out)
+    ok(code == 2 and told["text"].startswith(folder + "/\ufffd\ufffd\u00e4: "),
+       "a name that is no Unicode is told in JSON", out + err)
+    code, out, err = tbq("id", "--json", "--key", "/x" + "\u00e4" * 600)
+    ok(code == 2 and "\u00e4\u00e4" in json.loads(out).get("text", ""),
+       "so is a text that is cut inside a character", out + err)
+    for arguments in (["--version"], ["--help"], ["server", "--help"], ["keygen", "--state",
+                                                                       folder + "/k"]):
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([TBQ, *arguments], stdout=full, stderr=subprocess.PIPE,
+                                  text=True, timeout=WAIT, check=False)
+        ok(done.returncode == 2 and "standard output" in done.stderr,
+           f"tbq {arguments[0]} whose output is lost says so", done.stderr)
+    os.mkfifo(folder + "/fifo")
+    code, out, err = tbq("client", "127.0.0.1:9", "--json", "--send", folder + "/fifo",
+                         "--timeout", "200")
+    ok(code == 1 and "200 ms" in out, "a pipe that nobody writes to is waited for till the timeout",
+       out + err)
+    sender = subprocess.Popen([TBQ, "client", "127.0.0.1:9", "--send", folder + "/fifo"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with open(folder + "/fifo", "wb"):  # opens when the other end is there: it is being read
+        sender.send_signal(signal.SIGTERM)
+        try:
+            code = sender.wait(WAIT)
+        except subprocess.TimeoutExpired:
+            sender.kill()
+    sender.communicate()
+    ok(code == 0, "and a signal ends the waiting", code)
+
+
 def twice(folder):
     server = Server(folder)
     a, b = (write(os.path.join(folder, n), n) for n in "ab")
@@ -111,4 +146,4 @@ def twice(folder):
     ok(server.stop() == 0, "the server ends with 0", server.err)
 
 
-run_all(usage, bad_values, twice)
+run_all(usage, bad_values, odd_names_and_ends, twice)
