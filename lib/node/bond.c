@@ -7,12 +7,55 @@
 
 #include "node/parts.h"
 
+/* A peer that is gone and waits for nothing of ours. idle: nothing at all is lost by forgetting it;
+ * else its messages, if it comes back, may be repeats, and are told as such (section 6.1). */
+static bool may_go(const struct tbi_peer *peer, bool idle)
+{
+    TBI_LIST_FOREACH(it, &peer->bonds)
+    {
+        const struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
+        struct tbi_link_stats stats;
+        tbi_link_stats(b->link, &stats);
+        if (b->sessions > 0 || b->contacts > 0 || b->owed > 0 || !tbi_link_outbox_empty(b->link) ||
+            stats.held_messages > 0 || (idle && !tbi_link_idle(b->link))) {
+            return false;
+        }
+    }
+    return !tbi_list_empty(&peer->bonds);
+}
+
+static struct tbi_peer *find_to_go(const struct tbi_node *node, bool idle)
+{
+    struct tbi_map_entry *e = tbi_map_first(&node->peers);
+
+    while (e != NULL && !may_go(tbi_map_value(e), idle)) {
+        e = tbi_map_next(e);
+    }
+    return e != NULL ? tbi_map_value(e) : NULL;
+}
+
+/* Where the map is full, whoever was met first of those that may go makes way: else keys that come
+ * once and leave would keep everybody else out until peer_timeout_ms has passed. */
+static void make_room(struct tbi_node *node)
+{
+    if (tbi_map_count(&node->peers) < node->peers.limit) {
+        return;
+    }
+    struct tbi_peer *peer = find_to_go(node, true);
+    peer = peer != NULL ? peer : find_to_go(node, false);
+    for (bool last = peer == NULL; !last;) {
+        last = peer->bonds.next == peer->bonds.prev;
+        tbi_bond_free(tbi_peer_newest(peer)); /* the peer goes with its last one */
+    }
+}
+
 struct tbi_peer *tbi_peer_get(struct tbi_node *node, const tbq_peer_id *id, bool make)
 {
     struct tbi_peer *p = tbi_map_get(&node->peers, id->bytes);
     if (p != NULL || !make) {
         return p;
     }
+    make_room(node);
     p = tbi_calloc(node->alloc, 1, sizeof *p);
     if (p == NULL) {
         return NULL;

@@ -139,6 +139,7 @@ struct tbi_bond {
     size_t contacts;             /* that point here */
     size_t sessions;             /* that point here, those that are closing too */
     unsigned paused;             /* lanes */
+    size_t owed;                 /* requests of this process that have no answer yet */
     bool wants_writable;
     bool given_up;
     struct tbi_bond_ping ping[TBI_PINGS_MAX];

@@ -7,6 +7,9 @@
 void tbi_request_free(struct tbi_request *r, struct tbi_map *from)
 {
     struct tbi_node *node = r->node;
+    if (r->bond != NULL) {
+        r->bond->owed--;
+    }
     tbi_map_remove(from, &r->id);
     tbi_timer_unregister(&node->timers, &r->timer);
     tbi_free(node->alloc, r);
@@ -43,6 +46,7 @@ struct tbi_request *tbi_request_owed(struct tbi_bond *b, uint64_t their_id, uint
         r->their_id = their_id;
         r->peer = b->peer->id;
         r->bond = b;
+        b->owed++;
     }
     return r;
 }

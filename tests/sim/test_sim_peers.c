@@ -96,11 +96,85 @@ START_TEST(a_peer_is_told_with_its_key_its_claims_and_its_counters)
 }
 END_TEST
 
+/* Another node at b's place, as far as anybody can tell: with a key of its own. */
+static void become_another(struct sim_node *b, uint8_t n)
+{
+    static struct tbi_alloc alloc;
+    struct tbi_rng rng;
+    uint8_t seed[TBI_RNG_SEED_SIZE] = {n, 0x5a};
+
+    ck_assert_int_eq(tbi_alloc_init(&alloc, NULL), 0);
+    tbi_rng_init(&rng, seed);
+    memcpy(b->key_seed, seed, sizeof b->key_seed);
+    tbi_identity_free(b->identity);
+    ck_assert_int_eq(tbi_identity_new(&b->identity, &alloc, b->key_seed, &rng), 0);
+}
+
+static bool has_left(void *arg)
+{
+    return tbi_node_stopped(((struct sim_node *)arg)->node);
+}
+
+/* It comes, says a word, hears that it was taken, and leaves. */
+static void visit(struct sim_node *b, struct sim_node *a, struct story *u)
+{
+    tbq_message m = tbq_transition("good day", 8);
+    tbq_send_options o;
+
+    tbq_send_options_init(&o);
+    *u = (struct story){0};
+    sim_boot(b);
+    sim_dial(b, a, false);
+    ck_assert_msg(sim_run(b->sim, 5000, is_up, u), "it is not let in");
+    ck_assert_int_eq(
+        tbi_node_send_to(b->node, sim_now(b->sim), tbi_identity_id(a->identity), &m, &o), 0);
+    ck_assert(sim_run(b->sim, 5000, fate_told, u));
+    sim_run(b->sim, 100, NULL, NULL);
+    tbi_node_stop(b->node, sim_now(b->sim), 1000);
+    ck_assert(sim_run(b->sim, 2000, has_left, b));
+    sim_run(b->sim, 200, NULL, NULL); /* its goodbye arrives */
+    sim_kill(b);
+}
+
+START_TEST(who_left_for_good_makes_way_and_who_is_owed_something_does_not)
+{
+    struct story t = {0}, u = {0};
+    struct sim *sim = sim_new(8);
+    struct sim_node *a = sim_add(sim), *b = sim_add(sim);
+    tbq_stats stats = {0};
+    tbq_send_options o;
+    tbq_message m = tbq_transition("come back", 9);
+
+    tbq_send_options_init(&o);
+    sim_settings(a)->max_connections = 2; /* 136 peers at most */
+    sim_settings(a)->no_discovery = sim_settings(b)->no_discovery = true;
+    sim_both(a, b, (struct sim_link){.delay_ms = 1});
+    a->on_event = b->on_event = on_event;
+    a->user = &t;
+    b->user = &u;
+    sim_boot(a);
+    visit(b, a, &u);
+    tbq_peer_id friend = *tbi_identity_id(b->identity);
+    ck_assert_int_eq(tbi_node_send_to(a->node, sim_now(sim), &friend, &m, &o), 0);
+    for (uint8_t i = 0; i < 200; i++) { /* in less than peer_timeout_ms */
+        become_another(b, i);
+        visit(b, a, &u);
+    }
+    tbi_node_stats(a->node, &stats);
+    ck_assert_uint_le(stats.peers, 136);
+    ck_assert_uint_lt(sim_ms(sim), a->settings.peer_timeout_ms);
+    ck_assert_uint_eq(t.fates, 0); /* what waits for the first one waits still */
+    ck_assert_int_eq(tbi_node_send_to(a->node, sim_now(sim), &friend, &m, &o), 0);
+    sim_free(sim);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("peers");
     TCase *c = tcase_create("stories");
     tcase_add_test(c, a_peer_is_told_with_its_key_its_claims_and_its_counters);
+    tcase_add_test(c, who_left_for_good_makes_way_and_who_is_owed_something_does_not);
     suite_add_tcase(s, c);
     return tbi_test_main(s);
 }
