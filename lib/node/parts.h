@@ -28,7 +28,8 @@
 #define TBI_BACKOFF_LAST_MS 30000
 #define TBI_REST_MS 1000      /* how often a contact that is not needed looks whether it is again */
 #define TBI_PINGS_MAX 64      /* own pings that wait for a pong, per bond; the oldest gives way */
-#define TBI_REQUESTS_MAX 4096 /* own requests without an answer, and peers' ones, each */
+#define TBI_REQUESTS_MAX 4096 /* own requests without an answer; and of each peer's process */
+#define TBI_OWED_MAX 32768    /* requests of all peers without an answer */
 #define TBI_REQUEST_TIMEOUT_MS 30000
 #define TBI_INSTREAMS_MAX 64 /* incoming streams per connection */
 #define TBI_NEWS_MAX 256     /* peers newly heard of that are remembered to be passed on */

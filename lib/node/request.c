@@ -37,7 +37,13 @@ static struct tbi_request *request_new(struct tbi_node *node, struct tbi_map *in
 
 struct tbi_request *tbi_request_owed(struct tbi_bond *b, uint64_t their_id, uint64_t timeout_ms)
 {
-    struct tbi_request *r = request_new(b->node, &b->node->owed);
+    /* Never more than it leaves free: no crowd takes all places from the next one. */
+    size_t left = TBI_OWED_MAX - tbi_map_count(&b->node->owed);
+    struct tbi_request *r = NULL;
+
+    if (b->owed < TBI_REQUESTS_MAX && b->owed < left) {
+        r = request_new(b->node, &b->node->owed);
+    }
     if (r != NULL) {
         if (timeout_ms > 0 && timeout_ms <= UINT32_MAX) { /* 0: not told */
             tbi_timer_set(&b->node->timers, &r->timer,

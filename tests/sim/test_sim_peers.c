@@ -169,12 +169,71 @@ START_TEST(who_left_for_good_makes_way_and_who_is_owed_something_does_not)
 }
 END_TEST
 
+/* Asks without end; the requests are taken, and never answered. */
+static size_t ask(struct sim_node *from, struct sim_node *to, size_t n)
+{
+    tbq_send_options o;
+    tbq_request_id id;
+    size_t asked = 0;
+
+    tbq_send_options_init(&o);
+    while (asked < n &&
+           tbi_node_request(from->node, sim_now(from->sim), tbi_identity_id(to->identity),
+                            (tbq_bytes){"?", 1}, 3600000, &o, &id) == 0) {
+        asked++;
+    }
+    return asked;
+}
+
+static bool count_requests(struct sim_node *n, tbq_event *e)
+{
+    struct story *t = n->user;
+    t->got += e->type == TBQ_EVENT_REQUEST;
+    return true;
+}
+
+START_TEST(who_asks_without_end_leaves_room_for_others_to_ask)
+{
+    struct story t = {0}, u = {0}, v = {0};
+    struct sim *sim = sim_new(9);
+    struct sim_node *a = sim_add(sim), *b = sim_add(sim), *c = sim_add(sim);
+
+    sim_settings(a)->no_discovery = sim_settings(b)->no_discovery = true;
+    sim_settings(c)->no_discovery = true;
+    sim_both(a, b, (struct sim_link){.delay_ms = 1});
+    sim_both(a, c, (struct sim_link){.delay_ms = 1});
+    a->on_event = count_requests;
+    b->on_event = c->on_event = on_event;
+    a->user = &t;
+    b->user = &u;
+    c->user = &v;
+    sim_boot(a);
+    sim_boot(b);
+    sim_boot(c);
+    sim_dial(b, a, false);
+    sim_dial(c, a, false);
+    ck_assert(sim_run(sim, 5000, is_up, &u));
+    ck_assert(sim_run(sim, 5000, is_up, &v));
+    for (int i = 0; i < 20; i++) {
+        ask(b, a, 400);
+        sim_run(sim, 1000, NULL, NULL);
+    }
+    size_t before = t.got;
+    ck_assert_uint_ge(before, 4096); /* it has its share */
+    ck_assert_uint_eq(ask(c, a, 1), 1);
+    sim_run(sim, 1000, NULL, NULL);
+    ck_assert_uint_eq(t.got, before + 1);
+    sim_free(sim);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("peers");
     TCase *c = tcase_create("stories");
     tcase_add_test(c, a_peer_is_told_with_its_key_its_claims_and_its_counters);
     tcase_add_test(c, who_left_for_good_makes_way_and_who_is_owed_something_does_not);
+    tcase_add_test(c, who_asks_without_end_leaves_room_for_others_to_ask);
     suite_add_tcase(s, c);
     return tbi_test_main(s);
 }
