@@ -2,7 +2,9 @@
  *
  * An actor is the application's side of a node: one actor, one server, one port. Its id is the peer
  * id. Callbacks run from within tbq_server_process() only, never from inside the transport, and may
- * call anything but tbq_server_process() and tbq_server_free() (TBQ_ERR_BUSY). */
+ * call anything but tbq_server_process() and tbq_server_free() (TBQ_ERR_BUSY). The event is lent:
+ * it ends when the callback returns, and tbq_event_release() and its neighbours do nothing to it.
+ */
 #ifndef TBQUIC_ACTOR_H
 #define TBQUIC_ACTOR_H
 

@@ -71,11 +71,13 @@ TBQ_API size_t tbq_server_pollfds(tbq_server *server, struct pollfd *fds, size_t
 TBQ_API const struct timespec *tbq_server_timeout(tbq_server *server, struct timespec *timeout);
 
 /* One descriptor that becomes readable when tbq_server_process() has something to do, its deadline
- * included (Linux; elsewhere TBQ_ERR_UNSUPPORTED). Owned by the server. */
+ * included (Linux; elsewhere TBQ_ERR_UNSUPPORTED); calls between two waits count. Owned by the
+ * server; asking once is enough. */
 TBQ_API int tbq_server_fd(tbq_server *server);
 
-/* Does all there is to do now, without waiting. Returns 0 or the TBQ_ERR_* that ended the server
- * (TBQ_ERR_IO); TBQ_ERR_BUSY from inside a callback. */
+/* Does all there is to do now, without waiting. Returns 0; TBQ_ERR_IO: the socket failed and the
+ * server has ended, the remaining fates and TBQ_EVENT_STOPPED are there to be pulled;
+ * TBQ_ERR_NOMEM: something is left to do, call again later; TBQ_ERR_BUSY from inside a callback. */
 TBQ_API int tbq_server_process(tbq_server *server);
 
 /* The next event, or NULL. Give every one back with tbq_event_release(). */

@@ -474,10 +474,22 @@ static void settle(struct tbi_event *e, bool take)
     tbi_event_free(e);
 }
 
+void *tbi_node_event_owner(const tbq_event *event)
+{
+    return event != NULL ? ((const struct tbi_event *)event)->node->cfg.owner : NULL;
+}
+
+void tbi_node_event_lend(tbq_event *event, bool lent)
+{
+    ((struct tbi_event *)event)->lent = lent;
+}
+
 void tbi_node_event_release(tbq_event *event)
 {
-    if (event != NULL) {
-        settle((struct tbi_event *)event, true);
+    struct tbi_event *e = (struct tbi_event *)event;
+
+    if (e != NULL && !e->lent) {
+        settle(e, true);
     }
 }
 
@@ -485,7 +497,7 @@ void tbi_node_event_accept(tbq_event *event)
 {
     struct tbi_event *e = (struct tbi_event *)event;
 
-    if (e == NULL) {
+    if (e == NULL || e->lent) {
         return;
     }
     if (e->pub.type == TBQ_EVENT_TRUST) {
@@ -496,7 +508,9 @@ void tbi_node_event_accept(tbq_event *event)
 
 void tbi_node_event_refuse(tbq_event *event)
 {
-    if (event != NULL) {
-        settle((struct tbi_event *)event, false);
+    struct tbi_event *e = (struct tbi_event *)event;
+
+    if (e != NULL && !e->lent) {
+        settle(e, false);
     }
 }

@@ -34,6 +34,7 @@ struct tbi_event {
     tbq_peer_id peer;
     uint64_t session;   /* of a TRUST event: the number of its QUIC connection */
     uint64_t broadcast; /* of a FATE event: the broadcast that it belongs to; 0: none */
+    bool lent;          /* to a callback, which cannot end it */
     bool silent;        /* of a FATE event: a stop waits for it, but nobody is told (an answer's) */
     tbq_message message;
     struct tbi_event_words *words; /* NULL for MESSAGE, REQUEST, RESPONSE, FATE and the like */

@@ -459,10 +459,8 @@ int tbi_node_resume(struct tbi_node *node, const tbq_peer_id *peer, unsigned lan
     struct tbi_list back;
     int rv = set_paused(node, peer, lanes, 0);
 
-    if (rv < 0) {
-        return rv;
-    }
-    /* What was held goes before what came later, in its order. */
+    /* What was held goes before what came later, in its order; also that of a peer that is gone:
+     * no lane of it is paused any more. */
     tbi_list_init(&back);
     TBI_LIST_FOREACH(it, &node->events.held)
     {
@@ -470,6 +468,7 @@ int tbi_node_resume(struct tbi_node *node, const tbq_peer_id *peer, unsigned lan
         if (!is_paused(e)) {
             tbi_list_remove(it);
             tbi_list_push(&back, it);
+            node->events.news = true; /* nobody waits for a datagram to be told of it */
         }
     }
     struct tbi_list *entry;
@@ -479,7 +478,7 @@ int tbi_node_resume(struct tbi_node *node, const tbq_peer_id *peer, unsigned lan
     while ((entry = tbi_list_shift(&back)) != NULL) {
         tbi_list_push(&node->events.waiting, entry);
     }
-    return 0;
+    return rv;
 }
 
 void tbi_node_log_event(struct tbi_node *node, tbq_log_level level, const char *line)

@@ -30,6 +30,7 @@ struct tbi_node_config {
     uint8_t seed[TBI_RNG_SEED_SIZE];     /* of the random stream */
     struct tbi_addr local;               /* what the socket is bound to */
     tbq_config settings;                 /* numbers only; checked by the caller */
+    void *owner;                         /* for tbi_node_event_owner(); not touched */
 };
 
 int tbi_node_new(struct tbi_node **made, const struct tbi_node_config *config, struct tbi_now now);
@@ -54,6 +55,9 @@ bool tbi_node_has_news(const struct tbi_node *node); /* since it was asked for a
 void tbi_node_event_release(tbq_event *event);       /* takes what it carried */
 void tbi_node_event_refuse(tbq_event *event);
 void tbi_node_event_accept(tbq_event *event);
+/* While it is lent to a callback, release, refuse and accept do nothing. */
+void tbi_node_event_lend(tbq_event *event, bool lent);
+void *tbi_node_event_owner(const tbq_event *event); /* of its node; NULL for NULL */
 void tbi_node_log_event(struct tbi_node *node, tbq_log_level level, const char *line);
 
 /* --- Names: the node asks, the server resolves ------------------------------------------------ */

@@ -142,6 +142,7 @@ static void act(tbq_server *s)
         bool carries = e->type == TBQ_EVENT_MESSAGE || e->type == TBQ_EVENT_REQUEST ||
                        e->type == TBQ_EVENT_TRUST;
         int refused = 0;
+        tbi_node_event_lend(e, true);
         s->in_callback++;
         if (carries) {
             refused = s->actor.on_message(s->actor.user, s, e);
@@ -149,12 +150,29 @@ static void act(tbq_server *s)
             s->actor.on_event(s->actor.user, s, e);
         }
         s->in_callback--;
+        tbi_node_event_lend(e, false);
         if (refused != 0) {
             tbi_node_event_refuse(e);
         } else {
             tbi_node_event_accept(e);
         }
     }
+}
+
+static void run_posts(tbq_server *s)
+{
+    s->in_callback++;
+    tbi_wake_run(s->wake);
+    s->in_callback--;
+}
+
+/* The socket is gone, and with it the server: every outcome is told all the same. */
+static void give_up(tbq_server *s)
+{
+    struct tbi_now now = tbi_clock_now();
+
+    tbi_node_stop(s->node, now, 0);
+    act(s);
 }
 
 int tbq_server_process(tbq_server *s)
@@ -166,25 +184,31 @@ int tbq_server_process(tbq_server *s)
         return TBQ_ERR_BUSY;
     }
     int rv = receive(s, tbi_clock_now());
-    if (rv < 0) {
-        return rv;
+    if (rv == TBQ_ERR_IO) {
+        give_up(s);
     }
-    s->in_callback++;
-    tbi_wake_run(s->wake);
-    s->in_callback--;
+    run_posts(s);
+    if (rv < 0) {
+        goto end;
+    }
     struct tbi_now now = tbi_clock_now();
     tbi_node_step(s->node, now);
     resolve(s, now);
     tbi_server_save_bindings(s);
     act(s);
     rv = flush(s, now);
-    tbi_server_tend_book(s, now);
-    if (s->onefd != NULL) {
-        (void)tbq_server_fd(s);
+    if (rv == TBQ_ERR_IO) {
+        give_up(s);
     }
+    tbi_server_tend_book(s, now);
+end:
     if (tbi_node_stopped(s->node)) {
         tbi_wake_close(s->wake);
+        run_posts(s); /* those that were taken before: nobody may call again */
         tbi_server_save_book(s);
+    }
+    if (s->onefd != NULL) {
+        (void)tbq_server_fd(s);
     }
     return rv;
 }

@@ -40,6 +40,7 @@ static int make_node(tbq_server *s, struct tbi_now now)
         .trust = &s->trust,
         .local = *tbi_udp_local(s->udp),
         .settings = s->settings.c,
+        .owner = s,
     };
     tbi_rng_bytes(&s->rng, config.seed, sizeof config.seed);
     int rv = tbi_node_new(&s->node, &config, now);
@@ -197,15 +198,6 @@ void tbq_server_free(tbq_server *s)
     tbi_free(&alloc, s);
 }
 
-int tbq_server_stop(tbq_server *s, uint32_t deadline_ms)
-{
-    if (s == NULL) {
-        return TBQ_ERR_INVALID;
-    }
-    tbi_node_stop(s->node, tbi_clock_now(), deadline_ms);
-    return 0;
-}
-
 const tbq_peer_id *tbq_server_peer_id(const tbq_server *s)
 {
     return s != NULL ? tbi_identity_id(s->identity) : NULL;
@@ -226,6 +218,26 @@ const char *tbq_server_trust(const tbq_server *s)
     return s != NULL ? tbi_trust_name(&s->trust) : NULL;
 }
 
+/* After a call that may have changed what there is to wait for: who waits on the one descriptor
+ * asks for nothing before the next wait, so it must know by itself. In a callback process does it
+ * at its end. */
+static int changed(tbq_server *s, int rv)
+{
+    if (s != NULL && s->onefd != NULL && s->in_callback == 0) {
+        (void)tbq_server_fd(s);
+    }
+    return rv;
+}
+
+int tbq_server_stop(tbq_server *s, uint32_t deadline_ms)
+{
+    if (s == NULL) {
+        return TBQ_ERR_INVALID;
+    }
+    tbi_node_stop(s->node, tbi_clock_now(), deadline_ms);
+    return changed(s, 0);
+}
+
 /* --- Trust, anew ------------------------------------------------------------------------------ */
 
 int tbq_server_reload(tbq_server *s, char *text, size_t text_size)
@@ -234,7 +246,7 @@ int tbq_server_reload(tbq_server *s, char *text, size_t text_size)
         return TBQ_ERR_INVALID;
     }
     int rv = tbi_server_load_trust(s, text, text_size);
-    return rv < 0 ? rv : tbi_node_ask_again(s->node, tbi_clock_now());
+    return rv < 0 ? rv : changed(s, tbi_node_ask_again(s->node, tbi_clock_now()));
 }
 
 /* --- Events and commands ---------------------------------------------------------------------- */
@@ -246,17 +258,23 @@ tbq_event *tbq_server_next_event(tbq_server *s)
 
 void tbq_event_release(tbq_event *event)
 {
+    tbq_server *s = tbi_node_event_owner(event);
     tbi_node_event_release(event);
+    (void)changed(s, 0);
 }
 
 void tbq_event_refuse(tbq_event *event)
 {
+    tbq_server *s = tbi_node_event_owner(event);
     tbi_node_event_refuse(event);
+    (void)changed(s, 0);
 }
 
 void tbq_event_accept(tbq_event *event)
 {
+    tbq_server *s = tbi_node_event_owner(event);
     tbi_node_event_accept(event);
+    (void)changed(s, 0);
 }
 
 int tbq_post(tbq_server *s, void (*fn)(void *arg), void *arg)
@@ -268,7 +286,9 @@ int tbq_server_connect(tbq_server *s, const char *address, tbq_connection *conne
 {
     struct tbi_target target;
     int rv = s != NULL && address != NULL ? tbi_target_parse(&target, address) : TBQ_ERR_INVALID;
-    return rv < 0 ? rv : tbi_node_connect(s->node, tbi_clock_now(), &target, false, connection);
+    return rv < 0
+               ? rv
+               : changed(s, tbi_node_connect(s->node, tbi_clock_now(), &target, false, connection));
 }
 
 int tbq_discover(tbq_server *s, uint64_t capabilities)
@@ -276,7 +296,7 @@ int tbq_discover(tbq_server *s, uint64_t capabilities)
     if (s == NULL) {
         return TBQ_ERR_INVALID;
     }
-    return tbi_node_discover(s->node, tbi_clock_now(), capabilities);
+    return changed(s, tbi_node_discover(s->node, tbi_clock_now(), capabilities));
 }
 
 int tbq_announce(tbq_server *s)
@@ -284,7 +304,7 @@ int tbq_announce(tbq_server *s)
     if (s == NULL) {
         return TBQ_ERR_INVALID;
     }
-    return tbi_node_announce(s->node, tbi_clock_now());
+    return changed(s, tbi_node_announce(s->node, tbi_clock_now()));
 }
 
 int tbq_connection_close(tbq_server *s, tbq_connection connection)
@@ -292,7 +312,7 @@ int tbq_connection_close(tbq_server *s, tbq_connection connection)
     if (s == NULL) {
         return TBQ_ERR_INVALID;
     }
-    return tbi_node_close(s->node, tbi_clock_now(), connection);
+    return changed(s, tbi_node_close(s->node, tbi_clock_now(), connection));
 }
 
 void tbq_send_options_init_sized(tbq_send_options *options, size_t size)
@@ -331,7 +351,8 @@ int tbq_send(tbq_server *s, tbq_connection connection, const tbq_message *messag
 {
     tbq_send_options o;
     int rv = s != NULL && message != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
-    return rv < 0 ? rv : tbi_node_send_on(s->node, tbi_clock_now(), connection, message, &o);
+    return rv < 0 ? rv
+                  : changed(s, tbi_node_send_on(s->node, tbi_clock_now(), connection, message, &o));
 }
 
 int tbq_send_to(tbq_server *s, const tbq_peer_id *peer, const tbq_message *message,
@@ -340,14 +361,14 @@ int tbq_send_to(tbq_server *s, const tbq_peer_id *peer, const tbq_message *messa
     tbq_send_options o;
     int rv =
         s != NULL && message != NULL && peer != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
-    return rv < 0 ? rv : tbi_node_send_to(s->node, tbi_clock_now(), peer, message, &o);
+    return rv < 0 ? rv : changed(s, tbi_node_send_to(s->node, tbi_clock_now(), peer, message, &o));
 }
 
 int tbq_broadcast(tbq_server *s, const tbq_message *message, const tbq_send_options *options)
 {
     tbq_send_options o;
     int rv = s != NULL && message != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
-    return rv < 0 ? rv : tbi_node_broadcast(s->node, tbi_clock_now(), message, &o);
+    return rv < 0 ? rv : changed(s, tbi_node_broadcast(s->node, tbi_clock_now(), message, &o));
 }
 
 int tbq_request(tbq_server *s, const tbq_peer_id *peer, const void *data, size_t size,
@@ -359,16 +380,17 @@ int tbq_request(tbq_server *s, const tbq_peer_id *peer, const void *data, size_t
         return TBQ_ERR_INVALID;
     }
     int rv = read_options(&o, options);
-    return rv < 0
-               ? rv
-               : tbi_node_request(s->node, tbi_clock_now(), peer,
-                                  (tbq_bytes){.data = data, .size = size}, timeout_ms, &o, request);
+    return rv < 0 ? rv
+                  : changed(s, tbi_node_request(s->node, tbi_clock_now(), peer,
+                                                (tbq_bytes){.data = data, .size = size}, timeout_ms,
+                                                &o, request));
 }
 
 int tbq_respond(tbq_server *s, tbq_request_id request, const tbq_answer *answer)
 {
-    return s != NULL && answer != NULL ? tbi_node_respond(s->node, tbi_clock_now(), request, answer)
-                                       : TBQ_ERR_INVALID;
+    return s != NULL && answer != NULL
+               ? changed(s, tbi_node_respond(s->node, tbi_clock_now(), request, answer))
+               : TBQ_ERR_INVALID;
 }
 
 int tbq_pause(tbq_server *s, const tbq_peer_id *peer, unsigned lanes)
@@ -378,5 +400,6 @@ int tbq_pause(tbq_server *s, const tbq_peer_id *peer, unsigned lanes)
 
 int tbq_resume(tbq_server *s, const tbq_peer_id *peer, unsigned lanes)
 {
-    return s != NULL && peer != NULL ? tbi_node_resume(s->node, peer, lanes) : TBQ_ERR_INVALID;
+    return s != NULL && peer != NULL ? changed(s, tbi_node_resume(s->node, peer, lanes))
+                                     : TBQ_ERR_INVALID;
 }

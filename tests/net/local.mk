@@ -9,6 +9,9 @@ tests_net_test_io_wake_LDADD = $(UNIT_LDADD) $(UP_TO_IO)
 net_tests += tests/net/test_api
 tests_net_test_api_SOURCES = tests/net/test_api.c tests/net/couple.h
 tests_net_test_api_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER) -lpthread
+net_tests += tests/net/test_api_edges
+tests_net_test_api_edges_SOURCES = tests/net/test_api_edges.c tests/net/couple.h
+tests_net_test_api_edges_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 if ENABLE_EV
 net_tests += tests/net/test_ev
 tests_net_test_ev_LDADD = tests/unit/libharness.la lib/libtbquic-ev.la lib/libtbquic.la \

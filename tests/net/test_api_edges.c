@@ -1,0 +1,227 @@
+/* tests/net/test_api_edges.c - what a program that waits may rely on: calls between two waits wake
+ * it where there is something to do, and an end is told, whatever ended the server. */
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include "couple.h"
+#include "../unit/harness.h"
+
+static struct side a, b;
+
+static bool a_is_up(void *arg)
+{
+    (void)arg;
+    return a.events[TBQ_EVENT_CONNECTED] > 0 && b.events[TBQ_EVENT_CONNECTED] > 0;
+}
+
+static void connect_them(void)
+{
+    tbq_connection c;
+    couple_start(&a);
+    couple_start(&b);
+    ck_assert_int_eq(tbq_server_connect(a.server, tbq_server_uri(b.server), &c), 0);
+    ck_assert(couple_run(&a, &b, a_is_up, NULL));
+}
+
+static void end(void)
+{
+    couple_end(&a);
+    couple_end(&b);
+}
+
+static void send_text(struct side *from, struct side *to, const char *text)
+{
+    tbq_message m = tbq_transition(text, strlen(text));
+    ck_assert_int_eq(tbq_send_to(from->server, tbq_server_peer_id(to->server), &m, NULL), 0);
+}
+
+/* Both work until neither has anything to do before its next timer. */
+static void calm_down(int fd)
+{
+    for (int i = 0; i < 1000; i++) {
+        struct pollfd fds[TBQ_FDS_MAX + 1] = {{.fd = fd, .events = POLLIN}};
+        size_t n = tbq_server_pollfds(b.server, fds + 1, TBQ_FDS_MAX);
+        if (poll(fds, (nfds_t)n + 1, 300) == 0) {
+            return;
+        }
+        ck_assert_int_eq(tbq_server_process(a.server), 0);
+        ck_assert_int_eq(tbq_server_process(b.server), 0);
+        couple_pull(&a);
+        couple_pull(&b);
+    }
+    ck_abort_msg("it is never calm");
+}
+
+static bool is_readable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, 100) == 1;
+}
+
+START_TEST(the_one_descriptor_notices_calls_between_two_waits)
+{
+    connect_them();
+    int fd = tbq_server_fd(a.server); /* asked for once, as a loop that registers it does */
+    if (fd == TBQ_ERR_UNSUPPORTED) {
+        end();
+        return;
+    }
+    calm_down(fd);
+    send_text(&a, &b, "a word");
+    ck_assert(is_readable(fd));
+    calm_down(fd);
+    ck_assert_uint_eq(a.fates[TBQ_DELIVERED], 1);
+    a.keep = true;
+    send_text(&b, &a, "another");
+    ck_assert_int_eq(tbq_server_process(b.server), 0);
+    calm_down(fd);
+    ck_assert_uint_eq(a.kept, 1);
+    tbq_event_release(a.last[--a.kept]); /* its sender is to be told */
+    ck_assert(is_readable(fd));
+    calm_down(fd);
+    ck_assert_uint_eq(b.fates[TBQ_DELIVERED], 1);
+    ck_assert_int_eq(tbq_server_stop(a.server, 1000), 0);
+    ck_assert(is_readable(fd));
+    end();
+}
+END_TEST
+
+static bool a_was_told(void *arg)
+{
+    (void)arg;
+    return a.events[TBQ_EVENT_FATE] > 0;
+}
+
+static tbq_stats stats_of(tbq_server *s)
+{
+    tbq_stats st;
+    tbq_stats_init(&st);
+    ck_assert_int_eq(tbq_server_stats(s, &st), 0);
+    return st;
+}
+
+static bool b_holds_one(void *arg)
+{
+    const tbq_peers *peers;
+    (void)arg;
+    ck_assert_int_eq(tbq_server_peers(b.server, tbq_server_peer_id(a.server), &peers), 0);
+    bool holds = peers->peer[0]->stats.held_messages > 0;
+    tbq_peers_free(peers);
+    return holds;
+}
+
+START_TEST(a_resume_wakes_for_what_was_held)
+{
+    struct timespec t = {.tv_sec = 99};
+    connect_them();
+    ck_assert_int_eq(tbq_pause(b.server, tbq_server_peer_id(a.server), TBQ_LANES_ALL), 0);
+    send_text(&a, &b, "while paused");
+    ck_assert(couple_run(&a, &b, b_holds_one, NULL));
+    ck_assert_uint_eq(b.events[TBQ_EVENT_MESSAGE], 0);
+    ck_assert_int_eq(tbq_resume(b.server, tbq_server_peer_id(a.server), TBQ_LANES_ALL), 0);
+    ck_assert_ptr_nonnull(tbq_server_timeout(b.server, &t));
+    ck_assert(t.tv_sec == 0 && t.tv_nsec == 0); /* there is an event to pull */
+    ck_assert(couple_run(&a, &b, a_was_told, NULL));
+    ck_assert_uint_eq(a.fates[TBQ_DELIVERED], 1);
+    end();
+}
+END_TEST
+
+static void count(void *arg)
+{
+    (*(int *)arg)++;
+}
+
+static int stops;
+static int ran;
+
+static int take(void *user, tbq_server *s, const tbq_event *e)
+{
+    (void)user, (void)s, (void)e;
+    return 0;
+}
+
+static void post_at_the_end(void *user, tbq_server *s, const tbq_event *e)
+{
+    (void)user;
+    if (e->type == TBQ_EVENT_STOPPED) {
+        stops++;
+        ck_assert_int_eq(tbq_post(s, count, &ran), 0);
+    }
+}
+
+START_TEST(what_was_posted_before_the_end_runs)
+{
+    tbq_config c = couple_config(&a);
+    tbq_actor actor;
+    tbq_actor_init(&actor);
+    actor.on_message = take;
+    actor.on_event = post_at_the_end;
+    ck_assert_int_eq(tbq_server_start(&a.server, &c, &actor, NULL, NULL), 0);
+    ck_assert_int_eq(tbq_server_stop(a.server, 0), 0);
+    ck_assert_int_eq(tbq_server_process(a.server), 0);
+    ck_assert_int_eq(stops, 1);
+    ck_assert_int_eq(ran, 1); /* it was taken, so it runs, though nobody processes again */
+    ck_assert_int_eq(tbq_post(a.server, count, &ran), TBQ_ERR_CLOSED);
+    couple_end(&a);
+}
+END_TEST
+
+START_TEST(a_socket_that_fails_ends_the_server_and_all_is_told)
+{
+    connect_them();
+    send_text(&a, &b, "never sent");
+    struct pollfd fds[TBQ_FDS_MAX];
+    ck_assert_uint_ge(tbq_server_pollfds(a.server, fds, TBQ_FDS_MAX), 2);
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ck_assert_int_ge(dup2(null, fds[0].fd), 0); /* the program closed what is not its own */
+    close(null);
+    ck_assert_int_eq(tbq_server_process(a.server), TBQ_ERR_IO);
+    couple_pull(&a);
+    ck_assert_uint_eq(a.events[TBQ_EVENT_FATE], 1);
+    ck_assert_uint_eq(a.events[TBQ_EVENT_STOPPED], 1);
+    ck_assert_int_eq(tbq_post(a.server, count, &ran), TBQ_ERR_CLOSED);
+    end();
+}
+END_TEST
+
+static void release_it(void *user, tbq_server *s, const tbq_event *e)
+{
+    tbq_event *event = (tbq_event *)(uintptr_t)e;
+    (void)user, (void)s;
+    tbq_event_release(event); /* as one that pulls would */
+    tbq_event_refuse(event);
+    tbq_event_accept(event);
+    stops += event->type == TBQ_EVENT_STOPPED;
+}
+
+START_TEST(an_actor_cannot_end_the_event_that_it_was_lent)
+{
+    tbq_config c = couple_config(&a);
+    tbq_actor actor;
+    tbq_actor_init(&actor);
+    actor.on_message = take;
+    actor.on_event = release_it;
+    ck_assert_int_eq(tbq_server_start(&a.server, &c, &actor, NULL, NULL), 0);
+    ck_assert_int_eq(tbq_server_stop(a.server, 0), 0);
+    ck_assert_int_eq(tbq_server_process(a.server), 0);
+    ck_assert_int_eq(stops, 1);
+    ck_assert_uint_eq(stats_of(a.server).connections, 0);
+    couple_end(&a);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("api_edges");
+    TCase *c = tcase_create("edges");
+    tcase_set_timeout(c, 120);
+    tcase_add_test(c, the_one_descriptor_notices_calls_between_two_waits);
+    tcase_add_test(c, a_resume_wakes_for_what_was_held);
+    tcase_add_test(c, what_was_posted_before_the_end_runs);
+    tcase_add_test(c, a_socket_that_fails_ends_the_server_and_all_is_told);
+    tcase_add_test(c, an_actor_cannot_end_the_event_that_it_was_lent);
+    suite_add_tcase(s, c);
+    return tbi_test_main(s);
+}
