@@ -52,6 +52,11 @@ int fail(int status, int code, const char *format, ...)
     return status;
 }
 
+int output_end(int status)
+{
+    return status;
+}
+
 struct line {
     char *copy[ARGS_MAX + 2]; /* each of exactly its size; to be freed */
     char *argv[ARGS_MAX + 2]; /* the same; getopt changes the order */
