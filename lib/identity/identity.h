@@ -44,6 +44,10 @@ void tbi_identity_free(struct tbi_identity *identity); /* NULL is fine; wipes th
 int tbi_identity_valid_at(const struct tbi_identity *identity, uint64_t wall_ms, char *text,
                           size_t text_size);
 
+/* When the first certificate of the own chain ends, ms since 1970; TBI_WALL_MS_MAX: never, as with
+ * those made here. `text` is that time for people. */
+uint64_t tbi_identity_ends_ms(const struct tbi_identity *identity, char *text, size_t text_size);
+
 /* All three borrow from the identity. */
 const tbq_peer_id *tbi_identity_id(const struct tbi_identity *identity);
 const uint8_t *tbi_identity_key(const struct tbi_identity *identity); /* 32 bytes, public */

@@ -165,3 +165,19 @@ int tbi_identity_valid_at(const struct tbi_identity *identity, uint64_t wall_ms,
     tbi_text(text, text_size, "%s", verdict.text);
     return rv;
 }
+
+uint64_t tbi_identity_ends_ms(const struct tbi_identity *identity, char *text, size_t text_size)
+{
+    uint64_t first = TBI_WALL_MS_MAX;
+    char when[DATE_TEXT_SIZE];
+
+    for (unsigned i = 0; i < identity->chain_len; i++) {
+        time_t until = gnutls_x509_crt_get_expiration_time(identity->chain[i]);
+        if (until != (time_t)-1 && (uint64_t)until < first / 1000) {
+            first = (uint64_t)until * 1000;
+        }
+    }
+    date_text((time_t)(first / 1000), when);
+    tbi_text(text, text_size, "%s", when);
+    return first;
+}

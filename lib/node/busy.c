@@ -8,10 +8,10 @@
 
 #include "node/parts.h"
 
-#define SHARE 16                       /* one connection of so many is kept */
-#define SHARE_FROM 8                   /* connections from which on there is a share */
-#define SHARE_MAX 16                   /* connections */
-#define CLOSE_AFTER_NS (TBI_NS_PER_S)  /* the client closes, when all is well */
+#define SHARE 16                      /* one connection of so many is kept */
+#define SHARE_FROM 8                  /* connections from which on there is a share */
+#define SHARE_MAX 16                  /* connections */
+#define CLOSE_AFTER_NS (TBI_NS_PER_S) /* the client closes, when all is well */
 #define FOLLOWS_MAX 2
 
 size_t tbi_busy_share(size_t max_connections)
@@ -27,8 +27,8 @@ bool tbi_busy_is(const struct tbi_session *s)
 {
     size_t most = s->node->cfg.settings.max_connections;
 
-    return !s->dialled && tbi_endpoint_stats(s->node->endpoint)->connections +
-                                  2 * tbi_busy_share(most) > most;
+    return !s->dialled &&
+           tbi_endpoint_stats(s->node->endpoint)->connections + 2 * tbi_busy_share(most) > most;
 }
 
 /* --- Being full ------------------------------------------------------------------------------- */
@@ -36,8 +36,8 @@ bool tbi_busy_is(const struct tbi_session *s)
 static void name_some(struct tbi_session *s, struct tbi_busy *busy)
 {
     struct tbi_book_entry *entry[TBI_BUSY_RECORDS_MAX];
-    size_t n = tbi_book_sample(&s->node->discovery.book, 0, &s->peer_id, entry,
-                               TBI_BUSY_RECORDS_MAX);
+    size_t n =
+        tbi_book_sample(&s->node->discovery.book, 0, &s->peer_id, entry, TBI_BUSY_RECORDS_MAX);
     size_t room = TBI_CONTROL_FRAME_MAX - 1; /* the count */
 
     for (size_t i = 0; i < n; i++) {
@@ -84,8 +84,8 @@ static void take_referrals(struct tbi_session *s, const struct tbi_busy *busy)
     c->referrals = 0;
     for (size_t i = 0; i < busy->len; i++) {
         tbq_peer_id about;
-        if (tbi_discovery_hear(s->node, busy->at[i].record, busy->at[i].size, &s->remote,
-                               &about) == 0) {
+        if (tbi_discovery_hear(s->node, busy->at[i].record, busy->at[i].size, &s->remote, &about) ==
+            0) {
             c->referral[c->referrals++] = about;
         }
     }

@@ -72,6 +72,7 @@ int tbi_node_new(struct tbi_node **made, const struct tbi_node_config *config, s
     node->now = now;
     node->next_number = 1;
     node->id = *tbi_identity_id(config->identity);
+    node->certificate_at = now.mono_ns; /* a first look with the first step */
     tbi_rng_init(&node->rng, config->seed);
     tbi_rng_bytes(&node->rng, secret, sizeof secret);
     tbi_rng_bytes(&node->rng, node->boot_id, sizeof node->boot_id);
@@ -292,6 +293,9 @@ void tbi_node_step(struct tbi_node *node, struct tbi_now now)
     node->now = now;
     tbi_endpoint_tick(node->endpoint, now);
     drain(node);
+    if (now.mono_ns >= node->certificate_at) {
+        tbi_certificate_due(node);
+    }
     while ((t = tbi_heap_due(&node->timers, now.mono_ns)) != NULL) {
         fire(t);
     }
@@ -303,6 +307,7 @@ uint64_t tbi_node_deadline(const struct tbi_node *node)
     uint64_t at = tbi_heap_next(&node->timers);
     uint64_t other = tbi_endpoint_deadline(node->endpoint);
     at = other < at ? other : at;
+    at = node->certificate_at < at ? node->certificate_at : at;
     if (node->stopping && !node->stopped && node->stop_at < at) {
         at = node->stop_at;
     }

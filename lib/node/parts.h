@@ -223,7 +223,8 @@ struct tbi_node {
     uint8_t record[TBI_RECORD_SIZE_MAX];
     size_t record_size;
     uint64_t busy_told;
-    uint64_t next_number; /* handles, requests, pings: never reused */
+    uint64_t certificate_at; /* ns; when its end is looked at next; TBI_NEVER: it has none */
+    uint64_t next_number;    /* handles, requests, pings: never reused */
     bool stopping;
     bool stopped;
     uint64_t stop_at;
@@ -358,6 +359,7 @@ struct tbi_queued_binding {
     struct tbi_list entry;
     struct tbi_binding binding;
 };
+void tbi_certificate_due(struct tbi_node *node); /* warns a month before the own one ends */
 void tbi_trust_answered(struct tbi_event *e, bool accept); /* by the application */
 int tbi_node_tell_binding(struct tbi_node *node, const char *host_port, const tbq_peer_id *id);
 

@@ -8,6 +8,10 @@
 
 #include "node/parts.h"
 
+#define DAY_MS UINT64_C(86400000)
+#define WARN_BEFORE_MS (30 * DAY_MS)
+#define LOOK_AGAIN_NS (DAY_MS * TBI_NS_PER_MS) /* the wall clock may jump: not computed ahead */
+
 /* What the policy says of the key that the peer has proved. 0, or a TBQ_ERR_* and a verdict. */
 static int ask_policy(const struct tbi_session *s, struct tbi_verdict *verdict)
 {
@@ -128,6 +132,29 @@ int tbi_node_ask_again(struct tbi_node *node, struct tbi_now now)
     }
     tbi_node_settle(node);
     return away;
+}
+
+/* --- The own certificate ---------------------------------------------------------------------- */
+
+/* One that a node makes for itself never ends; an operator's does, and then nobody lets it in. */
+void tbi_certificate_due(struct tbi_node *node)
+{
+    char when[TBI_ADDR_TEXT_SIZE];
+    uint64_t ends = tbi_identity_ends_ms(node->cfg.identity, when, sizeof when);
+    uint64_t now = node->now.wall_ms;
+
+    if (ends == TBI_WALL_MS_MAX) {
+        node->certificate_at = TBI_NEVER;
+        return;
+    }
+    node->certificate_at = node->now.mono_ns + LOOK_AGAIN_NS;
+    if (now >= ends) {
+        tbi_node_warn(node, NULL, "this node's certificate has ended at %s: peers refuse it", when);
+    } else if (ends - now <= WARN_BEFORE_MS) {
+        unsigned days = (unsigned)((ends - now) / DAY_MS);
+        tbi_node_warn(node, NULL, "this node's certificate ends in %u day%s, at %s", days,
+                      days == 1 ? "" : "s", when);
+    }
 }
 
 /* --- First use: what is to be remembered --------------------------------------------------------

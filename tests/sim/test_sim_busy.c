@@ -167,9 +167,8 @@ START_TEST(beyond_the_answers_there_is_no_state)
     pass(&t, 6000);
     ck_assert_uint_eq(t.full->node->busy_told, 1);
     ck_assert_uint_ge(tbi_endpoint_stats(t.full->node->endpoint)->refused_full, 2);
-    ck_assert_uint_eq(seen(late[0])->connected + seen(late[1])->connected +
-                          seen(late[2])->connected,
-                      1);
+    ck_assert_uint_eq(
+        seen(late[0])->connected + seen(late[1])->connected + seen(late[2])->connected, 1);
     sim_free(t.sim);
 }
 END_TEST

@@ -167,6 +167,7 @@ void pair_run(struct pair *p, uint64_t ms)
             break;
         }
         p->now.mono_ns = at > p->now.mono_ns ? at : p->now.mono_ns + 1000;
+        p->now.wall_ms = wall - (end - p->now.mono_ns) / TBI_NS_PER_MS;
     }
     p->now = (struct tbi_now){.mono_ns = end, .wall_ms = wall};
     step(p, &p->a);

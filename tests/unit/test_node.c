@@ -2,6 +2,7 @@
  * requests, peers that are lost or restart, and stopping; two nodes joined in memory. */
 #include <string.h>
 
+#include "identity_help.h"
 #include "node_pair.h"
 
 static struct pair p;
@@ -21,6 +22,56 @@ static tbq_bytes bytes(const char *text)
 {
     return (tbq_bytes){.data = (const uint8_t *)text, .size = strlen(text)};
 }
+
+/* --- The own certificate ---------------------------------------------------------------------- */
+
+#define DAY_MS UINT64_C(86400000)
+
+/* A's key with a certificate of an operator's, for so many days from now on. */
+static void certified_for(unsigned days)
+{
+    char key_pem[TBI_KEY_PEM_SIZE], why[128];
+    size_t key_size = 0;
+    gnutls_datum_t cert_pem;
+    struct tbi_identity *made = NULL;
+    time_t now = (time_t)(p.now.wall_ms / 1000);
+    gnutls_x509_privkey_t key = key_of(p.a.identity);
+    gnutls_x509_crt_t crt = foreign_cert(key, now - 1000, now + (time_t)days * 86400);
+
+    ck_assert_int_eq(tbi_identity_export_key(p.a.identity, key_pem, sizeof key_pem, &key_size), 0);
+    ck_assert_int_eq(gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &cert_pem), 0);
+    ck_assert_int_eq(tbi_identity_from_pem(&made, &p.steady, (tbq_bytes){key_pem, key_size},
+                                           bytes_of(&cert_pem), &p.rng, why, sizeof why),
+                     0);
+    tbi_identity_free(p.a.identity);
+    p.a.identity = made;
+    gnutls_free(cert_pem.data);
+    gnutls_x509_crt_deinit(crt);
+    gnutls_x509_privkey_deinit(key);
+}
+
+START_TEST(the_end_of_a_certificate_is_told_a_month_ahead)
+{
+    certified_for(40);
+    ck_assert_int_eq(pair_start(&p, &p.a), 0);
+    pair_run(&p, 9 * DAY_MS);
+    ck_assert_uint_eq(p.a.count[TBQ_EVENT_WARNING], 0);
+    pair_run(&p, 2 * DAY_MS);
+    ck_assert_uint_ge(p.a.count[TBQ_EVENT_WARNING], 1);
+    ck_assert_ptr_nonnull(strstr(p.a.text, "this node's certificate ends in "));
+    pair_run(&p, 31 * DAY_MS);
+    ck_assert_uint_le(p.a.count[TBQ_EVENT_WARNING], 33); /* once a day */
+    ck_assert_ptr_nonnull(strstr(p.a.text, "has ended at "));
+}
+END_TEST
+
+START_TEST(what_a_node_made_itself_never_ends)
+{
+    ck_assert_int_eq(pair_start(&p, &p.a), 0);
+    pair_run(&p, 400 * DAY_MS);
+    ck_assert_uint_eq(p.a.count[TBQ_EVENT_WARNING], 0);
+}
+END_TEST
 
 /* --- Commands --------------------------------------------------------------------------------- */
 
@@ -612,6 +663,9 @@ int main(void)
     tcase_add_test(tc, what_was_closed_takes_nothing_more);
     tcase_add_test(tc, events_that_nobody_released_go_with_the_node);
     tcase_add_test(tc, a_paused_lane_is_not_handed_out);
+    tc = part(suite, "certificate");
+    tcase_add_test(tc, the_end_of_a_certificate_is_told_a_month_ahead);
+    tcase_add_test(tc, what_a_node_made_itself_never_ends);
     tc = part(suite, "dials");
     tcase_add_test(tc, a_dial_that_nobody_answers_fails_in_time);
     tcase_add_test(tc, a_persistent_dial_comes_back);
