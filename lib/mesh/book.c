@@ -56,10 +56,12 @@ struct tbi_book_entry *tbi_book_get(const struct tbi_book *b, const tbq_peer_id 
 /* Makes room for an entry of that standing, at the cost of one that does not stand higher. */
 static int make_room(struct tbi_book *b, enum tbi_book_standing standing)
 {
-    if (standing == TBI_BOOK_NAMED || tbi_map_count(&b->entries) < b->limit) {
+    size_t limit = standing == TBI_BOOK_NAMED ? 2 * b->limit : b->limit;
+
+    if (tbi_map_count(&b->entries) < limit) {
         return 0;
     }
-    for (int s = TBI_BOOK_HEARD; s <= (int)standing; s++) {
+    for (int s = TBI_BOOK_HEARD; s <= (int)standing && s < TBI_BOOK_NAMED; s++) {
         if (!tbi_list_empty(&b->by[s])) {
             forget(b, TBI_CONTAINER(b->by[s].next, struct tbi_book_entry, entry));
             b->stats.forgotten++;

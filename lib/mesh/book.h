@@ -66,7 +66,7 @@ struct tbi_book {
     const struct tbi_crypto *crypto;
     struct tbi_rng *rng;
     tbq_peer_id self; /* is never entered */
-    size_t limit;     /* entries; those that were named may go beyond */
+    size_t limit;     /* entries; those that were named may go beyond, up to as many again */
     struct tbi_map entries;
     struct tbi_list by[3]; /* by standing: the first to be forgotten stands in front */
     struct tbi_book_stats stats;
@@ -87,7 +87,8 @@ struct tbi_book_entry *tbi_book_get(const struct tbi_book *b, const tbq_peer_id 
 int tbi_book_learn(struct tbi_book *b, struct tbi_now now, const uint8_t *record, size_t size,
                    const struct tbi_addr *from);
 
-/* The operator named that peer: an entry without a record, if need be. 0 or TBQ_ERR_NOMEM. */
+/* The operator named that peer: an entry without a record, if need be. 0; TBQ_ERR_NOMEM;
+ * TBQ_ERR_LIMIT: too many were named. */
 int tbi_book_name(struct tbi_book *b, const tbq_peer_id *id, const struct tbi_addr *addr);
 
 /* It proved its key; at that address it was dialled, or it dialled from there. 0, TBQ_ERR_LIMIT or

@@ -262,6 +262,11 @@ void tbi_contact_timer(struct tbi_contact *c)
 
 void tbi_contact_session_up(struct tbi_contact *c)
 {
+    bool named = c->persistent || (c->dialled && c->target.pinned && !c->by_itself);
+
+    if (named && !c->following) { /* by the operator: never forgotten */
+        (void)tbi_book_name(&c->node->discovery.book, &c->session->peer_id, &c->session->remote);
+    }
     c->state = TBI_CONTACT_UP;
     c->was_up = true;
     tbi_event_free(c->failed);

@@ -4,6 +4,7 @@
 
 #include "sim.h"
 #include "../unit/harness.h"
+#include "node/parts.h"
 
 #define NODES 8
 
@@ -90,6 +91,11 @@ START_TEST(all_know_all_within_seconds_of_knowing_one)
     ck_assert_uint_eq(w.failed, 0);
     for (size_t i = 0; i < NODES; i++) {
         ck_assert_uint_ge(w.heard[i], NODES - 1);
+        const struct tbi_book *book = &w.node[i]->node->discovery.book;
+        for (size_t k = 0; k < NODES; k++) { /* the operator named the first one, and nobody else */
+            const struct tbi_book_entry *e = tbi_book_get(book, &w.node[k]->node->id);
+            ck_assert(k == i || (e->standing == TBI_BOOK_NAMED) == (k == 0));
+        }
     }
     sim_free(w.sim);
 }

@@ -184,8 +184,16 @@ START_TEST(a_flood_of_made_up_peers_displaces_made_up_peers)
     ck_assert_uint_eq(book.stats.full, 1);
     ck_assert_ptr_null(tbi_book_get(&book, &met.id)); /* the longest unseen of those met went */
     ck_assert_ptr_nonnull(tbi_book_get(&book, &named.id));
-    ck_assert_int_eq(tbi_book_name(&book, &w.id, NULL), 0); /* names are never refused */
+    ck_assert_int_eq(tbi_book_name(&book, &w.id, NULL), 0); /* those named have room of their own */
     ck_assert_uint_eq(tbi_map_count(&book.entries), 9);
+    int rv = 0;
+    for (unsigned n = 400; rv == 0 && n < 500; n++) { /* which ends too, and they stay */
+        w = record_of(n, 1, NULL, 0);
+        rv = tbi_book_name(&book, &w.id, NULL);
+    }
+    ck_assert_int_eq(rv, TBQ_ERR_LIMIT);
+    ck_assert_uint_eq(tbi_map_count(&book.entries), 16);
+    ck_assert_ptr_nonnull(tbi_book_get(&book, &named.id));
 }
 END_TEST
 
