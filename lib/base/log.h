@@ -21,4 +21,8 @@ void tbi_log(const struct tbi_log *log, tbq_log_level level, const char *format,
  * For the embedder's error text. */
 void tbi_text(char *to, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Peers have a say in some texts (close reasons, names), and texts go to terminals and to files
+ * with a line each: control characters become '?'. tbi_log() does so by itself. */
+void tbi_text_tame(char *text);
+
 #endif

@@ -83,6 +83,7 @@ void tbi_event_set_peer(struct tbi_event *e, const tbq_peer_id *id)
 void tbi_event_set_text(struct tbi_event *e, const char *text)
 {
     tbi_text(e->words->text, sizeof e->words->text, "%s", text != NULL ? text : "");
+    tbi_text_tame(e->words->text);
     e->pub.text = e->words->text;
 }
 

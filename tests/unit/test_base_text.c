@@ -350,6 +350,9 @@ START_TEST(log_lines_are_filtered_and_cut)
     tbi_log(&log, TBQ_LOG_ERROR, "%s", wide);
     ck_assert_uint_eq(strlen(seen), 2 + TBI_LOG_LINE_MAX - 1);
     ck_assert_str_eq(seen + strlen(seen) - 4, "x...");
+    seen[0] = '\0';
+    tbi_log(&log, TBQ_LOG_ERROR, "%s", "bye\nready: \x1b[2J\xc2\x9b\x7f\xc3\xa4");
+    ck_assert_str_eq(seen, "0 bye?ready: ?[2J???\xc3\xa4"); /* one line, whoever wrote it */
     log.write = NULL;
     tbi_log(&log, TBQ_LOG_ERROR, "nowhere");
     tbi_log(NULL, TBQ_LOG_ERROR, "nowhere");

@@ -1,6 +1,7 @@
 /* tests/unit/test_node_hostile.c - lib/node/session.c against a peer that speaks QUIC and TLS
  * properly and everything above as it likes: what is refused, with which close code, and what is
  * forgiven (docs/protocol.md, sections 3 and 5). */
+#include <stdio.h>
 #include <string.h>
 
 #include "node/node.h"
@@ -11,6 +12,7 @@ static struct quic_pair p; /* A: the peer, B: an identity and an address for the
 static struct tbi_trust trust;
 static struct tbi_node *node;
 static size_t told[TBQ_EVENT_TRUST + 1];
+static char last_words[256]; /* of the latest DISCONNECTED */
 static int64_t control;
 
 static void begin(void)
@@ -81,6 +83,9 @@ static void run(uint64_t ms)
         quic_actions(&p.a);
         while ((e = tbi_node_next_event(node)) != NULL) {
             told[e->type]++;
+            if (e->type == TBQ_EVENT_DISCONNECTED) {
+                snprintf(last_words, sizeof last_words, "%s", e->text);
+            }
             tbi_node_event_release(e);
         }
         if (busy) {
@@ -430,6 +435,17 @@ START_TEST(two_processes_of_one_key)
 }
 END_TEST
 
+START_TEST(last_words_that_would_be_more_than_one_line)
+{
+    come_up(1);
+    tbi_conn_close(quic_conn(&p.a), p.now, TBI_CLOSE_STOPPED, "bye\nready: tbq://me \x1b[2J");
+    run(100);
+    ck_assert_uint_eq(told[TBQ_EVENT_DISCONNECTED], 1);
+    ck_assert_ptr_nonnull(strstr(last_words, "bye?ready: tbq://me ?[2J"));
+    ck_assert_ptr_null(strpbrk(last_words, "\n\x1b"));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("node_hostile");
@@ -461,6 +477,7 @@ int main(void)
     tcase_add_test(tc, too_many_lane_bytes_before_confirm);
     tcase_add_test(tc, the_same_process_twice);
     tcase_add_test(tc, two_processes_of_one_key);
+    tcase_add_test(tc, last_words_that_would_be_more_than_one_line);
     suite_add_tcase(suite, tc);
     return tbi_test_main(suite);
 }
