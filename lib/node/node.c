@@ -254,6 +254,11 @@ int tbi_node_recv(struct tbi_node *node, struct tbi_now now, const struct tbi_da
     return rv;
 }
 
+bool tbi_node_must_send(const struct tbi_node *node)
+{
+    return tbi_endpoint_must_send(node->endpoint);
+}
+
 int tbi_node_send(struct tbi_node *node, struct tbi_now now, struct tbi_send_batch *out)
 {
     node->now = now;

@@ -44,6 +44,9 @@ int tbi_node_recv(struct tbi_node *node, struct tbi_now now, const struct tbi_da
 /* Fills one batch: 1, or 0 when there is nothing to send now. Call until 0. */
 int tbi_node_send(struct tbi_node *node, struct tbi_now now, struct tbi_send_batch *out);
 
+/* Send before more is received: answers without a connection would be lost. */
+bool tbi_node_must_send(const struct tbi_node *node);
+
 /* Does what is due. After it, and after every command, send and ask for the deadline again. */
 void tbi_node_step(struct tbi_node *node, struct tbi_now now);
 uint64_t tbi_node_deadline(const struct tbi_node *node); /* ns; TBI_NEVER */

@@ -473,6 +473,11 @@ int tbi_endpoint_send(struct tbi_endpoint *ep, struct tbi_now now, struct tbi_se
     return 0;
 }
 
+bool tbi_endpoint_must_send(const struct tbi_endpoint *ep)
+{
+    return ep->reply_count >= TBI_REPLIES_MAX / 2;
+}
+
 /* --- Time and dialling ------------------------------------------------------------------------ */
 
 uint64_t tbi_endpoint_deadline(const struct tbi_endpoint *ep)

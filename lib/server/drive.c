@@ -77,6 +77,9 @@ static int receive(tbq_server *s, struct tbi_now now)
         if (rv < 0 && rv != TBQ_ERR_NOMEM) { /* without memory the datagrams count as lost */
             return rv;
         }
+        if (tbi_node_must_send(s->node)) {
+            return 0; /* what is left to read is there at the next call */
+        }
     }
     return 0;
 }

@@ -1,0 +1,460 @@
+/* tests/net/test_storm.c - a server in a process of its own, over loopback, in a storm: mutations
+ * of real datagrams from many ports, real beginnings that nobody goes on with, connections opened
+ * and closed. All the while an honest client is answered within a second; afterwards the server is
+ * as large as before, and its counters tell where each datagram went.
+ *
+ * STORM=1 is the full size, a million datagrams; the default is a small part of it. */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../unit/harness.h"
+#include "couple.h"
+
+#define PORTS 64     /* that the mutated datagrams come from */
+#define AHEAD_MAX 64 /* datagrams that the server has not read yet: no socket buffer is flooded */
+#define CAPTURED_MAX 64
+#define DATAGRAM_MAX 1500
+#define MUTATE_BATCH 32
+
+/* What the server tells of itself, after every step. */
+struct told {
+    unsigned port;
+    uint64_t resident; /* KiB */
+    tbq_stats stats;
+    bool stop;
+};
+
+static volatile struct told *told;
+static pid_t child;
+static uint64_t sent; /* datagrams to the server, of sockets of ours */
+static int port_fd[PORTS];
+static struct sockaddr_in server_addr;
+static struct {
+    uint8_t data[DATAGRAM_MAX];
+    size_t size;
+} captured[CAPTURED_MAX];
+static size_t captured_len;
+static struct tbi_rng rng;
+
+static double factor(void)
+{
+    const char *text = getenv("TIME_FACTOR");
+    return text != NULL && atof(text) > 1 ? atof(text) : 1;
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* --- The server's process --------------------------------------------------------------------- */
+
+static uint64_t resident_kib(void)
+{
+    unsigned long long size, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f != NULL) {
+        if (fscanf(f, "%llu %llu", &size, &resident) != 2) {
+            resident = 0;
+        }
+        fclose(f);
+    }
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
+}
+
+static void serve(void)
+{
+    tbq_config c;
+    tbq_server *server;
+    tbq_event *e;
+
+    tbq_config_init(&c);
+    c.bind_address = "127.0.0.1";
+    c.bind_port = 0;
+    c.no_discovery = true;
+    c.ping_interval_ms = 2000;
+    c.idle_timeout_ms = 5000; /* for what the storm leaves behind */
+    c.log_level = TBQ_LOG_ERROR;
+    if (tbq_server_start(&server, &c, NULL, NULL, NULL) != 0) {
+        _exit(1);
+    }
+    for (unsigned step = 0; !told->stop; step++) {
+        struct pollfd fds[TBQ_FDS_MAX];
+        size_t n = tbq_server_pollfds(server, fds, TBQ_FDS_MAX);
+        int wait = couple_wait(server, 50);
+        int ready = poll(fds, (nfds_t)n, wait);
+        tbq_server_process(server);
+        while ((e = tbq_server_next_event(server)) != NULL) {
+            tbq_event_release(e);
+        }
+        tbq_stats stats;
+        tbq_stats_init(&stats);
+        tbq_server_stats(server, &stats);
+        memcpy((void *)(uintptr_t)&told->stats, &stats, sizeof stats);
+        if (ready == 0 || step % 256 == 0) {
+            told->resident = resident_kib();
+        }
+        if (told->port == 0) {
+            told->port = (unsigned)atoi(strrchr(tbq_server_address(server), ':') + 1);
+        }
+    }
+    tbq_server_free(server);
+    _exit(0);
+}
+
+static void begin(void)
+{
+    told = mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert(told != MAP_FAILED);
+    memset((void *)(uintptr_t)told, 0, sizeof *told);
+    sent = 0;
+    captured_len = 0;
+    tbi_test_rng(&rng, 77);
+    child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        serve();
+    }
+    while (told->port == 0) {
+        ck_assert_int_eq(waitpid(child, NULL, WNOHANG), 0);
+        poll(NULL, 0, 1);
+    }
+    server_addr = (struct sockaddr_in){.sin_family = AF_INET,
+                                       .sin_port = htons((uint16_t)told->port),
+                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    for (size_t i = 0; i < PORTS; i++) {
+        port_fd[i] = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+        ck_assert_int_ge(port_fd[i], 0);
+        struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        ck_assert_int_eq(bind(port_fd[i], (struct sockaddr *)&any, sizeof any), 0);
+    }
+}
+
+static void end(void)
+{
+    int status = 0;
+    told->stop = true;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    for (size_t i = 0; i < PORTS; i++) {
+        close(port_fd[i]);
+    }
+    munmap((void *)(uintptr_t)told, sizeof *told);
+}
+
+/* What the kernel threw away at the server's socket. */
+static uint64_t kernel_drops(void)
+{
+    char line[512];
+    unsigned long long drops = 0;
+    FILE *f = fopen("/proc/net/udp", "r");
+
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof line, f) != NULL) {
+        unsigned ip, port;
+        const char *last = strrchr(line, ' ');
+        if (sscanf(line, " %*d: %x:%x", &ip, &port) == 2 && port == told->port) {
+            for (char *at = line + strlen(line); at > line && (at[-1] == ' ' || at[-1] == '\n');) {
+                *--at = '\0';
+            }
+            last = strrchr(line, ' ');
+            drops = strtoull(last, NULL, 10);
+        }
+    }
+    fclose(f);
+    return drops;
+}
+
+/* --- Attacks ---------------------------------------------------------------------------------- */
+
+static void send_from(int fd, const uint8_t *data, size_t size)
+{
+    if (sendto(fd, data, size, 0, (struct sockaddr *)&server_addr, sizeof server_addr) ==
+        (ssize_t)size) {
+        sent++;
+    }
+}
+
+/* Waits until the server has read nearly all that was sent. */
+static void not_too_fast(uint64_t began, uint64_t sent_before)
+{
+    for (int i = 0; sent - sent_before > told->stats.packets_received - began + AHEAD_MAX; i++) {
+        poll(NULL, 0, 1);
+        if (i > 100) { /* some were lost on the way */
+            return;
+        }
+    }
+}
+
+static void mutate_some(size_t count)
+{
+    uint8_t data[DATAGRAM_MAX];
+    uint64_t began = told->stats.packets_received, before = sent;
+
+    for (size_t i = 0; i < count; i++) {
+        size_t which = tbi_rng_below(&rng, captured_len);
+        size_t size = captured[which].size;
+        memcpy(data, captured[which].data, size);
+        if (tbi_rng_below(&rng, 4) == 0) {
+            size = 1 + tbi_rng_below(&rng, size);
+        }
+        size_t turns = tbi_rng_below(&rng, 8);
+        for (size_t k = 0; k < turns; k++) {
+            size_t reach = k % 2 == 0 && size > 40 ? 40 : size;
+            data[tbi_rng_below(&rng, reach)] = (uint8_t)tbi_rng_below(&rng, 256);
+        }
+        int fd = port_fd[tbi_rng_below(&rng, PORTS)];
+        send_from(fd, data, size);
+        while (recv(fd, data, sizeof data, 0) > 0) { /* answers are not wanted */
+        }
+    }
+    not_too_fast(began, before);
+}
+
+static void client_start(struct side *s)
+{
+    tbq_config c = couple_config(s);
+    c.no_discovery = true;
+    c.log_level = TBQ_LOG_ERROR;
+    ck_assert_int_eq(tbq_server_start(&s->server, &c, NULL, NULL, NULL), 0);
+}
+
+static void client_end(struct side *s, bool to_server)
+{
+    tbq_stats stats;
+    tbq_stats_init(&stats);
+    ck_assert_int_eq(tbq_server_stats(s->server, &stats), 0);
+    sent += to_server ? stats.packets_sent : 0;
+    couple_end(s);
+}
+
+static void client_step(struct side *s, int fd, int wait)
+{
+    struct pollfd fds[TBQ_FDS_MAX + 1];
+    size_t n = tbq_server_pollfds(s->server, fds, TBQ_FDS_MAX);
+    fds[n] = (struct pollfd){.fd = fd, .events = POLLIN};
+    poll(fds, (nfds_t)n + 1, couple_wait(s->server, wait));
+    ck_assert_int_eq(tbq_server_process(s->server), 0);
+    couple_pull(s);
+}
+
+static void dial(struct side *s, unsigned port)
+{
+    char address[32];
+    tbq_connection c;
+    snprintf(address, sizeof address, "127.0.0.1:%u", port);
+    ck_assert_int_eq(tbq_server_connect(s->server, address, &c), 0);
+}
+
+static unsigned port_of(int fd)
+{
+    struct sockaddr_in a;
+    socklen_t size = sizeof a;
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&a, &size), 0);
+    return ntohs(a.sin_port);
+}
+
+/* A whole conversation of a client, with a socket of ours in its middle: the client's half is kept.
+ */
+static void capture(void)
+{
+    struct side s;
+    struct sockaddr_in client = {0};
+    int front = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), back = port_fd[0];
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    uint64_t until = now_ms() + 200;
+
+    ck_assert_int_eq(bind(front, (struct sockaddr *)&any, sizeof any), 0);
+    client_start(&s);
+    dial(&s, port_of(front));
+    while (captured_len < 8 || now_ms() < until) {
+        uint8_t data[DATAGRAM_MAX];
+        socklen_t len = sizeof client;
+        ssize_t n;
+        client_step(&s, front, 5);
+        while ((n = recvfrom(front, data, sizeof data, 0, (struct sockaddr *)&client, &len)) > 0) {
+            if (captured_len < CAPTURED_MAX) {
+                memcpy(captured[captured_len].data, data, (size_t)n);
+                captured[captured_len++].size = (size_t)n;
+            }
+            send_from(back, data, (size_t)n);
+        }
+        while ((n = recv(back, data, sizeof data, 0)) > 0) {
+            (void)sendto(front, data, (size_t)n, 0, (struct sockaddr *)&client, sizeof client);
+        }
+        if (s.events[TBQ_EVENT_CONNECTED] > 0 && captured_len >= 3 && now_ms() >= until) {
+            break;
+        }
+    }
+    ck_assert_uint_ge(captured_len, 3);
+    client_end(&s, false);
+    close(front);
+}
+
+/* A client dials ports where nobody answers; what it says there goes on to the server. */
+static void abandon(size_t count)
+{
+    for (size_t done = 0; done < count; done += PORTS) {
+        struct side s;
+        uint8_t data[DATAGRAM_MAX];
+        size_t got = 0;
+        client_start(&s);
+        for (size_t i = 0; i < PORTS; i++) {
+            while (recv(port_fd[i], data, sizeof data, 0) > 0) {
+            }
+            dial(&s, port_of(port_fd[i]));
+        }
+        while (got < PORTS) {
+            uint64_t began = told->stats.packets_received, before = sent;
+            client_step(&s, port_fd[0], 1);
+            for (size_t i = 0; i < PORTS; i++) {
+                struct sockaddr_in from = {0};
+                socklen_t len = sizeof from;
+                ssize_t n =
+                    recvfrom(port_fd[i], data, sizeof data, 0, (struct sockaddr *)&from, &len);
+                if (n > 0 && from.sin_port != server_addr.sin_port) {
+                    send_from(port_fd[i], data, (size_t)n);
+                    got++;
+                }
+            }
+            not_too_fast(began, before);
+        }
+        client_end(&s, false);
+    }
+}
+
+/* Answered within a second, with `storm` going on. */
+static void honest(void (*storm)(void))
+{
+    struct side s;
+    client_start(&s);
+    uint64_t began = now_ms();
+    dial(&s, told->port);
+    while (s.events[TBQ_EVENT_CONNECTED] == 0) {
+        client_step(&s, port_fd[0], 1);
+        if (storm != NULL) {
+            storm();
+        }
+        if ((double)(now_ms() - began) > 1000 * factor()) {
+            ck_abort_msg("no answer within a second: %llu of %llu datagrams read, %llu lost, "
+                         "%llu half open, %llu refused, %llu proofs asked for",
+                         (unsigned long long)told->stats.packets_received, (unsigned long long)sent,
+                         (unsigned long long)kernel_drops(),
+                         (unsigned long long)told->stats.half_open,
+                         (unsigned long long)told->stats.refused_full,
+                         (unsigned long long)told->stats.retries_sent);
+        }
+    }
+    client_end(&s, true);
+}
+
+static void open_and_close(size_t count)
+{
+    struct side s;
+    client_start(&s);
+    for (size_t i = 0; i < count; i++) {
+        char address[32];
+        tbq_connection c;
+        snprintf(address, sizeof address, "127.0.0.1:%u", told->port);
+        ck_assert_int_eq(tbq_server_connect(s.server, address, &c), 0);
+        size_t up = s.events[TBQ_EVENT_CONNECTED], down = s.events[TBQ_EVENT_DISCONNECTED];
+        uint64_t began = now_ms();
+        while (s.events[TBQ_EVENT_CONNECTED] == up) {
+            client_step(&s, -1, 100);
+            if ((double)(now_ms() - began) > 1000 * factor()) {
+                ck_abort_msg("connection %zu: no answer within a second", i);
+            }
+        }
+        ck_assert_int_eq(tbq_connection_close(s.server, c), 0);
+        while (s.events[TBQ_EVENT_DISCONNECTED] == down) {
+            client_step(&s, -1, 100);
+        }
+    }
+    client_end(&s, true);
+}
+
+/* --- The story -------------------------------------------------------------------------------- */
+
+static void storm_step(void)
+{
+    mutate_some(MUTATE_BATCH);
+}
+
+static void storm(size_t mutated, size_t abandoned, size_t opened)
+{
+    for (size_t i = 0; i < mutated; i += MUTATE_BATCH) {
+        mutate_some(MUTATE_BATCH);
+        if (i % (128 * MUTATE_BATCH) == 0) {
+            honest(storm_step);
+        }
+    }
+    abandon(abandoned);
+    honest(NULL);
+    open_and_close(opened);
+}
+
+/* Nothing is left of what was begun; the resident memory then, KiB. */
+static uint64_t settled(void)
+{
+    uint64_t began = now_ms();
+    while (told->stats.connections > 0) {
+        poll(NULL, 0, 20);
+        ck_assert_msg((double)(now_ms() - began) < 120000 * factor(), "%llu connections are left",
+                      (unsigned long long)told->stats.connections);
+    }
+    poll(NULL, 0, 200); /* its process tells its size when it is idle */
+    return told->resident;
+}
+
+static void accounted_for(void)
+{
+    tbq_stats s;
+    memcpy(&s, (const void *)(uintptr_t)&told->stats, sizeof s);
+    ck_assert_uint_eq(s.packets_received, s.accepted + s.datagrams_to_connections + s.retries_sent +
+                                              s.versions_sent + s.refused_full + s.refused_crowded +
+                                              s.refused_token + s.dropped_reserved +
+                                              s.dropped_unknown + s.unanswered + s.not_begun);
+    ck_assert_uint_eq(sent, s.packets_received + s.receive_errors + kernel_drops());
+    ck_assert_uint_eq(s.unanswered, 0); /* it sends before it reads on */
+    ck_assert_uint_gt(s.dropped_unknown, 0);
+    ck_assert_uint_gt(s.retries_sent, 0);
+}
+
+START_TEST(a_storm_passes)
+{
+    size_t scale = getenv("STORM") != NULL ? 50 : 1;
+    begin();
+    capture();
+    storm(5000, PORTS * 4, 100);
+    uint64_t before = settled();
+    storm(20000 * scale, 20 * scale, 200 * scale);
+    uint64_t after = settled();
+    fprintf(stderr, "# resident: %llu KiB before, %llu after; %llu datagrams, %llu lost\n",
+            (unsigned long long)before, (unsigned long long)after, (unsigned long long)sent,
+            (unsigned long long)kernel_drops());
+    accounted_for();
+    ck_assert_msg(after <= before + before / 10, "%llu KiB before, %llu after",
+                  (unsigned long long)before, (unsigned long long)after);
+    end();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("storm");
+    TCase *c = tcase_create("stories");
+    tcase_set_timeout(c, 900);
+    tcase_add_test(c, a_storm_passes);
+    suite_add_tcase(s, c);
+    return tbi_test_main(s);
+}
