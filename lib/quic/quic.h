@@ -94,7 +94,8 @@ int tbi_endpoint_recv(struct tbi_endpoint *ep, struct tbi_now now, const struct 
 
 /* Fills one batch of equal-sized packets for one destination: 1, or 0: nothing to send now. */
 int tbi_endpoint_send(struct tbi_endpoint *ep, struct tbi_now now, struct tbi_send_batch *out);
-/* So many answers wait that those to another batch might not find a place: send before more comes. */
+/* So many answers wait that those to another batch might not find a place: send before more comes.
+ */
 bool tbi_endpoint_must_send(const struct tbi_endpoint *ep);
 uint64_t tbi_endpoint_deadline(const struct tbi_endpoint *ep);
 void tbi_endpoint_tick(struct tbi_endpoint *ep, struct tbi_now now);
