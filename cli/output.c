@@ -1,6 +1,8 @@
 /* cli/output.c - text for people, or one JSON object a line, flushed. */
 #include <errno.h>
 #include <jansson.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +14,27 @@ bool output_json;
 bool output_to_stderr;
 bool output_failed;
 
+#define LOOK_MS 100      /* how often signals are looked for while the reader stalls */
+#define PATIENCE_MS 3000 /* how long it may go on once we were told to stop */
+
+/* Signals wait for the loop, which a write that waits for its reader would never come back to.
+ * False: we were told to stop, and nobody reads. A write that can be done, or fails, is true. */
+static bool has_room(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    int looks = PATIENCE_MS / LOOK_MS;
+    sigset_t set;
+
+    while (poll(&p, 1, LOOK_MS) == 0) {
+        bool told = sigpending(&set) == 0 &&
+                    (sigismember(&set, SIGTERM) == 1 || sigismember(&set, SIGINT) == 1);
+        if (told && looks-- == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* One line, and whether it got out: a journal that lacks lines must not look complete. */
 static void put_line(const char *line)
 {
@@ -20,7 +43,10 @@ static void put_line(const char *line)
     if (output_failed) {
         return;
     }
-    if (fputs(line, to) < 0 || putc('\n', to) < 0 || fflush(to) != 0) {
+    if (!has_room(fileno(to))) {
+        output_failed = true;
+        fprintf(stderr, "tbq: standard output: nobody reads it\n");
+    } else if (fputs(line, to) < 0 || putc('\n', to) < 0 || fflush(to) != 0) {
         output_failed = true;
         fprintf(stderr, "tbq: standard output: %s\n", strerror(errno));
     }

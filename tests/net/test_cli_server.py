@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """tbq server: what it tells, whom it lets in, and that stored comes before delivered. TAP."""
 
+import json
 import os
 import shutil
 import signal
@@ -160,4 +161,32 @@ def unheard(folder):
     ok(done.returncode == 2 and "No space left" in done.stderr, "the same for a full disk", done.stderr)
 
 
-run_all(two_terminals, telling, lists, wrong_pin, store_gone, disks, unheard)
+def a_reader_that_stalls(folder):
+    read, written = os.pipe()
+    with subprocess.Popen([TBQ, "server", "--json", "--bind", "127.0.0.1:0", "--state",
+                           folder + "/state"], stdout=written, stderr=subprocess.PIPE) as server:
+        ready = b""
+        while not ready.endswith(b"\n"):
+            ready += os.read(read, 1)
+        # Full, and by a descriptor of its own: the server's stays a blocking one.
+        filler = os.open(f"/proc/self/fd/{written}", os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            while True:
+                os.write(filler, b"x" * 4096)
+        except BlockingIOError:
+            pass
+        tbq("client", json.loads(ready)["uri"], "--timeout", "2000")  # now it has things to say
+        server.send_signal(signal.SIGTERM)
+        try:
+            code = server.wait(WAIT)
+        except subprocess.TimeoutExpired:
+            code = "it hangs"
+            server.kill()
+        told = server.stderr.read()
+    ok(code == 2 and b"nobody reads" in told, "a signal ends a server whose reader stalls",
+       (code, told))
+    for fd in (read, written, filler):
+        os.close(fd)
+
+
+run_all(a_reader_that_stalls, two_terminals, telling, lists, wrong_pin, store_gone, disks, unheard)
