@@ -71,7 +71,7 @@ typedef struct tbq_config {
                                default) one of max_message_size */
     size_t outbox_messages; /* 4096: messages without a fate */
     size_t receive_window;  /* per lane, bytes not released yet; default and least: twice
-                               max_message_size and 64 KiB */
+                               max_message_size and 64 KiB; at most 1 TiB */
 
     uint64_t capabilities; /* TBQ_CAN_...; told to peers */
     tbq_role role;

@@ -9,6 +9,10 @@
 #define KIB(n) ((size_t)(n) << 10)
 #define MIB(n) ((size_t)(n) << 20)
 
+/* Several of them must fit into QUIC's credit, 62 bits (RFC 9000, section 16): more makes ngtcp2
+ * end the process at the first connection. */
+#define WINDOW_MAX (UINT64_C(1) << 40)
+
 static const tbq_config defaults = {
     .size = sizeof(tbq_config),
     .bind_port = 8443,
@@ -106,6 +110,12 @@ static int budgets(struct tbi_settings *s)
                  "receive_window is %zu; it must be at least %zu: two messages of max_message_size "
                  "and 64 KiB",
                  c->receive_window, least);
+        return TBQ_ERR_INVALID;
+    }
+    if (c->receive_window > WINDOW_MAX) {
+        tbi_text(c->error_text, c->error_text_size,
+                 "receive_window is %zu; it must be at most %llu, 1 TiB", c->receive_window,
+                 (unsigned long long)WINDOW_MAX);
         return TBQ_ERR_INVALID;
     }
     return 0;

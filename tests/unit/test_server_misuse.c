@@ -119,6 +119,34 @@ START_TEST(bytes_that_are_not_there_are_refused)
 }
 END_TEST
 
+START_TEST(a_window_beyond_what_quic_can_tell_is_refused)
+{
+    config.receive_window = SIZE_MAX;
+    ck_assert_int_eq(tbq_server_start(&server, &config, NULL, NULL, NULL), TBQ_ERR_INVALID);
+    ck_assert_ptr_nonnull(strstr(why, "receive_window"));
+    config.receive_window = (size_t)(UINT64_C(1) << 40);
+    ck_assert_int_eq(tbq_server_start(&server, &config, NULL, NULL, NULL), 0);
+    tbq_connection c;
+    ck_assert_int_eq(tbq_server_connect(server, "127.0.0.1:9", &c), 0);
+    ck_assert_int_eq(tbq_server_process(server), 0); /* dials: its parameters can be written */
+}
+END_TEST
+
+START_TEST(a_folder_whose_path_is_too_long_is_named)
+{
+    static char dir[8000];
+    tbq_peer_id id;
+    memset(dir, 'a', sizeof dir - 1);
+    dir[0] = '/';
+    config.state_dir = dir;
+    ck_assert_int_eq(tbq_server_start(&server, &config, NULL, NULL, NULL), TBQ_ERR_FILE);
+    ck_assert_ptr_nonnull(strstr(why, "too long: /aaa"));
+    memset(why, 0, sizeof why);
+    ck_assert_int_eq(tbq_identity_create(dir, &id, why, sizeof why), TBQ_ERR_FILE);
+    ck_assert_ptr_nonnull(strstr(why, "too long: /aaa"));
+}
+END_TEST
+
 static int attach_oddly(tbq_loop *loop, tbq_server *s)
 {
     (void)loop, (void)s;
@@ -149,6 +177,8 @@ int main(void)
     tcase_add_test(tc, an_actor_that_ends_before_its_callback_is_refused);
     tcase_add_test(tc, lists_that_are_not_there_are_refused_by_name);
     tcase_add_test(tc, bytes_that_are_not_there_are_refused);
+    tcase_add_test(tc, a_window_beyond_what_quic_can_tell_is_refused);
+    tcase_add_test(tc, a_folder_whose_path_is_too_long_is_named);
     tcase_add_test(tc, a_loop_that_is_none_is_refused);
     suite_add_tcase(suite, tc);
     return tbi_test_main(suite);
