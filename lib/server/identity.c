@@ -73,10 +73,15 @@ static int to_files(const struct tbi_identity *identity, const char *key_path,
     return rv;
 }
 
-static int paths(const char *dir, char key[TBI_PATH_SIZE], char cert[TBI_PATH_SIZE])
+static int paths(const char *dir, char key[TBI_PATH_SIZE], char cert[TBI_PATH_SIZE], char *text,
+                 size_t text_size)
 {
-    int rv = tbi_file_join(key, TBI_PATH_SIZE, dir, KEY_FILE);
-    return rv < 0 ? rv : tbi_file_join(cert, TBI_PATH_SIZE, dir, CERT_FILE);
+    if (tbi_file_join(key, TBI_PATH_SIZE, dir, KEY_FILE) < 0 ||
+        tbi_file_join(cert, TBI_PATH_SIZE, dir, CERT_FILE) < 0) {
+        tbi_text(text, text_size, "the path of the folder for the key is too long: %.120s...", dir);
+        return TBQ_ERR_FILE;
+    }
+    return 0;
 }
 
 static int from_state_dir(struct tbq_server *s, const char *dir)
@@ -85,7 +90,7 @@ static int from_state_dir(struct tbq_server *s, const char *dir)
     char *text = s->settings.c.error_text;
     size_t size = s->settings.c.error_text_size;
     struct tbi_identity *made = NULL;
-    int rv = paths(dir, key, cert);
+    int rv = paths(dir, key, cert, text, size);
 
     if (rv == 0) {
         rv = tbi_file_make_dir(dir, text, size);
@@ -150,7 +155,7 @@ int tbq_identity_create(const char *dir, tbq_peer_id *id, char *text, size_t tex
     struct tbi_identity *made = NULL;
     int rv = dir != NULL && id != NULL ? tbi_alloc_init(&alloc, NULL) : TBQ_ERR_INVALID;
 
-    if (rv < 0 || (rv = own_rng(&rng)) < 0 || (rv = paths(dir, key, cert)) < 0 ||
+    if (rv < 0 || (rv = own_rng(&rng)) < 0 || (rv = paths(dir, key, cert, text, text_size)) < 0 ||
         (rv = tbi_file_make_dir(dir, text, text_size)) < 0 ||
         (rv = fresh(&made, &alloc, &rng)) < 0) {
         return rv;
