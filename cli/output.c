@@ -65,6 +65,7 @@ int output_end(int status)
  * Unicode only. What is none becomes U+FFFD, as the Unicode standard recommends. */
 static json_t *text_value(const char *text)
 {
+    static const char unknown[] = {'\xef', '\xbf', '\xbd'};
     json_t *whole = json_string(text);
     char *copy = whole == NULL ? malloc(3 * strlen(text) + 1) : NULL;
     size_t size = 0;
@@ -80,8 +81,8 @@ static json_t *text_value(const char *text)
             size += n;
             at += n;
         } else {
-            memcpy(copy + size, "\xef\xbf\xbd", 3);
-            size += 3;
+            memcpy(copy + size, unknown, sizeof unknown);
+            size += sizeof unknown;
             at++;
         }
         json_decref(one);

@@ -73,6 +73,15 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+void tbi_link_ack_now(struct tbi_link *link, struct tbi_now now)
+{
+    for (unsigned i = 0; i < TBQ_LANES; i++) {
+        struct tbi_rx_lane *l = &link->rx[i];
+        l->ack_at = l->ack_at != TBI_NEVER ? now.mono_ns : TBI_NEVER;
+    }
+    tbi_link_tick(link, now);
+}
+
 uint64_t tbi_link_deadline(const struct tbi_link *link)
 {
     uint64_t at = link->next_expiry;

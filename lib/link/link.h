@@ -56,8 +56,9 @@ void tbi_link_free(struct tbi_link *link);
 
 /* --- Time ------------------------------------------------------------------------------------ */
 
-uint64_t tbi_link_deadline(const struct tbi_link *link);       /* ns, monotonic; or TBI_NEVER */
-void tbi_link_tick(struct tbi_link *link, struct tbi_now now); /* does what is due */
+void tbi_link_ack_now(struct tbi_link *link, struct tbi_now now); /* what would wait a while */
+uint64_t tbi_link_deadline(const struct tbi_link *link);          /* ns, monotonic; or TBI_NEVER */
+void tbi_link_tick(struct tbi_link *link, struct tbi_now now);    /* does what is due */
 
 /* --- Sending --------------------------------------------------------------------------------- */
 

@@ -351,10 +351,26 @@ static void end_all(struct tbi_node *node)
     }
 }
 
+/* What the application took is told before the connections end: others may wait for it in a stop of
+ * their own. False: not all of it is on its way yet. */
+static bool said_all(struct tbi_node *node)
+{
+    struct tbi_map_entry *e;
+
+    for (e = tbi_map_first(&node->sessions); e != NULL; e = tbi_map_next(e)) {
+        struct tbi_session *s = tbi_map_value(e);
+        if (s->up && !s->closing) {
+            tbi_link_ack_now(s->bond->link, node->now);
+            tbi_bond_drain(s->bond);
+        }
+    }
+    return tbi_endpoint_deadline(node->endpoint) > 0;
+}
+
 static void maybe_stopped(struct tbi_node *node)
 {
     if (!node->stopping || node->stopped ||
-        (node->now.mono_ns < node->stop_at && node->events.fates > 0)) {
+        (node->now.mono_ns < node->stop_at && (node->events.fates > 0 || !said_all(node)))) {
         return;
     }
     struct tbi_event *e = tbi_event_new(&node->events, node, TBQ_EVENT_STOPPED);

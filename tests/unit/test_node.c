@@ -590,6 +590,22 @@ START_TEST(a_stop_waits_for_fates)
 }
 END_TEST
 
+/* Another may wait in a stop of its own for the word that its message was taken. */
+START_TEST(a_stop_tells_first_what_was_taken)
+{
+    p.b.hold = true;
+    pair_connect(&p);
+    ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 1), 0);
+    pair_run(&p, 10);
+    pair_release(&p.b);
+    tbi_node_stop(p.b.node, p.now, 10000);
+    pair_run(&p, 1);
+    ck_assert(tbi_node_stopped(p.b.node));
+    ck_assert_uint_eq(p.a.fates[1], 1);
+    ck_assert_int_eq(p.a.fate, TBQ_DELIVERED);
+}
+END_TEST
+
 START_TEST(a_stop_ends_at_its_deadline)
 {
     p.b.hold = true;
@@ -687,6 +703,7 @@ int main(void)
     tcase_add_test(tc, what_waits_goes_to_the_peers_next_process);
     tc = part(suite, "stopping");
     tcase_add_test(tc, a_stop_waits_for_fates);
+    tcase_add_test(tc, a_stop_tells_first_what_was_taken);
     tcase_add_test(tc, a_stop_ends_at_its_deadline);
     tcase_add_test(tc, a_stop_ends_dials_too);
     tcase_add_test(tc, an_idle_node_stops_at_once);
