@@ -170,6 +170,11 @@ TBQ_API int tbq_request(tbq_server *server, const tbq_peer_id *peer, const void 
                         uint32_t timeout_ms, const tbq_send_options *options,
                         tbq_request_id *request);
 
+/* Waits no longer for the answer to an own request: no RESPONSE comes for it, and an answer that
+ * comes is dropped. The peer is not told; the request's FATE is told as ever. Returns 0;
+ * TBQ_ERR_CLOSED: no such request, or its RESPONSE is among the events already; TBQ_ERR_INVALID. */
+TBQ_API int tbq_cancel(tbq_server *server, tbq_request_id request);
+
 typedef struct tbq_answer {
     tbq_response_status status;
     tbq_bytes bytes; /* the resource, or a text for people when status is not OK */
@@ -180,7 +185,8 @@ typedef struct tbq_answer {
  * waits no longer. The answer has no FATE of its own. */
 TBQ_API int tbq_respond(tbq_server *server, tbq_request_id request, const tbq_answer *answer);
 
-/* Stops handing out messages of these lanes from this peer; the peer's sends slow down and stop.
+/* Stops handing out messages of these lanes from this peer, also when it restarts, until they are
+ * resumed or the peer is forgotten; its sends slow down and stop.
  * What was handed out already is not affected. Returns 0 or TBQ_ERR_NO_ROUTE (unknown peer). */
 TBQ_API int tbq_pause(tbq_server *server, const tbq_peer_id *peer, unsigned lanes);
 TBQ_API int tbq_resume(tbq_server *server, const tbq_peer_id *peer, unsigned lanes);

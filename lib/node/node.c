@@ -438,7 +438,7 @@ static bool is_paused(const struct tbi_event *e)
     if (d == NULL || d->link == NULL || d->user == NULL) {
         return false;
     }
-    return (((const struct tbi_bond *)d->user)->paused & TBQ_LANE_BIT(d->lane)) != 0;
+    return (((const struct tbi_bond *)d->user)->peer->paused & TBQ_LANE_BIT(d->lane)) != 0;
 }
 
 bool tbi_node_has_news(const struct tbi_node *node)
@@ -467,11 +467,7 @@ static int set_paused(struct tbi_node *node, const tbq_peer_id *id, unsigned cle
     if (peer == NULL) {
         return TBQ_ERR_NO_ROUTE;
     }
-    TBI_LIST_FOREACH(it, &peer->bonds)
-    {
-        struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
-        b->paused = (b->paused & ~clear) | (set & TBQ_LANES_ALL);
-    }
+    peer->paused = (peer->paused & ~clear) | (set & TBQ_LANES_ALL);
     return 0;
 }
 

@@ -106,6 +106,7 @@ int tbi_node_broadcast(struct tbi_node *node, struct tbi_now now, const tbq_mess
 int tbi_node_request(struct tbi_node *node, struct tbi_now now, const tbq_peer_id *peer,
                      tbq_bytes bytes, uint32_t timeout_ms, const tbq_send_options *options,
                      tbq_request_id *request);
+int tbi_node_cancel(struct tbi_node *node, tbq_request_id request);
 int tbi_node_respond(struct tbi_node *node, struct tbi_now now, tbq_request_id request,
                      const tbq_answer *answer);
 int tbi_node_pause(struct tbi_node *node, const tbq_peer_id *peer, unsigned lanes);

@@ -139,7 +139,6 @@ struct tbi_bond {
     struct tbi_session *chosen;  /* the one that we sent CONFIRM on last; it may come up */
     size_t contacts;             /* that point here */
     size_t sessions;             /* that point here, those that are closing too */
-    unsigned paused;             /* lanes */
     size_t owed;                 /* requests of this process that have no answer yet */
     bool wants_writable;
     bool given_up;
@@ -156,7 +155,8 @@ struct tbi_peer {
     struct tbi_node *node;
     tbq_peer_id id;
     struct tbi_list bonds;
-    bool met; /* `key` counts */
+    unsigned paused; /* lanes, of all its processes, those to come too */
+    bool met;        /* `key` counts */
     uint8_t key[TBQ_PUBLIC_KEY_SIZE];
     uint64_t seen_ms; /* wall clock, when it was last heard; 0: never */
 };

@@ -124,6 +124,17 @@ void tbi_request_timer(struct tbi_request *r)
     tbi_request_free(r, &node->asked);
 }
 
+int tbi_node_cancel(struct tbi_node *node, tbq_request_id request)
+{
+    struct tbi_request *r = tbi_map_get(&node->asked, &request);
+
+    if (r == NULL) {
+        return TBQ_ERR_CLOSED;
+    }
+    tbi_request_free(r, &node->asked);
+    return 0;
+}
+
 int tbi_node_respond(struct tbi_node *node, struct tbi_now now, tbq_request_id request,
                      const tbq_answer *answer)
 {

@@ -386,6 +386,11 @@ int tbq_request(tbq_server *s, const tbq_peer_id *peer, const void *data, size_t
                                                 &o, request));
 }
 
+int tbq_cancel(tbq_server *s, tbq_request_id request)
+{
+    return s != NULL ? tbi_node_cancel(s->node, request) : TBQ_ERR_INVALID;
+}
+
 int tbq_respond(tbq_server *s, tbq_request_id request, const tbq_answer *answer)
 {
     return s != NULL && answer != NULL

@@ -268,6 +268,24 @@ START_TEST(a_paused_lane_is_not_handed_out)
 }
 END_TEST
 
+START_TEST(a_pause_outlives_the_peers_process)
+{
+    pair_connect(&p);
+    ck_assert_int_eq(tbi_node_pause(p.b.node, pair_id(&p.a), TBQ_LANES_ALL), 0);
+    pair_kill(&p.a);
+    ck_assert_int_eq(pair_start(&p, &p.a), 0);
+    ck_assert_int_eq(pair_dial(&p, &p.a, &p.b, false, NULL), 0);
+    pair_run(&p, 1000);
+    ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 1), 0);
+    pair_run(&p, 1000);
+    ck_assert_uint_eq(p.b.count[TBQ_EVENT_MESSAGE], 0);
+    ck_assert_int_eq(tbi_node_resume(p.b.node, pair_id(&p.a), TBQ_LANES_ALL), 0);
+    pair_run(&p, 1000);
+    ck_assert_uint_eq(p.b.count[TBQ_EVENT_MESSAGE], 1);
+    ck_assert_uint_eq(p.a.fates[1], 1);
+}
+END_TEST
+
 /* --- Dialling --------------------------------------------------------------------------------- */
 
 START_TEST(a_dial_that_nobody_answers_fails_in_time)
@@ -448,6 +466,26 @@ START_TEST(a_late_answer_is_dropped)
     (void)tbi_node_respond(p.b.node, p.now, p.b.request, &answer);
     pair_run(&p, 1000);
     ck_assert_uint_eq(p.a.count[TBQ_EVENT_RESPONSE], 1);
+}
+END_TEST
+
+START_TEST(a_cancelled_request_has_no_response)
+{
+    tbq_answer answer = {.status = TBQ_RESPONSE_OK};
+    tbq_request_id id;
+    pair_connect(&p);
+    ck_assert_int_eq(
+        tbi_node_request(p.a.node, p.now, pair_id(&p.b), bytes("?"), 500, &normal, &id), 0);
+    pair_run(&p, 10);
+    ck_assert_uint_eq(p.b.count[TBQ_EVENT_REQUEST], 1);
+    ck_assert_int_eq(tbi_node_cancel(p.a.node, id), 0);
+    ck_assert_int_eq(tbi_node_cancel(p.a.node, id), TBQ_ERR_CLOSED);
+    ck_assert_int_eq(tbi_node_respond(p.b.node, p.now, p.b.request, &answer), 0);
+    pair_run(&p, 1000);
+    ck_assert_uint_eq(p.a.count[TBQ_EVENT_RESPONSE], 0); /* neither the answer nor the timeout */
+    tbi_node_stop(p.b.node, p.now, 10000);
+    pair_run(&p, 10);
+    ck_assert(tbi_node_stopped(p.b.node)); /* the answer was taken, if by nobody */
 }
 END_TEST
 
@@ -679,6 +717,7 @@ int main(void)
     tcase_add_test(tc, what_was_closed_takes_nothing_more);
     tcase_add_test(tc, events_that_nobody_released_go_with_the_node);
     tcase_add_test(tc, a_paused_lane_is_not_handed_out);
+    tcase_add_test(tc, a_pause_outlives_the_peers_process);
     tc = part(suite, "certificate");
     tcase_add_test(tc, the_end_of_a_certificate_is_told_a_month_ahead);
     tcase_add_test(tc, what_a_node_made_itself_never_ends);
@@ -693,6 +732,7 @@ int main(void)
     tc = part(suite, "requests");
     tcase_add_test(tc, a_request_is_answered_once);
     tcase_add_test(tc, a_late_answer_is_dropped);
+    tcase_add_test(tc, a_cancelled_request_has_no_response);
     tcase_add_test(tc, a_request_to_nobody_is_refused);
     tcase_add_test(tc, requests_have_a_limit);
     tcase_add_test(tc, a_refused_request_is_over);

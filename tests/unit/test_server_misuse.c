@@ -61,6 +61,7 @@ START_TEST(without_a_server_every_call_is_answered)
     ck_assert_int_eq(tbq_send_to(NULL, &nobody, &m, NULL), TBQ_ERR_INVALID);
     ck_assert_int_eq(tbq_broadcast(NULL, &m, NULL), TBQ_ERR_INVALID);
     ck_assert_int_eq(tbq_request(NULL, &nobody, "", 0, 0, NULL, &r), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_cancel(NULL, 1), TBQ_ERR_INVALID);
     ck_assert_int_eq(tbq_respond(NULL, 1, &answer), TBQ_ERR_INVALID);
     ck_assert_int_eq(tbq_pause(NULL, &nobody, TBQ_LANES_ALL), TBQ_ERR_INVALID);
     ck_assert_int_eq(tbq_resume(NULL, &nobody, TBQ_LANES_ALL), TBQ_ERR_INVALID);
