@@ -27,8 +27,9 @@ static bool set_has(const struct tbi_ack_set *s, uint64_t n, size_t *at)
     return *at < s->ranges_len && n >= s->ranges[*at].from;
 }
 
-static void got_ack(struct tbi_link *link, const struct tbi_ack *f)
+static void got_ack(struct tbi_link_path *path, const struct tbi_ack *f)
 {
+    struct tbi_link *link = path->link;
     struct tbi_tx_lane *l = &link->tx[f->lane];
     uint64_t received_end = set_end(&f->received), taken_end = set_end(&f->taken);
     uint64_t end = received_end > taken_end ? received_end : taken_end;
@@ -36,7 +37,7 @@ static void got_ack(struct tbi_link *link, const struct tbi_ack *f)
     struct tbi_out *next;
 
     if (end > l->next) {
-        tbi_link_fail(link, TBI_CLOSE_PROTOCOL, "ACK of a number that was never used");
+        tbi_path_fail(path, TBI_CLOSE_PROTOCOL, "ACK of a number that was never used");
         return;
     }
     if (f->taken.below > l->taken_below) {
@@ -53,13 +54,14 @@ static void got_ack(struct tbi_link *link, const struct tbi_ack *f)
     }
 }
 
-static void got_declined(struct tbi_link *link, const struct tbi_declined *f)
+static void got_declined(struct tbi_link_path *path, const struct tbi_declined *f)
 {
+    struct tbi_link *link = path->link;
     struct tbi_tx_lane *l = &link->tx[f->lane];
     struct tbi_out *m = tbi_outbox_next(l, NULL);
 
     if (f->len > 0 && f->entry[f->len - 1].number >= l->next) {
-        tbi_link_fail(link, TBI_CLOSE_PROTOCOL, "DECLINED for a number that was never used");
+        tbi_path_fail(path, TBI_CLOSE_PROTOCOL, "DECLINED for a number that was never used");
         return;
     }
     for (size_t i = 0; i < f->len; i++) {
@@ -82,28 +84,30 @@ static void got_declined(struct tbi_link *link, const struct tbi_declined *f)
 
 /* --- In: about what we receive --------------------------------------------------------------- */
 
-static void got_skip(struct tbi_link *link, struct tbi_now now, const struct tbi_numbers *f)
+static void got_skip(struct tbi_link_path *path, struct tbi_now now, const struct tbi_numbers *f)
 {
+    struct tbi_link *link = path->link;
     struct tbi_rx_lane *l = &link->rx[f->lane];
 
     for (size_t i = 0; i < f->len; i++) {
         uint64_t n = f->number[i];
-        if (!tbi_inbox_in_window(link, f->lane, n)) {
+        if (!tbi_inbox_in_window(path, f->lane, n)) {
             return;
         }
         if (tbi_taken_declined_again(l, n) || tbi_ranges_has(&l->received, n)) {
             continue;
         }
         if (tbi_taken_decline(link, f->lane, n, n + 1, TBI_DECLINE_SKIPPED) < 0) {
-            tbi_link_fail(link, TBI_CLOSE_INTERNAL, "out of memory");
+            tbi_path_fail(path, TBI_CLOSE_INTERNAL, "out of memory");
             return;
         }
         tbi_inbox_drop(link, f->lane, n);
+        tbi_inbox_release(link, f->lane);
     }
     l->ack_at = now.mono_ns; /* the sender waits for the answer */
 }
 
-static int read_frame(struct tbi_link *link, struct tbi_now now, uint64_t type,
+static int read_frame(struct tbi_link_path *path, struct tbi_now now, uint64_t type,
                       struct tbi_cursor body)
 {
     union {
@@ -118,24 +122,30 @@ static int read_frame(struct tbi_link *link, struct tbi_now now, uint64_t type,
     case TBI_FRAME_ACK:
         rv = tbi_get_ack(body, &f.ack);
         if (rv == 0) {
-            got_ack(link, &f.ack);
+            got_ack(path, &f.ack);
         }
         return rv;
     case TBI_FRAME_SKIP:
         rv = tbi_get_numbers(body, &f.skip);
         if (rv == 0) {
-            got_skip(link, now, &f.skip);
+            got_skip(path, now, &f.skip);
         }
         return rv;
     case TBI_FRAME_DECLINED:
         rv = tbi_get_declined(body, &f.declined);
         if (rv == 0) {
-            got_declined(link, &f.declined);
+            got_declined(path, &f.declined);
         }
         return rv;
     case TBI_FRAME_SETTLED:
         rv = tbi_get_settled(body, &f.settled);
-        return rv < 0 ? rv : tbi_taken_settled(link, f.settled.lane, f.settled.below);
+        if (rv == 0) {
+            rv = tbi_taken_settled(path->link, f.settled.lane, f.settled.below);
+        }
+        if (rv == 0) {
+            tbi_inbox_release(path->link, f.settled.lane);
+        }
+        return rv;
     case TBI_FRAME_HELLO:
     case TBI_FRAME_CONFIRM:
     case TBI_FRAME_MESSAGE:
@@ -146,20 +156,22 @@ static int read_frame(struct tbi_link *link, struct tbi_now now, uint64_t type,
     }
 }
 
-void tbi_link_control(struct tbi_link *link, struct tbi_now now, uint64_t type,
+void tbi_link_control(struct tbi_link_path *path, struct tbi_now now, uint64_t type,
                       struct tbi_cursor body)
 {
-    if (!link->attached || link->failed) {
+    struct tbi_link *link = path->link;
+
+    if (path->failed) {
         return;
     }
     link->proven = true;
-    int rv = read_frame(link, now, type, body);
+    int rv = read_frame(path, now, type, body);
     if (rv == TBQ_ERR_UNSUPPORTED) {
-        tbi_link_fail(link, TBI_CLOSE_VERSION, "unknown control frame or field");
+        tbi_path_fail(path, TBI_CLOSE_VERSION, "unknown control frame or field");
     } else if (rv == TBQ_ERR_NOMEM) {
-        tbi_link_fail(link, TBI_CLOSE_INTERNAL, "out of memory");
+        tbi_path_fail(path, TBI_CLOSE_INTERNAL, "out of memory");
     } else if (rv < 0) {
-        tbi_link_fail(link, TBI_CLOSE_PROTOCOL, "malformed or misplaced control frame");
+        tbi_path_fail(path, TBI_CLOSE_PROTOCOL, "malformed or misplaced control frame");
     }
     tbi_link_pump(link, now);
 }
@@ -172,16 +184,18 @@ static bool room(struct tbi_link *link)
     if (link->control_blocked) {
         return false;
     }
-    link->control_blocked = link->conn.room(link->conn.user, TBI_LINK_CONTROL) == 0;
+    const struct tbi_link_conn *conn = &link->control->conn;
+    link->control_blocked = conn->room(conn->user, TBI_LINK_CONTROL) == 0;
     return !link->control_blocked;
 }
 
 static bool put(struct tbi_link *link, struct tbi_now now, const struct tbi_writer *w)
 {
+    const struct tbi_link_conn *conn = &link->control->conn;
     int rv = tbi_put_error(w);
 
     if (rv == 0) {
-        rv = link->conn.write(link->conn.user, TBI_LINK_CONTROL, w->begin, tbi_put_size(w), NULL);
+        rv = conn->write(conn->user, TBI_LINK_CONTROL, w->begin, tbi_put_size(w), NULL);
     }
     if (rv < 0) {
         link->control_blocked = true;
@@ -277,23 +291,30 @@ static void flush_ack(struct tbi_link *link, struct tbi_now now, tbq_lane lane)
     l->changes = 0;
 }
 
+static bool put_skip(struct tbi_link *link, struct tbi_now now, const struct tbi_numbers *f)
+{
+    uint8_t frame[FRAME_MAX];
+    struct tbi_writer w;
+
+    tbi_put_init(&w, frame, sizeof frame);
+    tbi_put_numbers(&w, f);
+    return put(link, now, &w);
+}
+
+/* What has expired on its way. */
 static void flush_skip(struct tbi_link *link, struct tbi_now now, tbq_lane lane)
 {
     struct tbi_tx_lane *l = &link->tx[lane];
 
     while (l->skips > 0 && room(link)) {
         struct tbi_numbers f = {.lane = lane};
-        uint8_t frame[FRAME_MAX];
-        struct tbi_writer w;
         struct tbi_out *m;
         for (m = tbi_outbox_next(l, NULL); m != NULL; m = tbi_outbox_next(l, m)) {
             if (m->skip && !m->skip_told && f.len < TBI_NUMBERS_MAX) {
                 f.number[f.len++] = m->fate.number;
             }
         }
-        tbi_put_init(&w, frame, sizeof frame);
-        tbi_put_numbers(&w, &f);
-        if (!put(link, now, &w)) {
+        if (!put_skip(link, now, &f)) {
             return;
         }
         for (m = tbi_outbox_next(l, NULL); m != NULL; m = tbi_outbox_next(l, m)) {
@@ -302,6 +323,39 @@ static void flush_skip(struct tbi_link *link, struct tbi_now now, tbq_lane lane)
                 l->skips--;
             }
         }
+    }
+}
+
+/* Fills f with numbers from *from on that were settled while the receiver may still wait for them;
+ * *from: the next to look at. */
+static void next_holes(const struct tbi_tx_lane *l, uint64_t *from, struct tbi_numbers *f)
+{
+    const struct tbi_out *m = tbi_outbox_next(l, NULL);
+
+    for (f->len = 0; *from < l->holes_to && f->len < TBI_NUMBERS_MAX; (*from)++) {
+        while (m != NULL && m->fate.number < *from) {
+            m = tbi_outbox_next(l, m);
+        }
+        if (m == NULL || m->fate.number > *from) {
+            f->number[f->len++] = *from;
+        }
+    }
+}
+
+/* Numbers that nothing more will be sent of. Those that the receiver has taken meanwhile are asked
+ * about in vain, which does no harm. */
+static void flush_holes(struct tbi_link *link, struct tbi_now now, tbq_lane lane)
+{
+    struct tbi_tx_lane *l = &link->tx[lane];
+    struct tbi_numbers f = {.lane = lane};
+
+    while (l->holes_told < l->holes_to && room(link)) {
+        uint64_t from = l->holes_told > l->taken_below ? l->holes_told : l->taken_below;
+        next_holes(l, &from, &f);
+        if (f.len > 0 && !put_skip(link, now, &f)) {
+            return;
+        }
+        l->holes_told = from < l->holes_to ? from : l->holes_to;
     }
 }
 
@@ -349,6 +403,7 @@ void tbi_control_flush(struct tbi_link *link, struct tbi_now now)
         flush_declined(link, now, (tbq_lane)i);
         flush_ack(link, now, (tbq_lane)i);
         flush_skip(link, now, (tbq_lane)i);
+        flush_holes(link, now, (tbq_lane)i);
         flush_settled(link, now, (tbq_lane)i);
     }
 }

@@ -1,4 +1,9 @@
-/* link/inbox.c - messages on the receiver's side: put together, checked, handed over, answered.
+/* link/inbox.c - messages on the receiver's side: put together, checked, handed over in order,
+ * answered.
+ *
+ * Numbers of a lane come in any order, over several paths and streams. A whole message that is
+ * ordered waits in `early` until nothing before it is waited for (section 6.3); its credit is not
+ * given back meanwhile, so what waits is bounded by the windows of the streams.
  *
  * A body grows in its block as its bytes come: a length is a claim, and memory follows the bytes.
  * The credit for a message's bytes goes back when the message is taken, declined or dropped, so
@@ -10,6 +15,7 @@
 /* Where the bytes at hand come from. */
 struct source {
     struct tbi_link *link;
+    struct tbi_link_path *path;
     struct tbi_now now;
     tbq_lane lane;
     struct tbi_rx_lane *l;
@@ -19,77 +25,81 @@ struct source {
 
 static void fail(struct source *s, uint64_t code, const char *text)
 {
-    tbi_link_fail(s->link, code, text);
+    tbi_path_fail(s->path, code, text);
 }
 
-static void intake_reset(struct tbi_intake *in)
+void tbi_intake_reset(struct tbi_intake *in)
 {
     tbi_block_unref(in->block);
     memset(in, 0, sizeof *in);
     tbi_frame_reader_init(&in->reader);
 }
 
-static void give_credit(struct tbi_link *link, tbq_lane lane, struct tbi_link_stream *stream,
+static void give_credit(struct tbi_link_path *path, tbq_lane lane, struct tbi_link_stream *stream,
                         struct tbi_intake *in)
 {
     if (in->held > 0 && stream != NULL) {
-        link->conn.consume_stream(link->conn.user, stream->id, in->held);
+        path->conn.consume_stream(path->conn.user, stream->id, in->held);
     } else if (in->held > 0) {
-        link->conn.consume(link->conn.user, lane, in->held);
+        path->conn.consume(path->conn.user, lane, in->held);
     }
     in->held = 0;
 }
 
-static void stream_done(struct tbi_link *link, struct tbi_link_stream *stream)
+static void stream_done(struct tbi_link_stream *stream)
 {
     if (!stream->credited) {
         stream->credited = true;
-        link->conn.stream_done(link->conn.user, stream->id);
+        stream->path->conn.stream_done(stream->path->conn.user, stream->id);
     }
 }
 
-static void order_past(struct source *s, uint64_t number)
+bool tbi_inbox_in_window(struct tbi_link_path *path, tbq_lane lane, uint64_t number)
 {
-    if (s->stream == NULL && number >= s->l->order_next) {
-        s->l->order_next = number + 1;
-    }
-}
-
-bool tbi_inbox_in_window(struct tbi_link *link, tbq_lane lane, uint64_t number)
-{
-    uint64_t lowest = tbi_taken_lowest(&link->rx[lane]);
+    uint64_t lowest = tbi_taken_lowest(&path->link->rx[lane]);
 
     if (number >= lowest && number - lowest >= TBI_LINK_WINDOW) {
-        tbi_link_fail(link, TBI_CLOSE_LIMIT, "a number too far above the lowest not taken");
+        tbi_path_fail(path, TBI_CLOSE_LIMIT, "a number too far above the lowest not taken");
         return false;
     }
     return true;
 }
 
-/* A MESSAGE or ELSEWHERE names its number: on a lane stream numbers rise, and what is passed over
- * is given up (section 6.3). */
-static bool come_by(struct source *s, uint64_t number)
+/* --- Order ---------------------------------------------------------------------------------- */
+
+static void hand_over(struct tbi_link *link, struct tbi_delivered *o)
 {
-    if (!tbi_inbox_in_window(s->link, s->lane, number)) {
-        return false;
+    tbi_list_push(&link->events, &o->event.node);
+}
+
+static struct tbi_delivered *early_of(struct tbi_list *node)
+{
+    struct tbi_link_event *event = TBI_CONTAINER(node, struct tbi_link_event, node);
+    return TBI_CONTAINER(event, struct tbi_delivered, event);
+}
+
+/* Keeps it until its turn has come, in the order of the numbers. */
+static void keep_early(struct tbi_rx_lane *l, struct tbi_delivered *o)
+{
+    struct tbi_list *before = &l->early; /* most come in their order: looked for from the end */
+
+    while (before->prev != &l->early && early_of(before->prev)->d.number > o->d.number) {
+        before = before->prev;
     }
-    if (s->stream != NULL) {
-        return true;
+    tbi_list_push(before, &o->event.node);
+}
+
+void tbi_inbox_release(struct tbi_link *link, tbq_lane lane)
+{
+    struct tbi_rx_lane *l = &link->rx[lane];
+
+    if (tbi_list_empty(&l->early)) {
+        return;
     }
-    if (number < s->in->next) {
-        fail(s, TBI_CLOSE_PROTOCOL, "the numbers of a lane stream must rise");
-        return false;
+    uint64_t waited_for = tbi_taken_waited_for(l);
+    while (!tbi_list_empty(&l->early) && early_of(l->early.next)->d.number < waited_for) {
+        hand_over(link, early_of(tbi_list_shift(&l->early)));
     }
-    s->in->next = number + 1;
-    if (number > s->l->order_next) {
-        if (tbi_taken_give_up(s->link, s->lane, s->l->order_next, number) < 0) {
-            fail(s, TBI_CLOSE_INTERNAL, "out of memory");
-            return false;
-        }
-        s->l->order_next = number;
-        tbi_taken_changed(s->link, s->lane, s->now);
-    }
-    return true;
 }
 
 /* --- The head of a message ------------------------------------------------------------------ */
@@ -103,7 +113,6 @@ static void decline(struct source *s, enum tbi_decline_code code)
         fail(s, TBI_CLOSE_INTERNAL, "out of memory");
         return;
     }
-    order_past(s, number);
     tbi_taken_changed(s->link, s->lane, s->now);
 }
 
@@ -111,7 +120,6 @@ static void duplicate(struct source *s)
 {
     s->in->mode = TBI_INTAKE_DROP;
     s->link->stats.duplicates++;
-    order_past(s, s->in->head.number);
     tbi_taken_changed(s->link, s->lane, s->now); /* the ACK is sent again */
 }
 
@@ -125,7 +133,7 @@ static void decide(struct source *s, uint64_t left)
 {
     struct tbi_intake *in = s->in;
 
-    if (!come_by(s, in->head.number)) {
+    if (!tbi_inbox_in_window(s->path, s->lane, in->head.number)) {
         return;
     }
     if (tbi_ranges_has(&s->l->received, in->head.number)) {
@@ -211,7 +219,7 @@ static void deliver(struct source *s)
     s->l->open++;
     o->event.type = TBI_LINK_DELIVER;
     o->alloc = link->alloc;
-    o->epoch = link->epoch;
+    o->path = s->path->number;
     o->generation = link->generation;
     o->d = (struct tbi_delivery){.link = link,
                                  .lane = s->lane,
@@ -228,12 +236,15 @@ static void deliver(struct source *s)
         o->credit = in->held;
     }
     in->held = 0;
-    tbi_list_push(&link->events, &o->event.node);
+    if ((s->stream != NULL && s->stream->unordered) || o->d.number < tbi_taken_waited_for(s->l)) {
+        hand_over(link, o);
+    } else {
+        keep_early(s->l, o);
+    }
     tbi_list_push(&link->deliveries, &o->node);
     link->stats.received++;
     link->stats.held_messages++;
     link->stats.held_bytes += o->d.body->size;
-    order_past(s, o->d.number);
     tbi_taken_changed(link, s->lane, s->now);
 }
 
@@ -249,7 +260,6 @@ static void swallow(struct source *s)
         return;
     }
     tbi_taken_take(s->l, s->in->head.number);
-    order_past(s, s->in->head.number);
     tbi_taken_changed(s->link, s->lane, s->now);
 }
 
@@ -267,8 +277,9 @@ static void read_elsewhere(struct source *s, const uint8_t *piece, size_t size, 
     tbi_cur_init(&c, in->small, in->small_len);
     if (tbi_get_elsewhere(c, &f) < 0) {
         fail(s, TBI_CLOSE_PROTOCOL, "malformed ELSEWHERE");
-    } else if (come_by(s, f.number)) {
-        order_past(s, f.number);
+    } else if (tbi_inbox_in_window(s->path, s->lane, f.number) &&
+               tbi_taken_pass(s->l, f.number) < 0) {
+        fail(s, TBI_CLOSE_INTERNAL, "out of memory");
     }
 }
 
@@ -284,10 +295,11 @@ static void finish(struct source *s)
     } else if (in->mode == TBI_INTAKE_SWALLOW) {
         swallow(s);
     }
-    if (s->link->failed) {
+    if (s->path->failed) {
         return;
     }
-    give_credit(s->link, s->lane, s->stream, in);
+    tbi_inbox_release(s->link, s->lane);
+    give_credit(s->path, s->lane, s->stream, in);
     tbi_block_unref(in->block);
     in->block = NULL;
     in->mode = TBI_INTAKE_FRAME;
@@ -325,7 +337,7 @@ static void read_head(struct source *s)
     default:
         in->mode = TBI_INTAKE_DROP;
         if (s->stream != NULL) {
-            fail(s, TBI_CLOSE_PROTOCOL, "an unordered stream holds one message and no more");
+            fail(s, TBI_CLOSE_PROTOCOL, "a message's own stream holds one message and no more");
         } else if (in->reader.type % 2 == 0) {
             fail(s, TBI_CLOSE_VERSION, "unknown frame that must be understood");
         }
@@ -343,15 +355,15 @@ static void read_body(struct source *s, const uint8_t *piece, size_t size, bool 
     } else if (in->mode == TBI_INTAKE_ELSEWHERE) {
         read_elsewhere(s, piece, size, complete);
     }
-    if (!s->link->failed && in->mode == TBI_INTAKE_KEEP && size > 0 &&
+    if (!s->path->failed && in->mode == TBI_INTAKE_KEEP && size > 0 &&
         tbi_block_append(in->block, piece, size) < 0) {
         fail(s, TBI_CLOSE_INTERNAL, "out of memory");
     }
-    if (!s->link->failed && complete) {
+    if (!s->path->failed && complete) {
         finish(s);
-    } else if (!s->link->failed &&
+    } else if (!s->path->failed &&
                (in->mode == TBI_INTAKE_DROP || in->mode == TBI_INTAKE_SWALLOW)) {
-        give_credit(s->link, s->lane, s->stream, in);
+        give_credit(s->path, s->lane, s->stream, in);
     }
 }
 
@@ -361,12 +373,12 @@ static void feed(struct source *s, const uint8_t *data, size_t size)
 
     tbi_cur_init(&c, data, size);
     s->link->proven = s->link->proven || size > 0;
-    while (!s->link->failed) {
+    while (!s->path->failed) {
         const uint8_t *piece;
         size_t piece_size, before = tbi_cur_left(&c);
         bool complete;
         if (s->stream != NULL && s->stream->over && before > 0) {
-            fail(s, TBI_CLOSE_PROTOCOL, "an unordered stream holds one message and no more");
+            fail(s, TBI_CLOSE_PROTOCOL, "a message's own stream holds one message and no more");
             return;
         }
         enum tbi_frame_step step =
@@ -384,64 +396,70 @@ static void feed(struct source *s, const uint8_t *data, size_t size)
     }
 }
 
-void tbi_link_lane_data(struct tbi_link *link, struct tbi_now now, tbq_lane lane,
+void tbi_link_lane_data(struct tbi_link_path *path, struct tbi_now now, tbq_lane lane,
                         const uint8_t *data, size_t size)
 {
-    if (!link->attached || link->failed || (unsigned)lane >= TBQ_LANES) {
+    if (path->failed || (unsigned)lane >= TBQ_LANES) {
         return;
     }
-    struct source s = {
-        .link = link, .now = now, .lane = lane, .l = &link->rx[lane], .in = &link->rx[lane].in};
+    struct source s = {.link = path->link,
+                       .path = path,
+                       .now = now,
+                       .lane = lane,
+                       .l = &path->link->rx[lane],
+                       .in = &path->in[lane]};
     feed(&s, data, size);
-    tbi_link_pump(link, now);
+    tbi_link_pump(path->link, now);
 }
 
-/* --- Unordered streams ---------------------------------------------------------------------- */
+/* --- A message's own stream ------------------------------------------------------------------- */
 
-struct tbi_link_stream *tbi_link_stream_new(struct tbi_link *link, struct tbi_now now,
-                                            tbq_lane lane, uint64_t stream_id)
+struct tbi_link_stream *tbi_link_stream_new(struct tbi_link_path *path, struct tbi_now now,
+                                            tbq_lane lane, bool unordered, uint64_t stream_id)
 {
-    if (!link->attached || link->failed || (unsigned)lane >= TBQ_LANES) {
+    if (path->failed || (unsigned)lane >= TBQ_LANES) {
         return NULL;
     }
-    struct tbi_link_stream *stream = tbi_calloc(link->alloc, 1, sizeof *stream);
+    struct tbi_link_stream *stream = tbi_calloc(path->link->alloc, 1, sizeof *stream);
     if (stream == NULL) {
-        tbi_link_fail(link, TBI_CLOSE_INTERNAL, "out of memory");
-        tbi_link_pump(link, now);
+        tbi_path_fail(path, TBI_CLOSE_INTERNAL, "out of memory");
+        tbi_link_pump(path->link, now);
         return NULL;
     }
-    stream->link = link;
-    stream->alloc = link->alloc;
+    stream->path = path;
+    stream->alloc = path->link->alloc;
     stream->lane = lane;
+    stream->unordered = unordered;
     stream->id = stream_id;
     tbi_frame_reader_init(&stream->in.reader);
-    tbi_list_push(&link->streams, &stream->node);
+    tbi_list_push(&path->streams, &stream->node);
     return stream;
 }
 
 void tbi_link_stream_data(struct tbi_link_stream *stream, struct tbi_now now, const uint8_t *data,
                           size_t size, bool fin)
 {
-    struct tbi_link *link = stream->link;
+    struct tbi_link_path *path = stream->path;
 
-    if (link == NULL || link->failed) {
+    if (path == NULL || path->failed) {
         return;
     }
-    struct source s = {.link = link,
+    struct source s = {.link = path->link,
+                       .path = path,
                        .now = now,
                        .lane = stream->lane,
-                       .l = &link->rx[stream->lane],
+                       .l = &path->link->rx[stream->lane],
                        .stream = stream,
                        .in = &stream->in};
     feed(&s, data, size);
-    if (fin && !link->failed) {
+    if (fin && !path->failed) {
         if (stream->over) {
-            stream_done(link, stream);
+            stream_done(stream);
         } else {
-            fail(&s, TBI_CLOSE_PROTOCOL, "an unordered stream ends within its message");
+            fail(&s, TBI_CLOSE_PROTOCOL, "a message's own stream ends within the message");
         }
     }
-    tbi_link_pump(link, now);
+    tbi_link_pump(path->link, now);
 }
 
 void tbi_link_stream_free(struct tbi_link_stream *stream)
@@ -449,8 +467,8 @@ void tbi_link_stream_free(struct tbi_link_stream *stream)
     if (stream == NULL) {
         return;
     }
-    if (stream->link != NULL && !stream->link->failed) {
-        stream_done(stream->link, stream);
+    if (stream->path != NULL && !stream->path->failed) {
+        stream_done(stream);
     }
     tbi_list_remove(&stream->node);
     tbi_block_unref(stream->in.block);
@@ -459,7 +477,7 @@ void tbi_link_stream_free(struct tbi_link_stream *stream)
 
 /* --- The rest of a link's life --------------------------------------------------------------- */
 
-static void drop(struct tbi_link *link, tbq_lane lane, struct tbi_link_stream *stream,
+static void drop(struct tbi_link_path *path, tbq_lane lane, struct tbi_link_stream *stream,
                  struct tbi_intake *in, uint64_t number)
 {
     if ((in->mode == TBI_INTAKE_KEEP || in->mode == TBI_INTAKE_SWALLOW) &&
@@ -467,33 +485,38 @@ static void drop(struct tbi_link *link, tbq_lane lane, struct tbi_link_stream *s
         tbi_block_unref(in->block);
         in->block = NULL;
         in->mode = TBI_INTAKE_DROP;
-        give_credit(link, lane, stream, in);
+        if (!path->failed) {
+            give_credit(path, lane, stream, in);
+        }
     }
 }
 
 void tbi_inbox_drop(struct tbi_link *link, tbq_lane lane, uint64_t number)
 {
-    drop(link, lane, NULL, &link->rx[lane].in, number);
-    TBI_LIST_FOREACH(node, &link->streams)
+    TBI_FOREACH_PATH(path, link)
     {
-        struct tbi_link_stream *stream = TBI_CONTAINER(node, struct tbi_link_stream, node);
-        if (stream->lane == lane) {
-            drop(link, lane, stream, &stream->in, number);
+        drop(path, lane, NULL, &path->in[lane], number);
+        TBI_LIST_FOREACH(node, &path->streams)
+        {
+            struct tbi_link_stream *stream = TBI_CONTAINER(node, struct tbi_link_stream, node);
+            if (stream->lane == lane) {
+                drop(path, lane, stream, &stream->in, number);
+            }
         }
     }
 }
 
-void tbi_inbox_detach(struct tbi_link *link)
+void tbi_inbox_leave(struct tbi_link_path *path)
 {
     struct tbi_list *node;
 
     for (size_t i = 0; i < TBQ_LANES; i++) {
-        intake_reset(&link->rx[i].in);
+        tbi_intake_reset(&path->in[i]);
     }
-    while ((node = tbi_list_shift(&link->streams)) != NULL) {
+    while ((node = tbi_list_shift(&path->streams)) != NULL) {
         struct tbi_link_stream *stream = TBI_CONTAINER(node, struct tbi_link_stream, node);
-        intake_reset(&stream->in);
-        stream->link = NULL;
+        tbi_intake_reset(&stream->in);
+        stream->path = NULL;
     }
 }
 
@@ -503,6 +526,19 @@ static void delivered_free(struct tbi_delivered *o)
     tbi_list_remove(&o->node);
     tbi_block_unref(o->d.body);
     tbi_free(o->alloc, o);
+}
+
+void tbi_inbox_drop_early(struct tbi_link *link)
+{
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        struct tbi_list *node;
+        while ((node = tbi_list_shift(&link->rx[i].early)) != NULL) {
+            struct tbi_delivered *o = early_of(node);
+            link->stats.held_messages--;
+            link->stats.held_bytes -= o->d.body->size;
+            delivered_free(o);
+        }
+    }
 }
 
 void tbi_inbox_free(struct tbi_link *link)
@@ -541,12 +577,11 @@ static void answer(struct tbi_delivery *d, struct tbi_now now, bool taken, uint6
     link->stats.taken += taken ? 1 : 0;
     link->stats.held_messages--;
     link->stats.held_bytes -= d->body->size;
-    if (link->attached && !link->failed && o->epoch == link->epoch) {
-        if (o->on_stream) {
-            link->conn.stream_done(link->conn.user, o->stream_id);
-        } else if (o->credit > 0) {
-            link->conn.consume(link->conn.user, d->lane, o->credit);
-        }
+    struct tbi_link_path *path = tbi_path_by_number(link, o->path);
+    if (path != NULL && !path->failed && o->on_stream) {
+        path->conn.stream_done(path->conn.user, o->stream_id);
+    } else if (path != NULL && !path->failed && o->credit > 0) {
+        path->conn.consume(path->conn.user, d->lane, o->credit);
     }
     delivered_free(o);
     tbi_link_pump(link, now);

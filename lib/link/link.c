@@ -20,16 +20,16 @@ struct tbi_link *tbi_link_new(const struct tbi_link_config *config)
                           ? config->ack_delay_ns
                           : TBI_LINK_ACK_DELAY_NS;
     link->retry_at = TBI_NEVER;
+    tbi_list_init(&link->paths);
     do {
         link->incarnation = tbi_rng_u64(config->rng);
     } while (link->incarnation == 0); /* 0 says "none" in CONFIRM */
     tbi_list_init(&link->deliveries);
-    tbi_list_init(&link->streams);
     tbi_list_init(&link->events);
     tbi_outbox_init(link);
     tbi_taken_init(link);
     for (size_t i = 0; i < TBQ_LANES; i++) {
-        tbi_frame_reader_init(&link->rx[i].in.reader);
+        link->tx[i].schedule = config->schedule[i];
     }
     return link;
 }
@@ -41,7 +41,12 @@ void tbi_link_free(struct tbi_link *link)
     if (link == NULL) {
         return;
     }
-    tbi_inbox_detach(link);
+    while (!tbi_list_empty(&link->paths)) {
+        struct tbi_link_path *path = tbi_path_after(link, NULL);
+        tbi_inbox_leave(path);
+        tbi_list_remove(&path->node);
+        tbi_free(link->alloc, path);
+    }
     tbi_inbox_free(link);
     while ((node = tbi_list_shift(&link->events)) != NULL) { /* fates: the deliveries are gone */
         struct tbi_link_event *event = TBI_CONTAINER(node, struct tbi_link_event, node);
@@ -50,20 +55,6 @@ void tbi_link_free(struct tbi_link *link)
     tbi_outbox_free(link);
     tbi_taken_free(link);
     tbi_free(link->alloc, link);
-}
-
-void tbi_link_fail(struct tbi_link *link, uint64_t code, const char *text)
-{
-    if (link->failed) {
-        return;
-    }
-    link->failed = true;
-    link->error = true;
-    link->error_code = code;
-    link->error_text = text;
-    if (link->log != NULL) {
-        tbi_log(link->log, TBQ_LOG_WARNING, "link: %s", text);
-    }
 }
 
 /* --- Time ----------------------------------------------------------------------------------- */
@@ -86,7 +77,7 @@ uint64_t tbi_link_deadline(const struct tbi_link *link)
 {
     uint64_t at = link->next_expiry;
 
-    if (!link->attached || link->failed) {
+    if (link->control == NULL) {
         return at;
     }
     at = earlier(at, link->retry_at);
@@ -104,7 +95,7 @@ void tbi_link_pump(struct tbi_link *link, struct tbi_now now)
 {
     tbi_outbox_expire(link, now);
     tbi_outbox_check_room(link);
-    if (!link->attached || link->failed) {
+    if (link->control == NULL) {
         return;
     }
     if (link->retry_at <= now.mono_ns) {
@@ -121,12 +112,12 @@ void tbi_link_tick(struct tbi_link *link, struct tbi_now now)
     tbi_link_pump(link, now);
 }
 
-void tbi_link_writable(struct tbi_link *link, struct tbi_now now)
-{
-    tbi_link_pump(link, now);
-}
+/* --- Joining ---------------------------------------------------------------------------------- */
 
-/* --- Connections ---------------------------------------------------------------------------- */
+bool tbi_link_may_join(const struct tbi_link *link)
+{
+    return link->proven || tbi_list_empty(&link->paths);
+}
 
 void tbi_link_confirm(struct tbi_link *link, struct tbi_confirm *confirm)
 {
@@ -144,59 +135,6 @@ void tbi_link_confirm(struct tbi_link *link, struct tbi_confirm *confirm)
         l->confirmed_base = m != NULL ? m->fate.number : l->next;
         confirm->base[i] = l->confirmed_base;
     }
-}
-
-void tbi_link_attach(struct tbi_link *link, struct tbi_now now, const struct tbi_link_conn *conn,
-                     const struct tbi_confirm *peer, const struct tbi_link_limits *limits)
-{
-    bool resumed = peer->known == link->incarnation;
-
-    if (link->attached) {
-        tbi_link_detach(link, now, TBQ_ERR_LOST);
-    }
-    link->attached = true;
-    link->failed = false;
-    link->error = false;
-    link->epoch++;
-    link->conn = *conn;
-    link->retry_at = TBI_NEVER;
-    link->peer_max = limits->max_message_size;
-    link->stats.attached++;
-    if (peer->incarnation != link->known || !link->proven) {
-        link->known = peer->incarnation;
-        link->proven = false;
-        tbi_taken_begin(link, peer->base);
-    }
-    tbi_taken_retell(link);
-    tbi_outbox_resume(link, resumed);
-    if (link->failed) {
-        link->known = 0;
-        link->proven = false; /* nothing is held for that incarnation after all */
-    }
-    if (link->log != NULL) {
-        tbi_log(link->log, TBQ_LOG_DEBUG, "link: connection %llu, the peer %s",
-                (unsigned long long)link->stats.attached,
-                resumed ? "has its state" : "begins anew");
-    }
-    tbi_link_pump(link, now);
-}
-
-void tbi_link_detach(struct tbi_link *link, struct tbi_now now, int reason)
-{
-    if (!link->attached) {
-        return;
-    }
-    if (link->log != NULL) {
-        tbi_log(link->log, TBQ_LOG_DEBUG, "link: connection gone: %s", tbq_strerror(reason));
-    }
-    link->attached = false;
-    tbi_inbox_detach(link);
-    tbi_link_pump(link, now);
-}
-
-bool tbi_link_attached(const struct tbi_link *link)
-{
-    return link->attached;
 }
 
 /* --- What comes out ------------------------------------------------------------------------- */
@@ -222,12 +160,16 @@ bool tbi_link_next_action(struct tbi_link *link, struct tbi_link_action *action)
     struct tbi_list *node;
 
     memset(action, 0, sizeof *action);
-    if (link->error) {
-        link->error = false;
-        action->type = TBI_LINK_ERROR;
-        action->u.error.code = link->error_code;
-        action->u.error.text = link->error_text;
-        return true;
+    TBI_FOREACH_PATH(p, link)
+    {
+        if (p->error) {
+            p->error = false;
+            action->type = TBI_LINK_ERROR;
+            action->u.error.user = p->conn.user;
+            action->u.error.code = p->error_code;
+            action->u.error.text = p->error_text;
+            return true;
+        }
     }
     node = tbi_list_shift(&link->events);
     if (node != NULL) {
@@ -257,7 +199,7 @@ bool tbi_link_idle(const struct tbi_link *link)
         }
     }
     return tbi_link_outbox_empty(link) && tbi_list_empty(&link->events) &&
-           tbi_list_empty(&link->deliveries) && !link->writable && !link->error;
+           tbi_list_empty(&link->deliveries) && !link->writable;
 }
 
 void tbi_link_stats(const struct tbi_link *link, struct tbi_link_stats *stats)

@@ -1,8 +1,9 @@
 /* link/link.h - one remote peer's link: lanes, numbers, acknowledgements, resending, fates.
  *
  * A link is what this process and one process of a peer have in common (docs/protocol.md, sections
- * 6 to 9). It lives over one connection after another, and keeps the promise about messages: each
- * is delivered once, in order within its lane, and its sender is told its fate exactly once.
+ * 6 to 9). It lives over its paths, each of them a connection: several at once, and new ones for
+ * those that are lost. It keeps the promise about messages: each is delivered once, in order within
+ * its lane, and its sender is told its fate exactly once.
  *
  * Downward it calls a connection through struct tbi_link_conn, which the owner fills; these
  * functions must not call the link back. Upward it answers with actions only: drain
@@ -29,12 +30,22 @@
 #include "wire/wire.h"
 
 struct tbi_link;
+struct tbi_link_path;
 struct tbi_link_stream;
+
+#define TBI_LINK_PATHS_MAX 4 /* connections that a link has at once */
 
 #define TBI_LINK_OUTBOX_BYTES (8U << 20) /* default: payload bytes kept for sending */
 #define TBI_LINK_OUTBOX_MESSAGES 4096U   /* default: messages whose fate is not yet fetched */
 #define TBI_LINK_ACK_DELAY_NS (25 * TBI_NS_PER_MS) /* section 7.1 */
 #define TBI_LINK_HEAD_MAX 32 /* bytes of a kind's fixed part in tbi_outgoing */
+
+/* How the messages of a lane are spread over the paths. */
+enum tbi_schedule {
+    TBI_FAILOVER,  /* the path with the least round trip; another one when it is suspect */
+    TBI_AGGREGATE, /* all, in proportion to their rates: each message where it arrives first */
+    TBI_REDUNDANT  /* a copy on each; the first one counts */
+};
 
 struct tbi_link_config {
     const struct tbi_alloc *alloc; /* outlives the link */
@@ -44,6 +55,7 @@ struct tbi_link_config {
     size_t outbox_messages;        /* 0: the default */
     uint64_t max_message_size;     /* ours, as told in HELLO: larger messages are declined */
     uint64_t ack_delay_ns;         /* 0: the default; at most the default */
+    enum tbi_schedule schedule[TBQ_LANES];
 };
 
 /* NULL when out of memory. */
@@ -87,17 +99,28 @@ int tbi_link_send(struct tbi_link *link, struct tbi_now now, const struct tbi_ou
  * are, messages sent but not told RECEIVED flagged REPEAT. Messages told RECEIVED but not TAKEN,
  * and sent ones that have expired, get the fate unknown (reason TBQ_ERR_RESTARTED or
  * TBQ_ERR_EXPIRED), told by src's actions: drain them before src is freed. For an anonymous dial
- * whose peer turns out to be known, and for a peer that restarted with a new boot id. src must be
- * detached. dst may exceed its limits by this, and takes no more until it is below them. */
+ * whose peer turns out to be known, and for a peer that restarted with a new boot id. src must have
+ * no path. dst may exceed its limits by this, and takes no more until it is below them. */
 void tbi_link_absorb(struct tbi_link *dst, struct tbi_link *src, struct tbi_now now);
 
 /* Ends all waiting: every message without a fate gets one: not delivered where it was never
  * written, else unknown; `reason` is a TBQ_ERR_*. The link stays usable. */
 void tbi_link_give_up(struct tbi_link *link, struct tbi_now now, int reason);
 
-/* --- The connection below -------------------------------------------------------------------- */
+/* --- Paths: the connections below ------------------------------------------------------------ */
 
 #define TBI_LINK_CONTROL (-1) /* as a stream: the control stream; lanes are 0..3 */
+
+/* A message that takes a stream of its own. */
+#define TBI_LINK_ASIDE_SIZE 65536U /* bytes of payload, from which on one does */
+#define TBI_LINK_STREAMS_KEPT 4U   /* for the lowest number of each lane: others leave them free */
+
+struct tbi_path_facts {
+    uint64_t rtt_ns;  /* smoothed; 0: not known yet */
+    uint64_t rate;    /* bytes a second that it can be expected to carry; 0: not known yet */
+    uint64_t waiting; /* bytes queued or in flight */
+    uint64_t streams; /* that may still be opened now */
+};
 
 /* All members are required. The connection writes the streams' prologues by itself, and opens lane
  * streams when they are first written. */
@@ -114,59 +137,74 @@ struct tbi_link_conn {
     int (*write)(void *user, int stream, const uint8_t *head, size_t head_size,
                  struct tbi_block *body);
 
-    /* The same on a new unordered stream of that lane, and ends it. TBQ_ERR_AGAIN: no stream can be
-     * opened now, or enough is queued; call tbi_link_writable() when that has changed. */
-    int (*write_unordered)(void *user, tbq_lane lane, const uint8_t *head, size_t head_size,
-                           struct tbi_block *body);
+    /* The same on a new stream of that lane for this message alone, and ends it. TBQ_ERR_AGAIN: no
+     * stream can be opened now, or enough is queued; call tbi_link_writable() when that has
+     * changed. */
+    int (*write_aside)(void *user, tbq_lane lane, bool unordered, const uint8_t *head,
+                       size_t head_size, struct tbi_block *body);
 
     /* Gives receive credit of a lane stream back (MAX_STREAM_DATA). */
     void (*consume)(void *user, tbq_lane lane, uint64_t bytes);
 
-    /* Gives credit of an unordered stream back: its bytes are discarded as they come. */
+    /* Gives credit of a message's own stream back: its bytes are discarded as they come. */
     void (*consume_stream)(void *user, uint64_t stream_id, uint64_t bytes);
 
-    /* The message of this unordered stream was taken, declined or dropped: the peer may open
-     * another one (MAX_STREAMS). Once for each tbi_link_stream that had a whole message or was
-     * freed before. */
+    /* The message of this stream was taken, declined or dropped: the peer may open another one
+     * (MAX_STREAMS). Once for each tbi_link_stream that had a whole message or was freed before. */
     void (*stream_done)(void *user, uint64_t stream_id);
+
+    /* Asked where there are several paths, or a message may take a stream of its own. */
+    void (*facts)(void *user, struct tbi_path_facts *facts);
 };
 
 struct tbi_link_limits { /* of the peer, from its HELLO */
     uint64_t max_message_size;
 };
 
+/* Whether a CONFIRM for one more path may be sent: not while the first one of a fresh link has not
+ * shown yet that both sides hold state (section 8). Ask again after whatever comes in. */
+bool tbi_link_may_join(const struct tbi_link *link);
+
 /* Fills incarnation, known and base for the CONFIRM that is about to be sent; zeroes the rest. */
 void tbi_link_confirm(struct tbi_link *link, struct tbi_confirm *confirm);
 
-/* The peer's CONFIRM is in and ours is sent: resumes, or begins anew, as section 8 says: declines
- * and ACKs first, then what must be resent. The connection is copied. A link that is attached is
- * detached first. */
-void tbi_link_attach(struct tbi_link *link, struct tbi_now now, const struct tbi_link_conn *conn,
-                     const struct tbi_confirm *peer, const struct tbi_link_limits *limits);
+/* The peer's CONFIRM is in and ours is sent: one more path. Resumes, or begins anew, as section 8
+ * says: declines and ACKs first, then what must be resent. Where either side begins anew, all other
+ * paths belong to the past: each gets an ERROR action. The connection is copied. NULL: out of
+ * memory, or TBI_LINK_PATHS_MAX are there. */
+struct tbi_link_path *tbi_link_attach(struct tbi_link *link, struct tbi_now now,
+                                      const struct tbi_link_conn *conn,
+                                      const struct tbi_confirm *peer,
+                                      const struct tbi_link_limits *limits);
 
-/* The connection is gone or must not be used any more; no function of it is called from here on.
- * Half messages are forgotten, the rest is kept. */
-void tbi_link_detach(struct tbi_link *link, struct tbi_now now, int reason);
-bool tbi_link_attached(const struct tbi_link *link);
+/* The connection is gone or must not be used any more; no function of it is called from here on,
+ * and the path is freed. Half messages are forgotten, the rest is kept; what it alone had still to
+ * deliver is sent again over the others. NULL is fine. */
+void tbi_link_detach(struct tbi_link_path *path, struct tbi_now now, int reason);
+bool tbi_link_attached(const struct tbi_link *link); /* it has a path */
 
 /* A stream that was full has room again, or more streams may be opened. */
-void tbi_link_writable(struct tbi_link *link, struct tbi_now now);
+void tbi_link_writable(struct tbi_link_path *path, struct tbi_now now);
+
+/* What is under way on it is not answered in time (or is again). While another path is not suspect,
+ * that one is used, and what waits here for an answer is sent there too. */
+void tbi_link_suspect(struct tbi_link_path *path, struct tbi_now now, bool suspect);
 
 /* --- Receiving ------------------------------------------------------------------------------- */
 
 /* A whole frame of the control stream other than HELLO and CONFIRM; `body` over its body alone. */
-void tbi_link_control(struct tbi_link *link, struct tbi_now now, uint64_t type,
+void tbi_link_control(struct tbi_link_path *path, struct tbi_now now, uint64_t type,
                       struct tbi_cursor body);
 
 /* Bytes of a lane stream, in order, behind its prologue. */
-void tbi_link_lane_data(struct tbi_link *link, struct tbi_now now, tbq_lane lane,
+void tbi_link_lane_data(struct tbi_link_path *path, struct tbi_now now, tbq_lane lane,
                         const uint8_t *data, size_t size);
 
-/* An unordered stream, behind its prologue (type and lane). The owner has the handle and frees it,
- * before or after the end; stream_id is what the connection's functions get. NULL: out of memory
- * (an ERROR action follows) or not attached. */
-struct tbi_link_stream *tbi_link_stream_new(struct tbi_link *link, struct tbi_now now,
-                                            tbq_lane lane, uint64_t stream_id);
+/* A message's own stream, behind its prologue (type and lane). The owner has the handle and frees
+ * it, before or after the end; stream_id is what the connection's functions get. NULL: out of
+ * memory (an ERROR action follows), or the path has failed. */
+struct tbi_link_stream *tbi_link_stream_new(struct tbi_link_path *path, struct tbi_now now,
+                                            tbq_lane lane, bool unordered, uint64_t stream_id);
 void tbi_link_stream_data(struct tbi_link_stream *stream, struct tbi_now now, const uint8_t *data,
                           size_t size, bool fin);
 
@@ -197,8 +235,9 @@ enum tbi_link_action_type {
     TBI_LINK_DELIVER = 1,  /* delivery: now the owner's, to be taken or refused */
     TBI_LINK_FATE = 2,     /* fate */
     TBI_LINK_WRITABLE = 3, /* after TBQ_ERR_AGAIN: sends are taken again */
-    TBI_LINK_ERROR = 4     /* error: the peer broke the protocol (or memory is out): close the
-                              connection and detach; nothing more is read from it */
+    TBI_LINK_ERROR = 4     /* error: the peer broke the protocol, memory is out, or the path belongs
+                              to the past: close the connection and detach; nothing more is read from
+                              it */
 };
 
 struct tbi_link_fate {
@@ -221,6 +260,7 @@ struct tbi_link_action {
         struct tbi_delivery *delivery;
         struct tbi_link_fate fate;
         struct {
+            void *user;       /* of the path's struct tbi_link_conn */
             uint64_t code;    /* enum tbi_close_code */
             const char *text; /* static */
         } error;
@@ -252,7 +292,8 @@ struct tbi_link_stats {
     uint64_t taken;
     uint64_t declined;      /* numbers that we declined or gave up */
     uint64_t duplicates;    /* messages dropped because they had come before */
-    uint64_t attached;      /* connections so far */
+    uint64_t attached;      /* paths so far */
+    uint64_t copies;        /* of redundant lanes, beyond the first */
     size_t outbox_messages; /* now: without a fate, or the fate not fetched */
     size_t outbox_bytes;    /* now: payload bytes kept */
     size_t held_messages;   /* now: received, neither taken nor refused */

@@ -6,5 +6,6 @@ lib_link_libtbi_link_la_SOURCES = \
 	lib/link/link.c lib/link/link.h \
 	lib/link/outbox.c \
 	lib/link/parts.h \
+	lib/link/path.c \
 	lib/link/send.c \
 	lib/link/taken.c

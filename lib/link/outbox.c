@@ -19,7 +19,8 @@ void tbi_outbox_init(struct tbi_link *link)
         tbi_list_init(&l->waiting);
         tbi_list_init(&l->aside);
         tbi_list_init(&l->sent);
-        tbi_list_init(&l->to_stream);
+        tbi_list_init(&l->again);
+        tbi_list_init(&l->announce);
         l->settled_at = TBI_NEVER;
         l->declined_low = UINT64_MAX;
     }
@@ -107,7 +108,8 @@ int tbi_link_send(struct tbi_link *link, struct tbi_now now, const struct tbi_ou
         return TBQ_ERR_NOMEM;
     }
     m->event.type = TBI_LINK_FATE;
-    tbi_list_init(&m->streaming);
+    tbi_list_init(&m->again);
+    tbi_list_init(&m->announce);
     m->fate = (struct tbi_link_fate){.tag = o->tag,
                                      .cookie = o->cookie,
                                      .lane = o->lane,
@@ -155,22 +157,29 @@ void tbi_outbox_check_room(struct tbi_link *link)
 /* Takes a message out of the lane's books; it is in no list afterwards. */
 static void unlist(struct tbi_link *link, struct tbi_out *m)
 {
-    struct tbi_tx_lane *l = &link->tx[m->fate.lane];
-
-    if (l->resend == m) {
-        l->resend = tbi_outbox_next(l, m);
-    }
     if (m->skip && !m->skip_told) {
-        l->skips--;
+        link->tx[m->fate.lane].skips--;
     }
-    tbi_list_remove(&m->streaming);
+    tbi_list_remove(&m->again);
+    tbi_list_remove(&m->announce);
     tbi_list_remove(&m->event.node);
+}
+
+static void hole(struct tbi_tx_lane *l, uint64_t number)
+{
+    l->holes_to = number >= l->holes_to ? number + 1 : l->holes_to;
+    l->holes_told = number < l->holes_told ? number : l->holes_told;
 }
 
 void tbi_outbox_settle(struct tbi_link *link, struct tbi_out *m, tbq_fate fate, int reason)
 {
+    struct tbi_tx_lane *l = &link->tx[m->fate.lane];
+
     unlist(link, m);
     release_payload(link, m);
+    if (m->fate.numbered && fate != TBQ_DELIVERED && !m->fate.declined) {
+        hole(l, m->fate.number); /* the receiver may still wait for it */
+    }
     m->fate.fate = fate;
     m->fate.reason = reason;
     if (fate == TBQ_DELIVERED) {
@@ -195,7 +204,8 @@ void tbi_outbox_received(struct tbi_link *link, struct tbi_out *m)
 
     m->received = true;
     release_payload(link, m);
-    tbi_list_remove(&m->streaming);
+    tbi_list_remove(&m->again);
+    tbi_list_remove(&m->announce);
     if (m->skip && !m->skip_told) {
         m->skip_told = true; /* it would change nothing any more */
         l->skips--;
@@ -246,7 +256,8 @@ static void expire_one(struct tbi_link *link, struct tbi_out *m)
         m->skip_told = false;
         l->skips++;
         release_payload(link, m);
-        tbi_list_remove(&m->streaming);
+        tbi_list_remove(&m->again);
+        tbi_list_remove(&m->announce);
         tbi_outbox_check_room(link);
     }
 }
@@ -279,51 +290,86 @@ void tbi_outbox_expire(struct tbi_link *link, struct tbi_now now)
     }
 }
 
-/* --- A new connection, another link, the end ------------------------------------------------ */
+/* --- Paths come and go, another link, the end ------------------------------------------------ */
 
-static void resume_lane(struct tbi_link *link, struct tbi_tx_lane *l, bool resumed)
+static void begin_lane(struct tbi_link *link, struct tbi_tx_lane *l)
 {
-    tbi_list_init(&l->to_stream); /* all of these are put in again below */
-    l->skips = 0;
     TBI_LIST_FOREACH(node, &l->sent)
     {
         struct tbi_out *m = out_of(node);
-        tbi_list_init(&m->streaming);
+        m->paths = m->announced = 0;
         if (m->received) {
-            m->skip_told = true;
-            if (!resumed) {
-                tbi_outbox_settle(link, m, TBQ_UNKNOWN, TBQ_ERR_RESTARTED);
-            }
-            continue;
-        }
-        if (!resumed) {
+            tbi_outbox_settle(link, m, TBQ_UNKNOWN, TBQ_ERR_RESTARTED);
+        } else {
             m->repeat = true;
         }
-        if (m->skip) {
-            m->skip_told = false;
-            l->skips++;
-        } else if (m->unordered) {
-            tbi_list_push(&l->to_stream, &m->streaming);
-        }
     }
-    l->resend = tbi_outbox_next(l, NULL);
-    if (!resumed) {
-        l->taken_below = l->confirmed_base;
-    }
-    /* SETTLED may have been lost with the connection; where something was declined it is due soon
-     */
-    l->settled_told = 0;
-    l->settled_at = TBI_NEVER;
-    if (l->declined) {
-        l->declined_low = 0;
+    l->taken_below = l->confirmed_base;
+    l->holes_to = l->next; /* all that were settled above it are news to whoever begins anew */
+    l->holes_told = 0;
+}
+
+void tbi_outbox_begin(struct tbi_link *link)
+{
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        begin_lane(link, &link->tx[i]);
     }
 }
 
-void tbi_outbox_resume(struct tbi_link *link, bool resumed)
+static void again_lane(struct tbi_tx_lane *l, unsigned usable)
+{
+    TBI_LIST_FOREACH(node, &l->sent)
+    {
+        struct tbi_out *m = out_of(node);
+        bool owed = usable != 0 && !m->received && !m->skip;
+        tbi_list_remove(&m->again);
+        tbi_list_remove(&m->announce);
+        if (owed && (m->paths & usable) == 0) {
+            tbi_list_push(&l->again, &m->again);
+        }
+        if (owed && m->unordered && (m->announced & usable) == 0) {
+            tbi_list_push(&l->announce, &m->announce);
+        }
+    }
+}
+
+void tbi_outbox_again(struct tbi_link *link, unsigned usable)
 {
     for (size_t i = 0; i < TBQ_LANES; i++) {
-        link->tx[i].resend = NULL;
-        resume_lane(link, &link->tx[i], resumed);
+        again_lane(&link->tx[i], usable);
+    }
+}
+
+void tbi_outbox_off(struct tbi_link *link, unsigned path)
+{
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        TBI_LIST_FOREACH(node, &link->tx[i].sent)
+        {
+            struct tbi_out *m = out_of(node);
+            m->paths &= ~path;
+            m->announced &= ~path;
+        }
+    }
+}
+
+void tbi_outbox_retell(struct tbi_link *link)
+{
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        struct tbi_tx_lane *l = &link->tx[i];
+        l->skips = 0;
+        l->holes_told = 0;
+        TBI_LIST_FOREACH(node, &l->sent)
+        {
+            struct tbi_out *m = out_of(node);
+            m->skip_told = m->received;
+            l->skips += m->skip && !m->skip_told;
+        }
+        /* SETTLED may have been lost; where something was declined it is due soon */
+        l->settled_told = 0;
+        l->settled_at = TBI_NEVER;
+        if (l->declined) {
+            l->declined_low = 0;
+        }
     }
 }
 
@@ -342,6 +388,7 @@ static void adopt(struct tbi_link *dst, struct tbi_link *src, struct tbi_out *m)
     m->repeat = m->repeat || m->written;
     m->fate.numbered = false;
     m->fate.number = 0;
+    m->paths = m->announced = 0;
     while (after != head && out_of(after)->fate.queued_ns > m->fate.queued_ns) {
         after = after->prev;
     }

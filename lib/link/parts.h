@@ -1,8 +1,9 @@
 /* link/parts.h - what the files of lib/link share; nobody else includes it.
  *
- * outbox.c holds messages until their fate, send.c writes them to the connection, inbox.c puts
- * incoming ones together, taken.c knows what was received, taken and declined, control.c speaks
- * about all this with the peer, and link.c joins them. */
+ * outbox.c holds messages until their fate, send.c writes them to paths, path.c knows the paths and
+ * chooses among them, inbox.c puts incoming messages together and in order, taken.c knows what was
+ * received, taken and declined, control.c speaks about all this with the peer, and link.c joins
+ * them. */
 #ifndef TBI_LINK_PARTS_H
 #define TBI_LINK_PARTS_H
 
@@ -26,13 +27,16 @@ struct tbi_link_event {
 /* One message to send, from the call until its fate was fetched. */
 struct tbi_out {
     struct tbi_link_event event; /* its node is in waiting, aside, sent or the link's events */
-    struct tbi_list streaming;   /* in to_stream while an unordered body is to be sent again */
+    struct tbi_list again;       /* in `again`: no path carries it */
+    struct tbi_list announce;    /* in `announce`: no path carries its ELSEWHERE */
     struct tbi_link_fate fate;
     struct tbi_block *payload; /* NULL also once the bytes are not needed any more */
     size_t bytes;              /* of the payload, as counted in outbox_bytes */
     uint64_t expires_at;       /* ns, or TBI_NEVER */
     uint8_t head[TBI_LINK_HEAD_MAX];
     size_t head_size;
+    unsigned paths;     /* bits of those that it was written to */
+    unsigned announced; /* the same for ELSEWHERE */
     bool unordered;
     bool skippable;
     bool want_fate;
@@ -40,22 +44,25 @@ struct tbi_out {
     bool repeat;
     bool received;  /* told RECEIVED */
     bool skip;      /* expired after it was written: the peer is asked to give it up */
-    bool skip_told; /* on this connection */
+    bool skip_told; /* on the path that has the control frames now */
 };
 
 struct tbi_tx_lane {
-    struct tbi_list waiting;   /* never written under this numbering, ordered */
-    struct tbi_list aside;     /* the same, unordered: a stream each */
-    struct tbi_list sent;      /* numbered and not settled, rising */
-    struct tbi_list to_stream; /* of these, unordered ones whose stream is still to be opened */
-    struct tbi_out *resend;    /* the first in `sent` that is not on this connection's lane yet */
-    uint64_t next;             /* the next unused number */
-    uint64_t taken_below;      /* lowest number that ACKs leave uncovered in TAKEN */
-    uint64_t confirmed_base;   /* as last told in CONFIRM */
-    size_t skips;              /* in `sent` with skip and not skip_told */
-    uint64_t settled_told;     /* on this connection */
-    uint64_t settled_at;       /* when SETTLED is due, or TBI_NEVER */
-    bool declined;             /* the peer has ever declined a number */
+    enum tbi_schedule schedule;
+    struct tbi_list waiting;  /* never written under this numbering, ordered */
+    struct tbi_list aside;    /* the same, unordered: a stream each */
+    struct tbi_list sent;     /* numbered and not settled, rising */
+    struct tbi_list again;    /* of these, those that no usable path carries, rising */
+    struct tbi_list announce; /* the same for their ELSEWHERE */
+    uint64_t next;            /* the next unused number */
+    uint64_t taken_below;     /* lowest number that ACKs leave uncovered in TAKEN */
+    uint64_t confirmed_base;  /* as last told in CONFIRM */
+    size_t skips;             /* in `sent` with skip and not skip_told */
+    uint64_t holes_to;        /* above all numbers that were settled without the receiver's word */
+    uint64_t holes_told;      /* SKIP was sent for those below; as skip_told */
+    uint64_t settled_told;    /* on the path that has the control frames now */
+    uint64_t settled_at;      /* when SETTLED is due, or TBI_NEVER */
+    bool declined;            /* the peer has ever declined a number */
     uint64_t declined_low;  /* SETTLED hurries when it passes this; UINT64_MAX: nothing declined */
     uint64_t declined_high; /* the highest number known to be declined */
 };
@@ -64,7 +71,7 @@ struct tbi_tx_lane {
 struct tbi_decline_run {
     uint64_t from;
     uint64_t to;
-    uint64_t told; /* on this connection: all below */
+    uint64_t told; /* all below, on the path that has the control frames now */
     uint64_t code;
 };
 
@@ -86,30 +93,48 @@ struct tbi_intake {
     struct tbi_message head;
     struct tbi_block *block;
     uint64_t held; /* bytes of the frame whose credit was not given back */
-    uint64_t next; /* the lowest number that may come on this stream */
 };
 
 struct tbi_rx_lane {
-    struct tbi_ranges received; /* both begin with all numbers below the lowest uncovered one; */
-    struct tbi_ranges taken;    /* taken is part of received */
+    struct tbi_ranges
+        received;             /* all three begin with all numbers below the lowest uncovered one; */
+    struct tbi_ranges taken;  /* taken is part of received, */
+    struct tbi_ranges passed; /* and received of passed: those that need not be waited for */
+    struct tbi_list early;    /* whole messages behind a number that is waited for, rising */
     struct tbi_decline_run *runs;
     size_t runs_len;
     size_t runs_capacity;
-    bool untold;         /* some run is not told on this connection */
-    size_t open;         /* deliveries out: each has a place reserved in taken and runs */
-    uint64_t order_next; /* the lowest number that was not yet come by in order */
-    uint64_t seen;       /* the first number above all that were seen */
-    uint64_t settled;    /* by the peer */
-    uint64_t ack_at;     /* when ACK is due, or TBI_NEVER */
-    unsigned changes;    /* since the last ACK */
-    struct tbi_intake in;
+    bool untold;      /* some run is not told on the path that has the control frames now */
+    size_t open;      /* deliveries out: each has a place reserved in taken and runs */
+    uint64_t seen;    /* the first number above all that were seen */
+    uint64_t settled; /* by the peer */
+    uint64_t ack_at;  /* when ACK is due, or TBI_NEVER */
+    unsigned changes; /* since the last ACK */
+};
+
+/* One connection of the link. */
+struct tbi_link_path {
+    struct tbi_list node; /* in the link's paths, in the order in which they came */
+    struct tbi_link *link;
+    struct tbi_link_conn conn;
+    uint64_t number; /* of all paths that the link has ever had */
+    unsigned bit;    /* among those that it has now */
+    bool suspect;
+    bool failed; /* nothing more is read or written */
+    bool error;  /* which is not told yet */
+    uint64_t error_code;
+    const char *error_text;
+    struct tbi_intake in[TBQ_LANES];
+    uint64_t lane_next[TBQ_LANES]; /* above all numbers that our lane stream has */
+    struct tbi_list streams;
 };
 
 struct tbi_link_stream {
-    struct tbi_list node;  /* in the link's streams, or alone once the connection is gone */
-    struct tbi_link *link; /* NULL then */
+    struct tbi_list node;       /* in the path's streams, or alone once the path is gone */
+    struct tbi_link_path *path; /* NULL then */
     const struct tbi_alloc *alloc;
     tbq_lane lane;
+    bool unordered;
     uint64_t id;
     bool over;     /* its one message is complete */
     bool credited; /* stream_done was told, or is left to the delivery */
@@ -117,11 +142,12 @@ struct tbi_link_stream {
 };
 
 struct tbi_delivered {           /* a delivery with what the owner need not see */
-    struct tbi_link_event event; /* its node is in the link's events until it was fetched */
+    struct tbi_link_event event; /* its node is in the link's events until it was fetched; before,
+                                    perhaps, in the lane's early */
     struct tbi_list node;        /* in the link's deliveries */
     const struct tbi_alloc *alloc;
     struct tbi_delivery d;
-    uint64_t epoch;      /* the connection that it came on */
+    uint64_t path;       /* the number of the one that it came on */
     uint64_t generation; /* of the receiving state */
     uint64_t credit;     /* bytes of the lane stream */
     bool on_stream;
@@ -136,12 +162,11 @@ struct tbi_link {
     uint64_t max_message_size;
     uint64_t ack_delay;
 
-    bool attached;
-    uint64_t epoch; /* counts connections */
-    struct tbi_link_conn conn;
-    bool failed;          /* on this connection: nothing more is read or written */
-    bool control_blocked; /* the control stream was full when something was due */
-    uint64_t retry_at;    /* after a write without memory */
+    struct tbi_list paths;
+    struct tbi_link_path *control; /* the path that has the control frames; NULL: none */
+    struct tbi_link_path *best;    /* of those, for failover; NULL: to be chosen */
+    bool control_blocked;          /* its stream was full when something was due */
+    uint64_t retry_at;             /* after a write without memory */
 
     uint64_t incarnation; /* of our numbering */
     struct tbi_tx_lane tx[TBQ_LANES];
@@ -154,23 +179,41 @@ struct tbi_link {
     uint64_t generation; /* counts begins of rx */
     struct tbi_rx_lane rx[TBQ_LANES];
     struct tbi_list deliveries;
-    struct tbi_list streams;
 
     struct tbi_list events;
     bool writable;
-    bool error;
-    uint64_t error_code;
-    const char *error_text;
     struct tbi_link_stats stats;
 };
 
-/* --- link.c */
+#define TBI_FOREACH_PATH(p, link)                                                                  \
+    for (struct tbi_link_path *p = tbi_path_after(link, NULL); p != NULL;                          \
+         p = tbi_path_after(link, p))
 
-/* The connection must be closed with this code; tells it once per connection. */
-void tbi_link_fail(struct tbi_link *link, uint64_t code, const char *text);
+/* --- link.c */
 
 /* Does all that can be done now: expiry, control frames, messages. Ends every call from outside. */
 void tbi_link_pump(struct tbi_link *link, struct tbi_now now);
+
+/* --- path.c */
+
+struct tbi_link_path *tbi_path_after(const struct tbi_link *link, const struct tbi_link_path *path);
+struct tbi_link_path *tbi_path_by_number(const struct tbi_link *link, uint64_t number);
+
+/* The connection must be closed with this code; told once. */
+void tbi_path_fail(struct tbi_link_path *path, uint64_t code, const char *text);
+
+/* Bits of the paths that are to be used now: those that are not suspect, or all where all are. */
+unsigned tbi_paths_usable(const struct tbi_link *link);
+
+/* The paths have changed, or what is thought of them: chooses the one for control frames anew, and
+ * what must be sent again. */
+void tbi_paths_changed(struct tbi_link *link);
+
+/* Where a message of that lane and size goes next, by its schedule: a usable path of those that it
+ * fits. NULL: nowhere now. */
+struct tbi_link_path *tbi_path_choose(struct tbi_link *link, tbq_lane lane, size_t size,
+                                      unsigned fitting);
+bool tbi_path_has_room(const struct tbi_link_path *path, tbq_lane lane);
 
 /* --- outbox.c */
 
@@ -190,8 +233,15 @@ uint64_t tbi_outbox_lowest(const struct tbi_tx_lane *l); /* unsettled, or the ne
 /* The message after m in `sent`, or NULL; the first one for NULL. */
 struct tbi_out *tbi_outbox_next(const struct tbi_tx_lane *l, const struct tbi_out *m);
 
-/* A new connection, on which the peer's state goes on (resumed) or begins anew. */
-void tbi_outbox_resume(struct tbi_link *link, bool resumed);
+/* The peer's receiving state was begun anew: what it was told before counts no more. */
+void tbi_outbox_begin(struct tbi_link *link);
+
+/* Puts into `again` and `announce` what none of these paths carries. */
+void tbi_outbox_again(struct tbi_link *link, unsigned usable);
+
+/* What was told on the path of control frames so far must be told again on another one. */
+void tbi_outbox_retell(struct tbi_link *link);
+void tbi_outbox_off(struct tbi_link *link, unsigned path); /* it carries nothing any more */
 uint64_t tbi_outbox_payload(const struct tbi_out *m); /* bytes that count as payload, section 6.3 */
 
 /* --- send.c */
@@ -202,14 +252,17 @@ void tbi_send_lane(struct tbi_link *link, struct tbi_now now, tbq_lane lane);
 
 void tbi_taken_init(struct tbi_link *link);
 void tbi_taken_free(struct tbi_link *link);
-void tbi_taken_begin(struct tbi_link *link, const uint64_t base[TBQ_LANES]); /* anew */
-void tbi_taken_retell(struct tbi_link *link);                                /* a new connection */
+/* Anew. 0 or TBQ_ERR_NOMEM. */
+int tbi_taken_begin(struct tbi_link *link, const uint64_t base[TBQ_LANES]);
+void tbi_taken_retell(struct tbi_link *link); /* another path has the control frames */
 void tbi_taken_changed(struct tbi_link *link, tbq_lane lane, struct tbi_now now);
 uint64_t tbi_taken_lowest(const struct tbi_rx_lane *l); /* not taken */
 
 /* Reserves what a delivery will need when it is taken or refused. 0 or TBQ_ERR_NOMEM. */
 int tbi_taken_reserve(struct tbi_rx_lane *l, const struct tbi_alloc *alloc);
 int tbi_taken_receive(struct tbi_rx_lane *l, uint64_t number);
+int tbi_taken_pass(struct tbi_rx_lane *l, uint64_t number);  /* it is not waited for */
+uint64_t tbi_taken_waited_for(const struct tbi_rx_lane *l);  /* the lowest that is */
 void tbi_taken_take(struct tbi_rx_lane *l, uint64_t number); /* the room was reserved */
 
 /* Covers from..to-1 in both sets and remembers the reason. 0, or TBQ_ERR_NOMEM: unchanged. */
@@ -219,23 +272,25 @@ int tbi_taken_decline(struct tbi_link *link, tbq_lane lane, uint64_t from, uint6
 /* The application refused what was delivered to it: the room was reserved. */
 void tbi_taken_refuse(struct tbi_link *link, tbq_lane lane, uint64_t number, uint64_t code);
 
-/* As tbi_taken_decline() for what is missing in from..to-1. */
-int tbi_taken_give_up(struct tbi_link *link, tbq_lane lane, uint64_t from, uint64_t to);
-
 /* Whether the number is declined; it will be told again then. */
 bool tbi_taken_declined_again(struct tbi_rx_lane *l, uint64_t number);
 int tbi_taken_settled(struct tbi_link *link, tbq_lane lane, uint64_t below);
 
 /* --- inbox.c */
 
-void tbi_inbox_detach(struct tbi_link *link);
+void tbi_intake_reset(struct tbi_intake *in);
+void tbi_inbox_leave(struct tbi_link_path *path); /* half messages of the path are forgotten */
 void tbi_inbox_free(struct tbi_link *link);
+void tbi_inbox_drop_early(struct tbi_link *link); /* with the state that they belong to */
+
+/* Hands over what has waited for its turn. */
+void tbi_inbox_release(struct tbi_link *link, tbq_lane lane);
 
 /* Forgets what came of a message that was just given up. */
 void tbi_inbox_drop(struct tbi_link *link, tbq_lane lane, uint64_t number);
 
-/* False, and the connection failed, when the number is too far above the lowest not taken. */
-bool tbi_inbox_in_window(struct tbi_link *link, tbq_lane lane, uint64_t number);
+/* False, and the path failed, when the number is too far above the lowest not taken. */
+bool tbi_inbox_in_window(struct tbi_link_path *path, tbq_lane lane, uint64_t number);
 
 /* --- control.c */
 

@@ -1,13 +1,21 @@
-/* link/send.c - messages to the connection: first what must be resent, then what waits.
+/* link/send.c - messages to the paths: first what must be sent again, then what waits.
  *
  * Lanes are filled in the order of their priority; a number is drawn when a message is first
- * written (section 6.2), so that the numbers of a lane stream rise by themselves. */
+ * written (section 6.2). An ordered message takes its lane's stream, and a stream of its own where
+ * it is large, or comes again behind higher numbers of its lane: those may fill the lane's window
+ * while they wait for it. The last streams are kept for the lowest number of each lane, so that
+ * what everything else waits for always finds a way. */
 #include "link/parts.h"
 
 #include <string.h>
 
 /* Frame head, number, flags, kind, and the kind's fixed part. */
 #define HEAD_SIZE (TBI_FRAME_HEAD_MAX + 3 * TBI_VARINT_SIZE_MAX + TBI_LINK_HEAD_MAX)
+
+static size_t body_size(const struct tbi_out *m)
+{
+    return m->payload != NULL ? m->payload->size : 0;
+}
 
 static size_t message_head(const struct tbi_out *m, uint64_t number, uint8_t head[HEAD_SIZE])
 {
@@ -16,7 +24,7 @@ static size_t message_head(const struct tbi_out *m, uint64_t number, uint8_t hea
 
     f.flags = (m->repeat ? TBI_MESSAGE_REPEAT : 0U) | (m->skippable ? TBI_MESSAGE_SKIPPABLE : 0U);
     tbi_put_init(&w, head, HEAD_SIZE);
-    tbi_put_message_head(&w, &f, m->head_size + (m->payload != NULL ? m->payload->size : 0));
+    tbi_put_message_head(&w, &f, m->head_size + body_size(m));
     tbi_put_bytes(&w, m->head, m->head_size);
     return tbi_put_size(&w);
 }
@@ -29,11 +37,6 @@ static bool wrote(struct tbi_link *link, struct tbi_now now, int rv)
     return rv == 0;
 }
 
-static bool has_room(struct tbi_link *link, tbq_lane lane)
-{
-    return link->conn.room(link->conn.user, (int)lane) > 0;
-}
-
 /* A message that was taken by send when the peer's limit was not known, or was another's. */
 static bool too_large(struct tbi_link *link, struct tbi_out *m)
 {
@@ -44,79 +47,144 @@ static bool too_large(struct tbi_link *link, struct tbi_out *m)
     return true;
 }
 
-static bool write_message(struct tbi_link *link, struct tbi_now now, struct tbi_out *m,
-                          uint64_t number)
+/* --- One message, one path -------------------------------------------------------------------- */
+
+static bool is_lowest(const struct tbi_tx_lane *l, const struct tbi_out *m, uint64_t number)
+{
+    for (const struct tbi_out *o = tbi_outbox_next(l, NULL); o != NULL && o != m;
+         o = tbi_outbox_next(l, o)) {
+        if (!o->received && !o->skip) {
+            return false;
+        }
+    }
+    return m->fate.numbered || number == l->next;
+}
+
+static bool may_open(const struct tbi_link_path *path, const struct tbi_tx_lane *l,
+                     const struct tbi_out *m, uint64_t number)
+{
+    struct tbi_path_facts f = {0};
+
+    path->conn.facts(path->conn.user, &f);
+    return f.streams > TBI_LINK_STREAMS_KEPT || (f.streams > 0 && is_lowest(l, m, number));
+}
+
+/* Whether the message takes a stream of its own on that path. */
+static bool goes_aside(const struct tbi_link_path *path, const struct tbi_tx_lane *l,
+                       const struct tbi_out *m, uint64_t number)
+{
+    if (m->unordered || number < path->lane_next[m->fate.lane]) {
+        return true;
+    }
+    return body_size(m) > TBI_LINK_ASIDE_SIZE && may_open(path, l, m, number);
+}
+
+static bool fits(const struct tbi_link_path *path, const struct tbi_tx_lane *l,
+                 const struct tbi_out *m, uint64_t number)
+{
+    return goes_aside(path, l, m, number) ? may_open(path, l, m, number)
+                                          : tbi_path_has_room(path, m->fate.lane);
+}
+
+static bool write_on(struct tbi_link_path *path, struct tbi_now now, struct tbi_tx_lane *l,
+                     struct tbi_out *m, uint64_t number)
 {
     uint8_t head[HEAD_SIZE];
     size_t size = message_head(m, number, head);
+    tbq_lane lane = m->fate.lane;
+    const struct tbi_link_conn *c = &path->conn;
+    int rv;
 
-    return wrote(link, now,
-                 link->conn.write(link->conn.user, (int)m->fate.lane, head, size, m->payload));
+    if (goes_aside(path, l, m, number)) {
+        rv = c->write_aside(c->user, lane, m->unordered, head, size, m->payload);
+    } else {
+        rv = c->write(c->user, (int)lane, head, size, m->payload);
+        path->lane_next[lane] = rv == 0 ? number + 1 : path->lane_next[lane];
+    }
+    if (!wrote(path->link, now, rv)) {
+        return false;
+    }
+    m->paths |= path->bit;
+    return true;
 }
 
-static bool write_unordered(struct tbi_link *link, struct tbi_now now, struct tbi_out *m,
-                            uint64_t number)
+/* To one path, or to all where the lane is redundant: then one copy is enough. */
+static bool write_message(struct tbi_link *link, struct tbi_now now, struct tbi_tx_lane *l,
+                          struct tbi_out *m, uint64_t number)
 {
-    uint8_t head[HEAD_SIZE];
-    size_t size = message_head(m, number, head);
+    unsigned usable = tbi_paths_usable(link), fitting = 0, copies = 0;
 
-    return wrote(link, now,
-                 link->conn.write_unordered(link->conn.user, m->fate.lane, head, size, m->payload));
+    TBI_FOREACH_PATH(path, link)
+    {
+        fitting |= (path->bit & usable) != 0 && fits(path, l, m, number) ? path->bit : 0;
+    }
+    if (l->schedule != TBI_REDUNDANT) {
+        struct tbi_link_path *path = tbi_path_choose(link, m->fate.lane, body_size(m), fitting);
+        return path != NULL && write_on(path, now, l, m, number);
+    }
+    TBI_FOREACH_PATH(path, link)
+    {
+        copies += (path->bit & fitting & ~m->paths) != 0 && write_on(path, now, l, m, number);
+    }
+    link->stats.copies += copies > 1 ? copies - 1 : 0;
+    return copies > 0;
 }
 
-static bool write_elsewhere(struct tbi_link *link, struct tbi_now now, const struct tbi_out *m)
-{
-    uint8_t frame[TBI_FRAME_HEAD_MAX + TBI_VARINT_SIZE_MAX];
-    struct tbi_elsewhere f = {.number = m->fate.number};
-    struct tbi_writer w;
+/* --- Again, and elsewhere --------------------------------------------------------------------- */
 
-    tbi_put_init(&w, frame, sizeof frame);
-    tbi_put_elsewhere(&w, &f);
-    return wrote(
-        link, now,
-        link->conn.write(link->conn.user, (int)m->fate.lane, frame, tbi_put_size(&w), NULL));
-}
-
-/* The numbers that the lane stream of this connection has still to come by. False: not all were. */
-static bool resend(struct tbi_link *link, struct tbi_now now, struct tbi_tx_lane *l, tbq_lane lane)
+/* False: not all of it found a way. */
+static bool send_again(struct tbi_link *link, struct tbi_now now, struct tbi_tx_lane *l)
 {
-    while (l->resend != NULL) {
-        struct tbi_out *m = l->resend;
-        if (m->skip && !m->skip_told) {
-            return false; /* a number is passed over only behind its SKIP */
+    while (!tbi_list_empty(&l->again)) {
+        struct tbi_out *m = TBI_CONTAINER(l->again.next, struct tbi_out, again);
+        if (too_large(link, m)) {
+            continue;
         }
-        if (!m->received && !m->skip) {
-            if (!m->unordered && too_large(link, m)) {
-                continue;
-            }
-            if (!has_room(link, lane)) {
-                return false;
-            }
-            if (!(m->unordered ? write_elsewhere(link, now, m)
-                               : write_message(link, now, m, m->fate.number))) {
-                return false;
-            }
-            link->stats.resent += m->unordered ? 0 : 1;
+        if (!write_message(link, now, l, m, m->fate.number)) {
+            return false;
         }
-        l->resend = tbi_outbox_next(l, m);
+        tbi_list_remove(&m->again);
+        link->stats.resent++;
     }
     return true;
 }
 
-static void resend_streams(struct tbi_link *link, struct tbi_now now, struct tbi_tx_lane *l)
+static unsigned with_room(const struct tbi_link *link, tbq_lane lane)
 {
-    while (!tbi_list_empty(&l->to_stream)) {
-        struct tbi_out *m = TBI_CONTAINER(l->to_stream.next, struct tbi_out, streaming);
-        if (too_large(link, m)) {
-            continue;
-        }
-        if (!write_unordered(link, now, m, m->fate.number)) {
+    unsigned bits = 0;
+
+    TBI_FOREACH_PATH(path, link)
+    {
+        bits |= !path->failed && tbi_path_has_room(path, lane) ? path->bit : 0;
+    }
+    return bits;
+}
+
+static void announce(struct tbi_link *link, struct tbi_now now, struct tbi_tx_lane *l,
+                     tbq_lane lane)
+{
+    while (!tbi_list_empty(&l->announce)) {
+        struct tbi_out *m = TBI_CONTAINER(l->announce.next, struct tbi_out, announce);
+        struct tbi_link_path *path = tbi_path_choose(link, lane, 0, with_room(link, lane));
+        uint8_t frame[TBI_FRAME_HEAD_MAX + TBI_VARINT_SIZE_MAX];
+        struct tbi_elsewhere f = {.number = m->fate.number};
+        struct tbi_writer w;
+
+        if (path == NULL) {
             return;
         }
-        tbi_list_remove(&m->streaming);
-        link->stats.resent++;
+        tbi_put_init(&w, frame, sizeof frame);
+        tbi_put_elsewhere(&w, &f);
+        const struct tbi_link_conn *c = &path->conn;
+        if (!wrote(link, now, c->write(c->user, (int)lane, frame, tbi_put_size(&w), NULL))) {
+            return;
+        }
+        m->announced |= path->bit;
+        tbi_list_remove(&m->announce);
     }
 }
+
+/* --- What waits ------------------------------------------------------------------------------- */
 
 static struct tbi_out *first(struct tbi_list *list)
 {
@@ -129,56 +197,45 @@ static struct tbi_out *first(struct tbi_list *list)
     return TBI_CONTAINER(event, struct tbi_out, event);
 }
 
-/* The message was written with the lane's next number. */
-static void number(struct tbi_link *link, struct tbi_tx_lane *l, struct tbi_out *m)
-{
-    m->fate.numbered = true;
-    m->fate.number = l->next++;
-    m->written = true;
-    tbi_list_remove(&m->event.node);
-    tbi_list_push(&l->sent, &m->event.node);
-    link->stats.sent++;
-}
-
 static bool may_number(const struct tbi_tx_lane *l)
 {
     return l->next - l->taken_below < TBI_LINK_WINDOW && l->next <= TBI_NUMBER_MAX;
 }
 
-static void send_aside(struct tbi_link *link, struct tbi_now now, struct tbi_tx_lane *l)
+/* Writes what waits in that list, each with the lane's next number. */
+static void send_waiting(struct tbi_link *link, struct tbi_now now, struct tbi_tx_lane *l,
+                         struct tbi_list *list)
 {
     struct tbi_out *m;
 
-    while ((m = first(&l->aside)) != NULL && may_number(l)) {
+    while ((m = first(list)) != NULL && may_number(l)) {
         if (too_large(link, m)) {
             continue;
         }
-        if (!write_unordered(link, now, m, l->next)) {
+        if (!write_message(link, now, l, m, l->next)) {
             return;
         }
-        number(link, l, m);
-        if (l->resend == NULL) {
-            l->resend = m; /* its ELSEWHERE takes the way of what must be resent */
+        m->fate.numbered = true;
+        m->fate.number = l->next++;
+        m->written = true;
+        tbi_list_remove(&m->event.node);
+        tbi_list_push(&l->sent, &m->event.node);
+        link->stats.sent++;
+        if (m->unordered) {
+            tbi_list_push(&l->announce, &m->announce);
         }
-        (void)resend(link, now, l, m->fate.lane);
     }
 }
 
 void tbi_send_lane(struct tbi_link *link, struct tbi_now now, tbq_lane lane)
 {
     struct tbi_tx_lane *l = &link->tx[lane];
-    struct tbi_out *m;
 
-    (void)resend(link, now, l, lane);
-    resend_streams(link, now, l);
-    send_aside(link, now, l);
-    while (l->resend == NULL && (m = first(&l->waiting)) != NULL && may_number(l)) {
-        if (too_large(link, m)) {
-            continue;
-        }
-        if (!has_room(link, lane) || !write_message(link, now, m, l->next)) {
-            return;
-        }
-        number(link, l, m);
+    bool all = send_again(link, now, l);
+    announce(link, now, l, lane);
+    send_waiting(link, now, l, &l->aside);
+    announce(link, now, l, lane);
+    if (all) {
+        send_waiting(link, now, l, &l->waiting);
     }
 }

@@ -12,6 +12,8 @@ void tbi_taken_init(struct tbi_link *link)
         struct tbi_rx_lane *l = &link->rx[i];
         tbi_ranges_init(&l->received, link->alloc, TBI_LINK_RANGES_MAX);
         tbi_ranges_init(&l->taken, link->alloc, TBI_LINK_RANGES_MAX);
+        tbi_ranges_init(&l->passed, link->alloc, TBI_LINK_RANGES_MAX);
+        tbi_list_init(&l->early);
         l->ack_at = TBI_NEVER;
     }
 }
@@ -22,6 +24,7 @@ void tbi_taken_free(struct tbi_link *link)
         struct tbi_rx_lane *l = &link->rx[i];
         tbi_ranges_free(&l->received);
         tbi_ranges_free(&l->taken);
+        tbi_ranges_free(&l->passed);
         tbi_free(link->alloc, l->runs);
     }
 }
@@ -49,8 +52,8 @@ static int reserve_runs(struct tbi_rx_lane *l, const struct tbi_alloc *alloc, si
 
 int tbi_taken_reserve(struct tbi_rx_lane *l, const struct tbi_alloc *alloc)
 {
-    if (reserve_ranges(&l->received, 1) < 0 || reserve_ranges(&l->taken, l->open + 1) < 0 ||
-        reserve_runs(l, alloc, l->open + 1) < 0) {
+    if (reserve_ranges(&l->received, 1) < 0 || reserve_ranges(&l->passed, 1) < 0 ||
+        reserve_ranges(&l->taken, l->open + 1) < 0 || reserve_runs(l, alloc, l->open + 1) < 0) {
         return TBQ_ERR_NOMEM;
     }
     return 0;
@@ -63,10 +66,31 @@ static void saw(struct tbi_rx_lane *l, uint64_t past)
     }
 }
 
-int tbi_taken_receive(struct tbi_rx_lane *l, uint64_t number)
+int tbi_taken_pass(struct tbi_rx_lane *l, uint64_t number)
 {
     saw(l, number + 1);
-    return tbi_ranges_add(&l->received, number, number + 1);
+    return tbi_ranges_add(&l->passed, number, number + 1);
+}
+
+int tbi_taken_receive(struct tbi_rx_lane *l, uint64_t number)
+{
+    int rv = tbi_taken_pass(l, number);
+    return rv < 0 ? rv : tbi_ranges_add(&l->received, number, number + 1);
+}
+
+uint64_t tbi_taken_waited_for(const struct tbi_rx_lane *l)
+{
+    return tbi_ranges_gap(&l->passed, 0);
+}
+
+/* Covers from..to-1 in all sets: 0, or TBQ_ERR_NOMEM (nothing is changed). */
+static int cover(struct tbi_link *link, struct tbi_rx_lane *l, uint64_t from, uint64_t to)
+{
+    int rv = tbi_taken_reserve(l, link->alloc); /* then nothing below fails */
+
+    rv = rv < 0 ? rv : tbi_ranges_add(&l->passed, from, to);
+    rv = rv < 0 ? rv : tbi_ranges_add(&l->received, from, to);
+    return rv < 0 ? rv : tbi_ranges_add(&l->taken, from, to);
 }
 
 void tbi_taken_take(struct tbi_rx_lane *l, uint64_t number)
@@ -121,9 +145,7 @@ int tbi_taken_decline(struct tbi_link *link, tbq_lane lane, uint64_t from, uint6
 {
     struct tbi_rx_lane *l = &link->rx[lane];
 
-    /* nothing below can fail once this has not; the limit of the sets is what the window holds */
-    if (tbi_taken_reserve(l, link->alloc) < 0 || tbi_ranges_add(&l->received, from, to) < 0 ||
-        tbi_ranges_add(&l->taken, from, to) < 0) {
+    if (cover(link, l, from, to) < 0) {
         return TBQ_ERR_NOMEM;
     }
     add_run(l, from, to, code);
@@ -142,38 +164,6 @@ void tbi_taken_refuse(struct tbi_link *link, tbq_lane lane, uint64_t number, uin
     (void)tbi_ranges_add(&l->taken, number, number + 1);
     add_run(l, number, number + 1, code);
     link->stats.declined++;
-}
-
-/* Where the first range begins that is above n, a number that is in none; or `to`. */
-static uint64_t gap_end(const struct tbi_ranges *r, uint64_t n, uint64_t to)
-{
-    size_t low = 0, high = r->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (r->at[middle].from <= n) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < r->count && r->at[low].from < to ? r->at[low].from : to;
-}
-
-int tbi_taken_give_up(struct tbi_link *link, tbq_lane lane, uint64_t from, uint64_t to)
-{
-    struct tbi_rx_lane *l = &link->rx[lane];
-
-    for (;;) {
-        from = tbi_ranges_gap(&l->received, from);
-        if (from >= to) {
-            return 0;
-        }
-        int rv = tbi_taken_decline(link, lane, from, gap_end(&l->received, from, to),
-                                   TBI_DECLINE_SKIPPED);
-        if (rv < 0) {
-            return rv;
-        }
-    }
 }
 
 bool tbi_taken_declined_again(struct tbi_rx_lane *l, uint64_t number)
@@ -196,8 +186,7 @@ int tbi_taken_settled(struct tbi_link *link, tbq_lane lane, uint64_t below)
     if (below <= l->settled) {
         return 0;
     }
-    if (tbi_taken_reserve(l, link->alloc) < 0 || tbi_ranges_add(&l->received, 0, below) < 0 ||
-        tbi_ranges_add(&l->taken, 0, below) < 0) {
+    if (cover(link, l, 0, below) < 0) {
         return TBQ_ERR_NOMEM;
     }
     gone = run_above(l, below - 1); /* the runs before it end at or below `below` - 1... */
@@ -213,30 +202,33 @@ int tbi_taken_settled(struct tbi_link *link, tbq_lane lane, uint64_t below)
         l->runs[0].told = l->runs[0].told > below ? l->runs[0].told : below;
     }
     l->settled = below;
-    l->order_next = l->order_next > below ? l->order_next : below;
     saw(l, below);
     return 0;
 }
 
 /* --- Connections ---------------------------------------------------------------------------- */
 
-void tbi_taken_begin(struct tbi_link *link, const uint64_t base[TBQ_LANES])
+int tbi_taken_begin(struct tbi_link *link, const uint64_t base[TBQ_LANES])
 {
+    int rv = 0;
+
+    tbi_inbox_drop_early(link);
     link->generation++; /* deliveries that are out belong to what is dropped here */
     for (size_t i = 0; i < TBQ_LANES; i++) {
         struct tbi_rx_lane *l = &link->rx[i];
         tbi_ranges_clear(&l->received);
         tbi_ranges_clear(&l->taken);
-        if (tbi_taken_reserve(l, link->alloc) < 0 || tbi_ranges_add(&l->received, 0, base[i]) < 0 ||
-            tbi_ranges_add(&l->taken, 0, base[i]) < 0) {
-            tbi_link_fail(link, TBI_CLOSE_INTERNAL, "out of memory");
-        }
+        tbi_ranges_clear(&l->passed);
         l->runs_len = 0;
         l->untold = false;
         l->open = 0;
         l->changes = 0;
-        l->order_next = l->seen = l->settled = base[i];
+        l->seen = l->settled = base[i];
+        if (cover(link, l, 0, base[i]) < 0) {
+            rv = TBQ_ERR_NOMEM;
+        }
     }
+    return rv;
 }
 
 void tbi_taken_retell(struct tbi_link *link)

@@ -111,6 +111,7 @@ struct tbi_bond *tbi_bond_new(struct tbi_node *node, struct tbi_peer *peer)
     }
     b->node = node;
     tbi_list_init(&b->entry);
+    tbi_list_init(&b->carriers);
     if (tbi_timer_register(&node->timers, &b->timer, b, TBI_TIMER_BOND) < 0) {
         tbi_free(node->alloc, b);
         return NULL;
@@ -275,9 +276,7 @@ void tbi_bond_drain(struct tbi_bond *b)
             tell_writable(b);
             break;
         case TBI_LINK_ERROR:
-            if (b->session != NULL) {
-                tbi_session_close(b->session, a.u.error.code, a.u.error.text);
-            }
+            tbi_session_close(a.u.error.user, a.u.error.code, a.u.error.text);
             break;
         }
     }
@@ -301,11 +300,25 @@ void tbi_bond_timer(struct tbi_bond *b)
     tbi_bond_drain(b);
 }
 
-void tbi_bond_lost(struct tbi_bond *b, int reason)
+void tbi_bond_carried(struct tbi_bond *b, struct tbi_session *s)
 {
-    b->session = NULL;
-    b->lost_at = b->node->now.mono_ns;
-    tbi_link_detach(b->link, b->node->now, reason);
+    tbi_list_push(&b->carriers, &s->carries);
+    b->session = s;
+    b->lost_at = 0;
+    b->given_up = false;
+}
+
+void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s)
+{
+    tbi_list_remove(&s->carries);
+    if (b->session == s) {
+        b->session = tbi_list_empty(&b->carriers)
+                         ? NULL
+                         : TBI_CONTAINER(b->carriers.prev, struct tbi_session, carries);
+    }
+    if (b->session == NULL) {
+        b->lost_at = b->node->now.mono_ns;
+    }
     tbi_bond_drain(b);
 }
 

@@ -7,9 +7,15 @@
 
 #include "node/parts.h"
 
+/* Whether it is one message's own. */
+static bool is_own(const struct tbi_instream *in)
+{
+    return in->what == TBI_IN_UNORDERED || in->what == TBI_IN_ASIDE;
+}
+
 void tbi_instream_free(struct tbi_instream *in)
 {
-    tbi_link_stream_free(in->unordered);
+    tbi_link_stream_free(in->own);
     tbi_block_unref(in->early);
     memset(in, 0, sizeof *in);
     in->id = -1;
@@ -35,11 +41,12 @@ static void keep_early(struct tbi_session *s, struct tbi_instream *in, const uin
 static void message_bytes(struct tbi_session *s, struct tbi_instream *in, const uint8_t *data,
                           size_t size, bool fin)
 {
-    struct tbi_link *link = s->bond->link;
-
+    if (s->path == NULL) {
+        return;
+    }
     if (in->what == TBI_IN_LANE) {
         if (size > 0) {
-            tbi_link_lane_data(link, s->node->now, in->lane, data, size);
+            tbi_link_lane_data(s->path, s->node->now, in->lane, data, size);
         }
         if (fin) {
             tbi_session_violation(s, TBQ_ERR_PROTOCOL, "a lane stream ended");
@@ -47,11 +54,12 @@ static void message_bytes(struct tbi_session *s, struct tbi_instream *in, const 
         tbi_session_touch(s);
         return;
     }
-    if (in->unordered == NULL) {
-        in->unordered = tbi_link_stream_new(link, s->node->now, in->lane, (uint64_t)in->id);
+    if (in->own == NULL) {
+        in->own = tbi_link_stream_new(s->path, s->node->now, in->lane, in->what == TBI_IN_UNORDERED,
+                                      (uint64_t)in->id);
     }
-    if (in->unordered != NULL) {
-        tbi_link_stream_data(in->unordered, s->node->now, data, size, fin);
+    if (in->own != NULL) {
+        tbi_link_stream_data(in->own, s->node->now, data, size, fin);
     }
     if (fin) {
         tbi_instream_free(in);
@@ -64,7 +72,7 @@ void tbi_instreams_to_link(struct tbi_session *s)
     for (size_t i = 0; i < TBI_INSTREAMS_MAX && !s->closing; i++) {
         struct tbi_instream *in = &s->in[i];
         struct tbi_block *early = in->early;
-        if (early != NULL || (in->id >= 0 && in->what == TBI_IN_UNORDERED && in->fin)) {
+        if (early != NULL || (in->id >= 0 && is_own(in) && in->fin)) {
             in->early = NULL;
             message_bytes(s, in, early != NULL ? early->data : NULL,
                           early != NULL ? early->size : 0, in->fin);
@@ -105,6 +113,9 @@ static bool know_stream(struct tbi_session *s, struct tbi_instream *in,
     case TBI_STREAM_UNORDERED:
         in->what = TBI_IN_UNORDERED;
         break;
+    case TBI_STREAM_ASIDE:
+        in->what = TBI_IN_ASIDE;
+        break;
     default:
         if ((p->type & 1) == 0) {
             tbi_session_violation(s, TBQ_ERR_UNSUPPORTED,
@@ -118,7 +129,7 @@ static bool know_stream(struct tbi_session *s, struct tbi_instream *in,
     in->lane = p->lane;
     for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
         const struct tbi_instream *o = &s->in[i];
-        if (o != in && o->id >= 0 && o->what == in->what && in->what != TBI_IN_UNORDERED &&
+        if (o != in && o->id >= 0 && o->what == in->what && !is_own(in) &&
             (in->what == TBI_IN_CONTROL || o->lane == in->lane)) {
             tbi_session_violation(s, TBQ_ERR_PROTOCOL,
                                   "a second control stream, or a second one of a lane");
@@ -192,6 +203,7 @@ void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *da
         break;
     case TBI_IN_LANE:
     case TBI_IN_UNORDERED:
+    case TBI_IN_ASIDE:
         in->fin = in->fin || fin;
         if (s->up) {
             message_bytes(s, in, data, size, fin);
@@ -218,7 +230,7 @@ void tbi_session_stream_reset(struct tbi_session *s, int64_t stream)
         }
         if (in->what == TBI_IN_CONTROL || in->what == TBI_IN_LANE) {
             tbi_session_violation(s, TBQ_ERR_PROTOCOL, "a control or lane stream was reset");
-        } else if (in->unordered == NULL) { /* else the link gives its place back */
+        } else if (in->own == NULL) { /* else the link gives its place back */
             tbi_conn_stream_done(tbi_session_conn(s), stream);
         }
         tbi_instream_free(in);

@@ -201,8 +201,8 @@ static void drain(struct tbi_node *node)
             tbi_session_handshake_done(s);
             break;
         case TBI_QUIC_WRITABLE:
-            if (s->bond != NULL && s->bond->session == s) {
-                tbi_link_writable(s->bond->link, node->now);
+            if (s->path != NULL) {
+                tbi_link_writable(s->path, node->now);
             }
             break;
         case TBI_QUIC_TICKET:

@@ -79,12 +79,19 @@ struct tbi_contact {
 /* One incoming stream, from its first byte. */
 struct tbi_instream {
     int64_t id; /* of QUIC; -1: free */
-    enum { TBI_IN_PROLOGUE, TBI_IN_CONTROL, TBI_IN_LANE, TBI_IN_UNORDERED, TBI_IN_IGNORED } what;
+    enum {
+        TBI_IN_PROLOGUE,
+        TBI_IN_CONTROL,
+        TBI_IN_LANE,
+        TBI_IN_UNORDERED,
+        TBI_IN_ASIDE,
+        TBI_IN_IGNORED
+    } what;
     tbq_lane lane;
     uint8_t head[TBI_PROLOGUE_SIZE_MAX];
     size_t head_len;
-    struct tbi_link_stream *unordered;
-    struct tbi_block *early; /* lane bytes that came before the peer's HELLO */
+    struct tbi_link_stream *own; /* of a message that has a stream to itself */
+    struct tbi_block *early;     /* lane bytes that came before the peer's HELLO */
     bool fin;
 };
 
@@ -92,8 +99,10 @@ struct tbi_session {
     struct tbi_node *node;
     uint64_t conn; /* number of the QUIC connection in the endpoint */
     struct tbi_contact *contact;
-    struct tbi_list attempt; /* of the contact, while others may be faster */
-    struct tbi_bond *bond;   /* from the moment that the peer is known */
+    struct tbi_list attempt;    /* of the contact, while others may be faster */
+    struct tbi_bond *bond;      /* from the moment that the peer is known */
+    struct tbi_link_path *path; /* of the bond's link, while it is up and not closing */
+    struct tbi_list carries;    /* in the bond's carriers, while it is up */
     struct tbi_addr remote;
     uint64_t began;    /* ns */
     uint64_t ready_at; /* ns: both HELLOs and trust */
@@ -138,7 +147,8 @@ struct tbi_bond {
     bool have_boot;
     uint8_t boot_id[TBI_BOOT_ID_SIZE];
     struct tbi_link *link;
-    struct tbi_session *session; /* carries the link now, or NULL */
+    struct tbi_list carriers;    /* sessions that are up: each is a path of the link */
+    struct tbi_session *session; /* the one of them that the peer is known by; NULL: none */
     struct tbi_session *chosen;  /* the one that we sent CONFIRM on last; it may come up */
     size_t contacts;             /* that point here */
     size_t sessions;             /* that point here, those that are closing too */
@@ -315,7 +325,8 @@ struct tbi_bond *tbi_bond_for(struct tbi_node *node, const tbq_peer_id *id,
 void tbi_bond_let_go(struct tbi_bond *b); /* one contact less; frees it when nothing needs it */
 void tbi_bond_leave(struct tbi_bond *b);  /* one session less; the same */
 void tbi_bond_drain(struct tbi_bond *b);  /* the link's actions; re-arms its timer */
-void tbi_bond_lost(struct tbi_bond *b, int reason);
+void tbi_bond_carried(struct tbi_bond *b, struct tbi_session *s); /* by one more session */
+void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s);    /* one less */
 void tbi_bond_timer(struct tbi_bond *b);
 void tbi_bond_tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f);
 void tbi_bond_give_up(struct tbi_bond *b, int reason);

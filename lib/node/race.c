@@ -1,8 +1,8 @@
 /* node/race.c - a contact's addresses are dialled a head start apart, and the first at which the
  * right peer may speak wins (RFC 8305, "Happy Eyeballs").
  *
- * A round has one time limit for all of its attempts. Addresses that are another's claims are paced:
- * one dial a second into each network (docs/protocol.md, section 11). */
+ * A round has one time limit for all of its attempts. Addresses that are another's claims are
+ * paced: one dial a second into each network (docs/protocol.md, section 11). */
 #include <string.h>
 
 #include "node/parts.h"
@@ -148,8 +148,7 @@ void tbi_race_begin(struct tbi_contact *c)
 
     c->state = TBI_CONTACT_DIALLING;
     c->addrs_next = 0;
-    c->round_ends_at =
-        c->was_up || c->persistent ? node->now.mono_ns + timeout : c->give_up_at;
+    c->round_ends_at = c->was_up || c->persistent ? node->now.mono_ns + timeout : c->give_up_at;
     tbi_race_run(c);
 }
 

@@ -24,6 +24,7 @@ struct tbi_session *tbi_session_new(struct tbi_node *node, uint64_t conn, bool d
     s->control_out = -1;
     tbi_list_init(&s->touched);
     tbi_list_init(&s->attempt);
+    tbi_list_init(&s->carries);
     tbi_frame_reader_init(&s->control_in);
     for (size_t i = 0; i < TBQ_LANES; i++) {
         s->lane_out[i] = -1;
@@ -46,6 +47,18 @@ struct tbi_session *tbi_session_new(struct tbi_node *node, uint64_t conn, bool d
     return s;
 }
 
+/* The link goes on without this connection. */
+static void leave_link(struct tbi_session *s, int reason)
+{
+    struct tbi_link_path *path = s->path;
+
+    if (path != NULL) {
+        s->path = NULL;
+        tbi_link_detach(path, s->node->now, reason);
+        tbi_session_touch(s);
+    }
+}
+
 void tbi_session_free(struct tbi_session *s)
 {
     struct tbi_node *node = s->node;
@@ -57,13 +70,12 @@ void tbi_session_free(struct tbi_session *s)
     if (s->bond != NULL && s->bond->chosen == s) {
         s->bond->chosen = NULL;
     }
-    if (s->bond != NULL && s->bond->session == s) {
-        tbi_link_detach(s->bond->link, node->now, TBQ_ERR_CLOSED);
-        s->bond->session = NULL;
-    }
+    leave_link(s, TBQ_ERR_CLOSED);
     if (s->bond != NULL) {
+        s->bond->session = s->bond->session == s ? NULL : s->bond->session;
         s->bond->sessions--;
     }
+    tbi_list_remove(&s->carries);
     for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
         tbi_instream_free(&s->in[i]);
     }
@@ -85,6 +97,7 @@ void tbi_session_close(struct tbi_session *s, uint64_t code, const char *text)
 {
     if (!s->closing) {
         s->closing = true;
+        leave_link(s, TBQ_ERR_CLOSED);
         tbi_conn_close(tbi_session_conn(s), s->node->now, code, text);
     }
 }
@@ -157,11 +170,12 @@ static int link_write(void *user, int stream, const uint8_t *head, size_t head_s
     return tbi_conn_write(tbi_session_conn(s), stream_out(s, stream), head, head_size, body, false);
 }
 
-static int link_write_unordered(void *user, tbq_lane lane, const uint8_t *head, size_t head_size,
-                                struct tbi_block *body)
+static int link_write_aside(void *user, tbq_lane lane, bool unordered, const uint8_t *head,
+                            size_t head_size, struct tbi_block *body)
 {
     struct tbi_session *s = user;
-    struct tbi_prologue p = {.type = TBI_STREAM_UNORDERED, .lane = lane};
+    struct tbi_prologue p = {.type = unordered ? TBI_STREAM_UNORDERED : TBI_STREAM_ASIDE,
+                             .lane = lane};
     int64_t stream;
 
     if (s->closing) {
@@ -190,6 +204,21 @@ static void link_consume_stream(void *user, uint64_t stream_id, uint64_t bytes)
 static void link_stream_done(void *user, uint64_t stream_id)
 {
     tbi_conn_stream_done(tbi_session_conn(user), (int64_t)stream_id);
+}
+
+static void link_facts(void *user, struct tbi_path_facts *facts)
+{
+    struct tbi_session *s = user;
+    struct tbi_conn_facts f;
+
+    if (s->closing) {
+        return;
+    }
+    tbi_conn_facts(tbi_session_conn(s), &f);
+    facts->rtt_ns = f.rtt_ns;
+    facts->rate = f.rate;
+    facts->waiting = f.unsent + f.in_flight;
+    facts->streams = f.streams_left;
 }
 
 /* --- Hello and Confirm ------------------------------------------------------------------------ */
@@ -340,10 +369,11 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
     static const struct tbi_link_conn functions = {
         .room = link_room,
         .write = link_write,
-        .write_unordered = link_write_unordered,
+        .write_aside = link_write_aside,
         .consume = link_consume,
         .consume_stream = link_consume_stream,
         .stream_done = link_stream_done,
+        .facts = link_facts,
     };
     struct tbi_link_conn conn = functions;
     struct tbi_link_limits limits = {.max_message_size = s->hello.max_message_size};
@@ -355,12 +385,15 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
         return;
     }
     conn.user = s;
-    s->bond->session = s;
+    s->path = tbi_link_attach(s->bond->link, s->node->now, &conn, theirs, &limits);
+    if (s->path == NULL) {
+        tbi_event_free((struct tbi_event *)e);
+        tbi_session_close(s, TBI_CLOSE_INTERNAL, tbq_strerror(TBQ_ERR_NOMEM));
+        return;
+    }
     s->bond->peer->seen_ms = s->node->now.wall_ms;
-    s->bond->lost_at = 0;
-    s->bond->given_up = false;
     s->up = true;
-    tbi_link_attach(s->bond->link, s->node->now, &conn, theirs, &limits);
+    tbi_bond_carried(s->bond, s);
     tbi_contact_session_up(s->contact);
     tell_connected(s, e);
     tbi_instreams_to_link(s);
@@ -463,8 +496,8 @@ static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cu
         tbi_session_violation(s, TBQ_ERR_PROTOCOL, "a frame came before CONFIRM");
         return;
     }
-    if (s->up && (type & 1) == 0) {
-        tbi_link_control(s->bond->link, s->node->now, type, body);
+    if (s->path != NULL && (type & 1) == 0) {
+        tbi_link_control(s->path, s->node->now, type, body);
         tbi_session_touch(s);
     }
 }
@@ -551,8 +584,9 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
     if (b != NULL && b->chosen == s) {
         b->chosen = NULL;
     }
-    if (b != NULL && b->session == s) {
-        tbi_bond_lost(b, reason);
+    leave_link(s, reason);
+    if (s->up) {
+        tbi_bond_lost(b, s);
     }
     struct tbi_addr remote = s->remote;
     s->bond = NULL;

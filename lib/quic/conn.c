@@ -655,3 +655,20 @@ uint64_t tbi_conn_rtt_ns(const struct tbi_conn *c)
     ngtcp2_conn_get_conn_info(c->qc, &info);
     return info.smoothed_rtt;
 }
+
+void tbi_conn_facts(const struct tbi_conn *c, struct tbi_conn_facts *facts)
+{
+    ngtcp2_conn_info info;
+
+    ngtcp2_conn_get_conn_info(c->qc, &info);
+    *facts = (struct tbi_conn_facts){
+        .rtt_ns = info.smoothed_rtt,
+        .rate = info.smoothed_rtt > 0 ? info.cwnd * TBI_NS_PER_S / info.smoothed_rtt : 0,
+        .in_flight = info.bytes_in_flight,
+        .streams_left = ngtcp2_conn_get_streams_uni_left(c->qc),
+    };
+    TBI_LIST_FOREACH(it, &c->streams)
+    {
+        facts->unsent += TBI_CONTAINER(it, struct tbi_ostream, entry)->unsent;
+    }
+}

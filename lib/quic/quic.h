@@ -122,6 +122,15 @@ gnutls_session_t tbi_conn_peer_session(const struct tbi_conn *c); /* for the pee
 bool tbi_conn_resumed(const struct tbi_conn *c);
 uint64_t tbi_conn_rtt_ns(const struct tbi_conn *c); /* smoothed; 0: not known yet */
 
+struct tbi_conn_facts {
+    uint64_t rtt_ns;       /* smoothed; 0: not known yet */
+    uint64_t rate;         /* bytes a second: what congestion control lets out in a round trip */
+    uint64_t unsent;       /* bytes queued, in no packet yet */
+    uint64_t in_flight;    /* bytes in packets that are not acknowledged */
+    uint64_t streams_left; /* that may be opened now */
+};
+void tbi_conn_facts(const struct tbi_conn *c, struct tbi_conn_facts *facts);
+
 /* Opens a stream; lower priorities are sent first, strictly. TBQ_ERR_AGAIN: the peer allows no more
  * now, a WRITABLE action follows; TBQ_ERR_CLOSED, TBQ_ERR_NOMEM. */
 int tbi_conn_open_uni(struct tbi_conn *c, unsigned priority, int64_t *stream);

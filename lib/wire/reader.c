@@ -23,7 +23,7 @@ void tbi_put_prologue(struct tbi_writer *w, const struct tbi_prologue *p)
         return;
     }
     tbi_put_varint(w, p->type);
-    if (p->type == TBI_STREAM_UNORDERED) {
+    if (p->type == TBI_STREAM_UNORDERED || p->type == TBI_STREAM_ASIDE) {
         tbi_put_varint(w, lane);
     }
 }
@@ -40,7 +40,7 @@ int tbi_get_prologue(const uint8_t *data, size_t size, struct tbi_prologue *p, s
     if (type % 2 == 0 && type >= TBI_STREAM_LANE && type <= lane_last) {
         lane = (type - TBI_STREAM_LANE) / 2;
         type = TBI_STREAM_LANE;
-    } else if (type == TBI_STREAM_UNORDERED) {
+    } else if (type == TBI_STREAM_UNORDERED || type == TBI_STREAM_ASIDE) {
         if (!tbi_varint_peek(data + type_size, size - type_size, &lane, &lane_size)) {
             return TBQ_ERR_AGAIN;
         }

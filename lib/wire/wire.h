@@ -20,11 +20,12 @@
 enum tbi_stream_type {
     TBI_STREAM_CONTROL = 0x00,   /* one each way: HELLO, CONFIRM, acknowledgements, ... */
     TBI_STREAM_UNORDERED = 0x02, /* then the lane as a varint, then one MESSAGE frame, then FIN */
-    TBI_STREAM_LANE = 0x10       /* + 2 * lane: 0x10, 0x12, 0x14, 0x16; one each way and lane */
+    TBI_STREAM_ASIDE = 0x06, /* the same, of a message that keeps its place in its lane's order */
+    TBI_STREAM_LANE = 0x10   /* + 2 * lane: 0x10, 0x12, 0x14, 0x16; one each way and lane */
 };
 #define TBI_PROLOGUE_SIZE_MAX 16 /* bytes: two varints in their longest form */
 
-/* What a stream begins with. `lane` counts for lane and unordered streams; the type of a lane
+/* What a stream begins with. `lane` counts for all but the control stream; the type of a lane
  * stream is given as TBI_STREAM_LANE, without the lane. */
 struct tbi_prologue {
     uint64_t type;

@@ -279,8 +279,8 @@ static size_t lying_record(uint8_t to[TBI_RECORD_SIZE_MAX], struct street *t, tb
         tbi_text(text, sizeof text, "203.0.113.%zu:53", i + 1);
         r.address[i].addr = at(text);
     }
-    ck_assert_int_eq(
-        tbi_record_seal(&r, tbi_identity_crypto(liar), to, TBI_RECORD_SIZE_MAX, &size), 0);
+    ck_assert_int_eq(tbi_record_seal(&r, tbi_identity_crypto(liar), to, TBI_RECORD_SIZE_MAX, &size),
+                     0);
     *id = *tbi_identity_id(liar);
     return size;
 }
@@ -294,8 +294,7 @@ START_TEST(claims_in_one_network_are_dialled_once_a_second)
 
     begin(&t, 10, 10);
     size_t size = lying_record(record, &t, &id);
-    ck_assert_int_eq(
-        tbi_discovery_hear(t.dialler->node, record, size, &t.six->addr, &about), 0);
+    ck_assert_int_eq(tbi_discovery_hear(t.dialler->node, record, size, &t.six->addr, &about), 0);
     struct tbi_target target = {.pinned = true, .id = id};
     ck_assert_int_eq(tbi_node_connect(t.dialler->node, sim_now(t.sim), &target, false, &c), 0);
     for (uint64_t s = 1; s <= 5; s++) {
@@ -314,7 +313,7 @@ END_TEST
 
 START_TEST(families_take_turns)
 {
-    struct tbi_addr a[] = {at("192.0.2.1:1"), at("192.0.2.2:1"),    at("192.0.2.3:1"),
+    struct tbi_addr a[] = {at("192.0.2.1:1"), at("192.0.2.2:1"), at("192.0.2.3:1"),
                            at("[2001:db8::1]:1"), at("[2001:db8::2]:1")};
     const char *order[] = {"[2001:db8::1]:1", "192.0.2.1:1", "[2001:db8::2]:1", "192.0.2.2:1",
                            "192.0.2.3:1"};

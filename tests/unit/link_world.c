@@ -154,8 +154,8 @@ static int conn_write(void *user, int stream, const uint8_t *head, size_t head_s
     return 0;
 }
 
-static int conn_write_unordered(void *user, tbq_lane lane, const uint8_t *head, size_t head_size,
-                                struct tbi_block *body)
+static int conn_write_aside(void *user, tbq_lane lane, bool unordered, const uint8_t *head,
+                            size_t head_size, struct tbi_block *body)
 {
     struct world_end *e = user;
 
@@ -171,6 +171,7 @@ static int conn_write_unordered(void *user, tbq_lane lane, const uint8_t *head, 
         s->ended = false;
         s->id = e->next_stream++;
         s->lane = lane;
+        s->unordered = unordered;
         s->in = NULL;
         s->bytes.size = 0;
         bytes_add(&s->bytes, head, head_size);
@@ -215,6 +216,15 @@ static void conn_stream_done(void *user, uint64_t stream_id)
     ck_abort_msg("stream %llu was given back twice", (unsigned long long)stream_id);
 }
 
+static void conn_facts(void *user, struct tbi_path_facts *facts)
+{
+    const struct world_end *e = user;
+
+    for (size_t i = 0; i < WORLD_STREAMS; i++) {
+        facts->streams += !e->stream[i].open;
+    }
+}
+
 /* --- Life ----------------------------------------------------------------------------------- */
 
 struct tbi_link *world_link(struct world *w, int at)
@@ -248,10 +258,11 @@ void world_init(struct world *w, uint64_t seed)
         e->conn = (struct tbi_link_conn){.user = e,
                                          .room = conn_room,
                                          .write = conn_write,
-                                         .write_unordered = conn_write_unordered,
+                                         .write_aside = conn_write_aside,
                                          .consume = conn_consume,
                                          .consume_stream = conn_consume_stream,
-                                         .stream_done = conn_stream_done};
+                                         .stream_done = conn_stream_done,
+                                         .facts = conn_facts};
         e->link = world_link(w, i);
         ck_assert_ptr_nonnull(e->link);
     }
@@ -283,11 +294,19 @@ static void drop_held(struct world *w, int at)
     }
 }
 
+static void detach(struct world *w, int at)
+{
+    struct tbi_link_path *path = w->end[at].path;
+
+    w->end[at].path = NULL;
+    tbi_link_detach(path, w->now, TBQ_ERR_LOST);
+}
+
 void world_free(struct world *w)
 {
     if (w->up) {
-        tbi_link_detach(w->end[A].link, w->now, TBQ_ERR_LOST);
-        tbi_link_detach(w->end[B].link, w->now, TBQ_ERR_LOST);
+        detach(w, A);
+        detach(w, B);
     }
     for (int i = A; i <= B; i++) {
         struct world_end *e = &w->end[i];
@@ -318,7 +337,10 @@ void world_attach(struct world *w, int at)
     const struct tbi_link_limits limits = {.max_message_size = w->end[1 - at].max_message_size};
 
     w->up = true;
-    tbi_link_attach(w->end[at].link, w->now, &w->end[at].conn, &w->end[1 - at].confirm, &limits);
+    detach(w, at);
+    w->end[at].path = tbi_link_attach(w->end[at].link, w->now, &w->end[at].conn,
+                                      &w->end[1 - at].confirm, &limits);
+    w->end[at].errors += w->end[at].path == NULL; /* out of memory: its owner would close */
     world_drain(w, at);
 }
 
@@ -333,7 +355,7 @@ void world_cut(struct world *w)
 {
     w->up = false;
     for (int i = A; i <= B; i++) {
-        tbi_link_detach(w->end[i].link, w->now, TBQ_ERR_LOST);
+        detach(w, i);
         world_drain(w, i);
     }
     clear_end(&w->end[A]);
@@ -347,6 +369,7 @@ static void kill_link(struct world *w, int at)
 
     tbi_link_free(e->link);
     drop_held(w, at);
+    e->path = NULL;
     e->link = world_link(w, at);
     ck_assert_ptr_nonnull(e->link);
 }
@@ -424,7 +447,7 @@ static void control_in(struct world *w, int from, const uint8_t *data, size_t si
             if (w->show_control) {
                 say_control(w, from, to->reader.type, whole);
             }
-            tbi_link_control(to->link, w->now, to->reader.type, whole);
+            tbi_link_control(to->path, w->now, to->reader.type, whole);
         }
     }
 }
@@ -438,7 +461,7 @@ static size_t move_unordered(struct world *w, int from, struct world_stream *s, 
         return 0;
     }
     if (s->in == NULL) {
-        s->in = tbi_link_stream_new(to->link, w->now, s->lane, s->id);
+        s->in = tbi_link_stream_new(to->path, w->now, s->lane, s->unordered, s->id);
     }
     bool fin = size == s->bytes.size;
     if (s->in != NULL) {
@@ -461,7 +484,7 @@ size_t world_move(struct world *w, int from, int stream, size_t most)
     struct world_end *e = &w->end[from];
     size_t size = 0;
 
-    if (!tbi_link_attached(w->end[A].link) || !tbi_link_attached(w->end[B].link)) {
+    if (w->end[A].path == NULL || w->end[B].path == NULL) {
         return 0;
     }
     if (stream >= TBQ_LANES) {
@@ -482,13 +505,13 @@ size_t world_move(struct world *w, int from, int stream, size_t most)
             if (stream == TBI_LINK_CONTROL) {
                 control_in(w, from, copy, size);
             } else {
-                tbi_link_lane_data(w->end[1 - from].link, w->now, (tbq_lane)stream, copy, size);
+                tbi_link_lane_data(w->end[1 - from].path, w->now, (tbq_lane)stream, copy, size);
             }
             free(copy);
         }
     }
     world_drain(w, 1 - from);
-    tbi_link_writable(e->link, w->now);
+    tbi_link_writable(e->path, w->now);
     world_drain(w, from);
     return size;
 }

@@ -25,6 +25,7 @@ struct world_stream { /* an unordered one, seen from its sender */
     bool ended; /* all bytes passed */
     uint64_t id;
     tbq_lane lane;
+    bool unordered;
     struct world_bytes bytes;
     struct tbi_link_stream *in; /* at the receiver */
 };
@@ -34,6 +35,7 @@ struct world_end {
     struct world *world;
     int me;
     struct tbi_link *link;
+    struct tbi_link_path *path; /* NULL: not attached */
     struct tbi_link_conn conn;
     struct tbi_confirm confirm;
     struct world_bytes control;

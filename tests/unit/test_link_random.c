@@ -241,7 +241,7 @@ static void step(void)
 
 static void quiesce(void)
 {
-    if (!tbi_link_attached(world.end[A].link) || !tbi_link_attached(world.end[B].link)) {
+    if (world.end[A].path == NULL || world.end[B].path == NULL) {
         world_cut(&world);
         connect_anew();
         world_attach(&world, A);

@@ -164,6 +164,7 @@ START_TEST(streams_begin_with_what_they_are)
         {TBI_STREAM_LANE, TBQ_LANE_LOW},
         {TBI_STREAM_UNORDERED, TBQ_LANE_CRITICAL},
         {TBI_STREAM_UNORDERED, TBQ_LANE_LOW},
+        {TBI_STREAM_ASIDE, TBQ_LANE_NORMAL},
         {0x21, 0},
     };
 

@@ -531,7 +531,7 @@ def id_from_text(text):
     return peer
 
 
-STREAMS = {0x00: ("control", None), 0x02: ("unordered", None)}
+STREAMS = {0x00: ("control", None), 0x02: ("unordered", None), 0x06: ("aside", None)}
 STREAMS.update({0x10 + 2 * lane: ("lane", lane) for lane in range(4)})
 
 
@@ -540,7 +540,7 @@ def read_prologue(data):
     try:
         kind = r.varint()
         name, lane = STREAMS.get(kind, ("unknown", None))
-        if name == "unordered":
+        if name in ("unordered", "aside"):
             lane = r.varint()
     except Wrong:
         raise Wrong("AGAIN") from None
@@ -561,11 +561,13 @@ def write_prologue(f):
         return varint(0)
     if f["stream"] == "unordered":
         return varint(2) + varint(int(f["lane"]))
+    if f["stream"] == "aside":
+        return varint(6) + varint(int(f["lane"]))
     return varint(0x10 + 2 * int(f["lane"]))
 
 
 CODES = {
-    "stream": {"CONTROL": 0, "UNORDERED": 2, "LANE": 0x10},
+    "stream": {"CONTROL": 0, "UNORDERED": 2, "ASIDE": 6, "LANE": 0x10},
     "frame": {name.upper(): kind for name, (kind, _, _) in FRAMES.items()},
     "kind": {name.upper(): entry[0] for name, entry in KINDS.items()},
     "flag": {"REPEAT": 1, "SKIPPABLE": 2},

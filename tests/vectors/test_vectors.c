@@ -109,6 +109,8 @@ static int decode_prologue(const struct vector *v, struct out *out)
         fprintf(out->text, "stream=control");
     } else if (p.type == TBI_STREAM_UNORDERED) {
         fprintf(out->text, "stream=unordered lane=%d", (int)p.lane);
+    } else if (p.type == TBI_STREAM_ASIDE) {
+        fprintf(out->text, "stream=aside lane=%d", (int)p.lane);
     } else if (p.type == TBI_STREAM_LANE) {
         fprintf(out->text, "stream=lane lane=%d", (int)p.lane);
     } else {
@@ -277,13 +279,13 @@ struct code {
 #define ERROR_CODE(name, number, text) {"error", #name, -(number)},
 #define STATUS_CODE(name) {"status", #name, TBQ_RESPONSE_##name},
 static const struct code codes[] = {
-    STREAM_CODE(CONTROL) STREAM_CODE(UNORDERED) STREAM_CODE(LANE) TBI_FRAME_MAP(FRAME_CODE)
-        KIND_CODE(PING) KIND_CODE(PONG) KIND_CODE(DISCOVER) KIND_CODE(ANNOUNCE) KIND_CODE(PEER_LIST)
-            KIND_CODE(TRANSITION) KIND_CODE(RESOURCE_REQUEST) KIND_CODE(RESOURCE_RESPONSE)
-                KIND_CODE(ERROR) FLAG_CODE(REPEAT) FLAG_CODE(SKIPPABLE)
-                    TBI_DECLINE_MAP(DECLINE_CODE) TBI_CLOSE_MAP(CLOSE_CODE)
-                        TBQ_ERROR_MAP(ERROR_CODE) STATUS_CODE(OK) STATUS_CODE(NOT_FOUND)
-                            STATUS_CODE(REFUSED) STATUS_CODE(FAILED)};
+    STREAM_CODE(CONTROL) STREAM_CODE(UNORDERED) STREAM_CODE(ASIDE) STREAM_CODE(LANE)
+        TBI_FRAME_MAP(FRAME_CODE) KIND_CODE(PING) KIND_CODE(PONG) KIND_CODE(DISCOVER)
+            KIND_CODE(ANNOUNCE) KIND_CODE(PEER_LIST) KIND_CODE(TRANSITION)
+                KIND_CODE(RESOURCE_REQUEST) KIND_CODE(RESOURCE_RESPONSE) KIND_CODE(ERROR)
+                    FLAG_CODE(REPEAT) FLAG_CODE(SKIPPABLE) TBI_DECLINE_MAP(DECLINE_CODE)
+                        TBI_CLOSE_MAP(CLOSE_CODE) TBQ_ERROR_MAP(ERROR_CODE) STATUS_CODE(OK)
+                            STATUS_CODE(NOT_FOUND) STATUS_CODE(REFUSED) STATUS_CODE(FAILED)};
 #define CODES_LEN (sizeof codes / sizeof codes[0])
 
 static int decode_code(const struct vector *v, struct out *out)
