@@ -1,9 +1,9 @@
-/* link/path.c - the connections of a link: they come, fall silent, and go; and which of them carries
- * what.
+/* link/path.c - the connections of a link: they come, fall silent, and go; and which of them
+ * carries what.
  *
  * Control frames (ACK, SKIP, DECLINED, SETTLED) go over one path at a time: a decline must be told
- * before the ACK that covers its number, and only one stream keeps an order. When another path takes
- * over, it tells everything that may not have arrived again, in that order. */
+ * before the ACK that covers its number, and only one stream keeps an order. When another path
+ * takes over, it tells everything that may not have arrived again, in that order. */
 #include "link/parts.h"
 
 #include <string.h>

@@ -1,8 +1,9 @@
 /* tests/fuzz/fuzz_link.c - a peer that may do anything, against a link that is sending to it.
  *
  * Input: steps of one byte, the low four bits what to do (enum what), the high ones how; some take
- * a byte for a length and as many bytes. Held against it: credit is given back at most once for
- * each byte and stream, every message has at most one fate, and nothing is left when all is freed.
+ * a byte for a length and as many bytes. There are two paths; WHICH says which one is meant. Held
+ * against it: credit is given back at most once for each byte and stream, every message has at most
+ * one fate, and nothing is left when all is freed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,21 +17,45 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum what { LANE, CONTROL, STREAM, STREAM_END, TAKE, REFUSE, CUT, SEND, TIME, ROOM };
+enum what {
+    LANE,
+    CONTROL,
+    STREAM,
+    STREAM_END,
+    TAKE,
+    REFUSE,
+    CUT,
+    SEND,
+    TIME,
+    ROOM,
+    WHICH,
+    SUSPECT,
+    JOIN
+};
 
-struct peer {
-    struct tbi_link *link;
-    struct tbi_now now;
+#define PATHS 2
+
+struct peer;
+struct path {
+    struct peer *peer;
+    struct tbi_link_path *path; /* NULL: not attached */
     uint64_t passed[TBQ_LANES];
     uint64_t consumed[TBQ_LANES];
     struct tbi_link_stream *stream[STREAMS];
     bool open[STREAMS]; /* its credit is not given back */
     size_t room;
+    bool failed;
+};
+
+struct peer {
+    struct tbi_link *link;
+    struct tbi_now now;
+    struct path path[PATHS];
+    struct path *at; /* the one that is meant */
     uint64_t sent;
     bool told[MESSAGES_MAX];
     struct tbi_delivery *held[HELD_MAX];
     size_t held_len;
-    bool failed;
 };
 
 static void require(bool holds)
@@ -44,7 +69,7 @@ static void require(bool holds)
 
 static size_t room(void *user, int stream)
 {
-    const struct peer *p = user;
+    const struct path *p = user;
     require(stream >= TBI_LINK_CONTROL && stream < TBQ_LANES);
     return p->room;
 }
@@ -52,7 +77,7 @@ static size_t room(void *user, int stream)
 static int write_stream(void *user, int stream, const uint8_t *head, size_t head_size,
                         struct tbi_block *body)
 {
-    struct peer *p = user;
+    struct path *p = user;
 
     (void)stream;
     (void)body;
@@ -61,12 +86,13 @@ static int write_stream(void *user, int stream, const uint8_t *head, size_t head
     return 0;
 }
 
-static int write_unordered(void *user, tbq_lane lane, const uint8_t *head, size_t head_size,
-                           struct tbi_block *body)
+static int write_aside(void *user, tbq_lane lane, bool unordered, const uint8_t *head,
+                       size_t head_size, struct tbi_block *body)
 {
-    struct peer *p = user;
+    struct path *p = user;
 
     (void)lane;
+    (void)unordered;
     (void)head;
     (void)head_size;
     (void)body;
@@ -75,50 +101,67 @@ static int write_unordered(void *user, tbq_lane lane, const uint8_t *head, size_
 
 static void consume(void *user, tbq_lane lane, uint64_t bytes)
 {
-    struct peer *p = user;
+    struct path *p = user;
     p->consumed[lane] += bytes;
     require(p->consumed[lane] <= p->passed[lane]);
 }
 
 static void consume_stream(void *user, uint64_t stream_id, uint64_t bytes)
 {
-    const struct peer *p = user;
+    const struct path *p = user;
     require(stream_id < STREAMS && bytes > 0);
     require(p->open[stream_id]);
 }
 
 static void stream_done(void *user, uint64_t stream_id)
 {
-    struct peer *p = user;
+    struct path *p = user;
     require(stream_id < STREAMS && p->open[stream_id]);
     p->open[stream_id] = false;
 }
 
-static void attach(struct peer *p, uint8_t how)
+static void facts(void *user, struct tbi_path_facts *f)
 {
-    const struct tbi_link_conn conn = {.user = p,
+    const struct path *p = user;
+    f->streams = p->room;
+    f->rtt_ns = p->room * TBI_NS_PER_MS;
+    f->rate = p->room * 1000;
+}
+
+static void detach(struct path *at)
+{
+    struct tbi_link_path *path = at->path;
+
+    at->path = NULL;
+    tbi_link_detach(path, at->peer->now, TBQ_ERR_LOST);
+    for (size_t i = 0; i < STREAMS; i++) {
+        tbi_link_stream_free(at->stream[i]);
+        at->stream[i] = NULL;
+        at->open[i] = false;
+    }
+    memset(at->passed, 0, sizeof at->passed);
+    memset(at->consumed, 0, sizeof at->consumed);
+    at->failed = false;
+}
+
+static void attach(struct path *at, uint8_t how)
+{
+    const struct tbi_link_conn conn = {.user = at,
                                        .room = room,
                                        .write = write_stream,
-                                       .write_unordered = write_unordered,
+                                       .write_aside = write_aside,
                                        .consume = consume,
                                        .consume_stream = consume_stream,
-                                       .stream_done = stream_done};
+                                       .stream_done = stream_done,
+                                       .facts = facts};
     const struct tbi_link_limits limits = {.max_message_size = TBI_MESSAGE_SIZE_MIN};
     struct tbi_confirm own, peer = {.incarnation = (how & 3U) + 1U};
 
-    tbi_link_detach(p->link, p->now, TBQ_ERR_LOST);
-    for (size_t i = 0; i < STREAMS; i++) {
-        tbi_link_stream_free(p->stream[i]);
-        p->stream[i] = NULL;
-        p->open[i] = false;
-    }
-    memset(p->passed, 0, sizeof p->passed);
-    memset(p->consumed, 0, sizeof p->consumed);
-    p->failed = false;
-    tbi_link_confirm(p->link, &own);
+    detach(at);
+    tbi_link_confirm(at->peer->link, &own);
     peer.known = (how & 4U) != 0 ? own.incarnation : 0;
     peer.base[0] = (how & 8U) != 0 ? TBI_VARINT_MAX : 0;
-    tbi_link_attach(p->link, p->now, &conn, &peer, &limits);
+    at->path = tbi_link_attach(at->peer->link, at->peer->now, &conn, &peer, &limits);
 }
 
 /* --- Steps ---------------------------------------------------------------------------------- */
@@ -138,7 +181,7 @@ static void drain(struct peer *p)
             require(a.u.fate.tag < p->sent && !p->told[a.u.fate.tag]);
             p->told[a.u.fate.tag] = true;
         } else if (a.type == TBI_LINK_ERROR) {
-            p->failed = true;
+            ((struct path *)a.u.error.user)->failed = true;
         }
     }
 }
@@ -160,16 +203,19 @@ static void send_one(struct peer *p, uint8_t how)
     }
 }
 
-static void stream_step(struct peer *p, uint8_t how, const uint8_t *data, size_t size, bool fin)
+static void stream_step(struct path *p, uint8_t how, const uint8_t *data, size_t size, bool fin)
 {
+    struct tbi_now now = p->peer->now;
+
     if (p->stream[how] == NULL && !p->open[how]) {
-        p->stream[how] = tbi_link_stream_new(p->link, p->now, (tbq_lane)(how % TBQ_LANES), how);
+        p->stream[how] =
+            tbi_link_stream_new(p->path, now, (tbq_lane)(how % TBQ_LANES), (how & 8U) != 0, how);
         p->open[how] = p->stream[how] != NULL;
     }
     if (p->stream[how] == NULL) {
         return;
     }
-    tbi_link_stream_data(p->stream[how], p->now, data, size, fin);
+    tbi_link_stream_data(p->stream[how], now, data, size, fin);
     if (fin) {
         tbi_link_stream_free(p->stream[how]);
         p->stream[how] = NULL;
@@ -202,23 +248,23 @@ static void step(struct peer *p, struct tbi_cursor *in)
     const uint8_t *bytes = tbi_cur_take(in, size);
     switch (what) {
     case LANE:
-        p->passed[how % TBQ_LANES] += size;
-        tbi_link_lane_data(p->link, p->now, (tbq_lane)(how % TBQ_LANES), bytes, size);
+        p->at->passed[how % TBQ_LANES] += size;
+        tbi_link_lane_data(p->at->path, p->now, (tbq_lane)(how % TBQ_LANES), bytes, size);
         break;
     case CONTROL:
         tbi_cur_init(&body, bytes, size);
-        tbi_link_control(p->link, p->now, how, body);
+        tbi_link_control(p->at->path, p->now, how, body);
         break;
     case STREAM:
     case STREAM_END:
-        stream_step(p, how, bytes, size, what == STREAM_END);
+        stream_step(p->at, how, bytes, size, what == STREAM_END);
         break;
     case TAKE:
     case REFUSE:
         answer(p, how, what == TAKE);
         break;
     case CUT:
-        attach(p, how);
+        attach(p->at, how);
         break;
     case SEND:
         send_one(p, how);
@@ -228,10 +274,46 @@ static void step(struct peer *p, struct tbi_cursor *in)
         tbi_link_tick(p->link, p->now);
         require(tbi_link_deadline(p->link) > p->now.mono_ns);
         break;
+    case WHICH:
+        p->at = &p->path[how % PATHS];
+        break;
+    case SUSPECT:
+        tbi_link_suspect(p->at->path, p->now, (how & 1U) != 0);
+        break;
+    case JOIN:
+        p->at = &p->path[1];
+        if (tbi_link_may_join(p->link)) {
+            attach(p->at, how);
+        }
+        break;
     case ROOM:
     default:
-        p->room = how * 4U;
-        tbi_link_writable(p->link, p->now);
+        p->at->room = how * 4U;
+        tbi_link_writable(p->at->path, p->now);
+    }
+}
+
+/* As its owner would, sooner or later. */
+static void mend(struct peer *p)
+{
+    for (size_t i = 0; i < PATHS; i++) {
+        if (p->path[i].failed) {
+            detach(&p->path[i]);
+            drain(p);
+        }
+    }
+    if (p->at->path == NULL) {
+        attach(p->at, 4);
+        drain(p);
+    }
+}
+
+static void free_streams(struct peer *p, size_t from)
+{
+    for (size_t k = 0; k < PATHS; k++) {
+        for (size_t i = from; i < STREAMS; i += 2) {
+            tbi_link_stream_free(p->path[k].stream[i]);
+        }
     }
 }
 
@@ -249,18 +331,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(tbi_alloc_init(&alloc, NULL) == 0);
     tbi_rng_init(&rng, seed);
     p.now.mono_ns = TBI_NS_PER_S;
-    p.room = 1000;
+    for (size_t i = 0; i < PATHS; i++) {
+        p.path[i].peer = &p;
+        p.path[i].room = 1000;
+    }
+    p.at = &p.path[0];
     p.link = tbi_link_new(&config);
     require(p.link != NULL);
-    attach(&p, 4);
+    attach(p.at, 4);
     tbi_cur_init(&in, data, size);
     while (tbi_cur_left(&in) > 0) {
         step(&p, &in);
         drain(&p);
-        if (p.failed) {
-            attach(&p, 4); /* as its owner would, sooner or later */
-            drain(&p);
-        }
+        mend(&p);
     }
     tbi_link_give_up(p.link, p.now, TBQ_ERR_STOPPED);
     drain(&p);
@@ -268,13 +351,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require(p.told[i]);
     }
     require(tbi_link_outbox_empty(p.link));
-    for (size_t i = 0; i < STREAMS; i += 2) { /* some before the link, some behind it */
-        tbi_link_stream_free(p.stream[i]);
-    }
+    free_streams(&p, 0); /* some before the link, some behind it */
     tbi_link_free(p.link);
-    for (size_t i = 1; i < STREAMS; i += 2) {
-        tbi_link_stream_free(p.stream[i]);
-    }
+    free_streams(&p, 1);
     while (p.held_len > 0) {
         tbi_delivery_take(p.held[--p.held_len], p.now);
     }

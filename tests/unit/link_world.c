@@ -183,9 +183,19 @@ static int conn_write_aside(void *user, tbq_lane lane, bool unordered, const uin
     return TBQ_ERR_AGAIN;
 }
 
+struct world_end *world_end_of(struct world *w, int path, int at)
+{
+    return path == 0 ? &w->end[at] : &w->more[path - 1][at];
+}
+
 static struct world_end *other(struct world_end *e)
 {
-    return &e->world->end[1 - e->me];
+    return world_end_of(e->world, e->at_path, 1 - e->me);
+}
+
+static struct tbi_link *link_of(struct world_end *e)
+{
+    return e->world->end[e->me].link;
 }
 
 static void conn_consume(void *user, tbq_lane lane, uint64_t bytes)
@@ -223,21 +233,33 @@ static void conn_facts(void *user, struct tbi_path_facts *facts)
     for (size_t i = 0; i < WORLD_STREAMS; i++) {
         facts->streams += !e->stream[i].open;
     }
+    facts->rtt_ns = e->rtt_ns;
+    facts->rate = e->rate;
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        facts->waiting += e->lane[i].size;
+    }
 }
 
 /* --- Life ----------------------------------------------------------------------------------- */
 
 struct tbi_link *world_link(struct world *w, int at)
 {
-    const struct tbi_link_config config = {.alloc = &w->alloc,
-                                           .rng = &w->rng,
-                                           .outbox_messages = w->outbox_messages,
-                                           .outbox_bytes = w->outbox_bytes,
-                                           .max_message_size = w->end[at].max_message_size};
+    struct tbi_link_config config = {.alloc = &w->alloc,
+                                     .rng = &w->rng,
+                                     .outbox_messages = w->outbox_messages,
+                                     .outbox_bytes = w->outbox_bytes,
+                                     .max_message_size = w->end[at].max_message_size};
+    memcpy(config.schedule, w->schedule, sizeof config.schedule);
     return tbi_link_new(&config);
 }
 
 void world_init(struct world *w, uint64_t seed)
+{
+    static const enum tbi_schedule plain[TBQ_LANES];
+    world_init_as(w, seed, plain);
+}
+
+void world_init_as(struct world *w, uint64_t seed, const enum tbi_schedule schedule[TBQ_LANES])
 {
     uint8_t key[TBI_RNG_SEED_SIZE] = {0};
     const tbq_allocator hook = {
@@ -250,10 +272,12 @@ void world_init(struct world *w, uint64_t seed)
     w->now = (struct tbi_now){.mono_ns = 1000 * TBI_NS_PER_S};
     w->room = 4096;
     w->keep_story = true;
-    for (int i = A; i <= B; i++) {
-        struct world_end *e = &w->end[i];
+    memcpy(w->schedule, schedule, sizeof w->schedule);
+    for (int i = 0; i < 2 * WORLD_PATHS; i++) {
+        struct world_end *e = world_end_of(w, i / 2, i % 2);
         e->world = w;
-        e->me = i;
+        e->me = i % 2;
+        e->at_path = i / 2;
         e->max_message_size = WORLD_MAX;
         e->conn = (struct tbi_link_conn){.user = e,
                                          .room = conn_room,
@@ -263,8 +287,8 @@ void world_init(struct world *w, uint64_t seed)
                                          .consume_stream = conn_consume_stream,
                                          .stream_done = conn_stream_done,
                                          .facts = conn_facts};
-        e->link = world_link(w, i);
-        ck_assert_ptr_nonnull(e->link);
+        e->link = e->at_path == 0 ? world_link(w, e->me) : NULL;
+        ck_assert(e->at_path > 0 || e->link != NULL);
     }
 }
 
@@ -294,54 +318,98 @@ static void drop_held(struct world *w, int at)
     }
 }
 
-static void detach(struct world *w, int at)
+static void detach(struct world_end *e)
 {
-    struct tbi_link_path *path = w->end[at].path;
+    struct tbi_link_path *path = e->path;
 
-    w->end[at].path = NULL;
-    tbi_link_detach(path, w->now, TBQ_ERR_LOST);
+    e->path = NULL;
+    tbi_link_detach(path, e->world->now, TBQ_ERR_LOST);
+}
+
+static void free_end(struct world_end *e)
+{
+    clear_end(e);
+    free(e->control.data);
+    free(e->frame.data);
+    for (size_t k = 0; k < TBQ_LANES; k++) {
+        free(e->lane[k].data);
+    }
+    for (size_t k = 0; k < WORLD_STREAMS; k++) {
+        free(e->stream[k].bytes.data);
+    }
 }
 
 void world_free(struct world *w)
 {
-    if (w->up) {
-        detach(w, A);
-        detach(w, B);
+    for (int i = 0; i < 2 * WORLD_PATHS; i++) {
+        detach(world_end_of(w, i / 2, i % 2));
     }
     for (int i = A; i <= B; i++) {
-        struct world_end *e = &w->end[i];
-        tbi_link_free(e->link);
+        tbi_link_free(w->end[i].link);
         drop_held(w, i); /* after the link: they outlive it */
+    }
+    for (int i = 0; i < 2 * WORLD_PATHS; i++) {
+        free_end(world_end_of(w, i / 2, i % 2));
+    }
+}
+
+static void confirm(struct world *w, int path)
+{
+    for (int i = A; i <= B; i++) {
+        struct world_end *e = world_end_of(w, path, i);
         clear_end(e);
-        free(e->control.data);
-        free(e->frame.data);
-        for (size_t k = 0; k < TBQ_LANES; k++) {
-            free(e->lane[k].data);
-        }
-        for (size_t k = 0; k < WORLD_STREAMS; k++) {
-            free(e->stream[k].bytes.data);
+        tbi_link_confirm(link_of(e), &e->confirm);
+    }
+}
+
+static void attach(struct world *w, int path, int at)
+{
+    struct world_end *e = world_end_of(w, path, at);
+    const struct tbi_link_limits limits = {.max_message_size = other(e)->max_message_size};
+
+    detach(e);
+    e->path = tbi_link_attach(link_of(e), w->now, &e->conn, &other(e)->confirm, &limits);
+    e->errors += e->path == NULL; /* out of memory: its owner would close */
+    world_drain(w, at);
+}
+
+void world_join(struct world *w, int path)
+{
+    confirm(w, path);
+    attach(w, path, A);
+    attach(w, path, B);
+}
+
+void world_part(struct world *w, int path)
+{
+    for (int i = A; i <= B; i++) {
+        detach(world_end_of(w, path, i));
+        world_drain(w, i);
+    }
+    clear_end(world_end_of(w, path, A));
+    clear_end(world_end_of(w, path, B));
+}
+
+void world_suspect(struct world *w, int path, bool suspect)
+{
+    for (int i = A; i <= B; i++) {
+        struct world_end *e = world_end_of(w, path, i);
+        if (e->path != NULL) {
+            tbi_link_suspect(e->path, w->now, suspect);
+            world_drain(w, i);
         }
     }
 }
 
 void world_confirm(struct world *w)
 {
-    for (int i = A; i <= B; i++) {
-        clear_end(&w->end[i]);
-        tbi_link_confirm(w->end[i].link, &w->end[i].confirm);
-    }
+    confirm(w, 0);
 }
 
 void world_attach(struct world *w, int at)
 {
-    const struct tbi_link_limits limits = {.max_message_size = w->end[1 - at].max_message_size};
-
     w->up = true;
-    detach(w, at);
-    w->end[at].path = tbi_link_attach(w->end[at].link, w->now, &w->end[at].conn,
-                                      &w->end[1 - at].confirm, &limits);
-    w->end[at].errors += w->end[at].path == NULL; /* out of memory: its owner would close */
-    world_drain(w, at);
+    attach(w, 0, at);
 }
 
 void world_connect(struct world *w)
@@ -354,12 +422,9 @@ void world_connect(struct world *w)
 void world_cut(struct world *w)
 {
     w->up = false;
-    for (int i = A; i <= B; i++) {
-        detach(w, i);
-        world_drain(w, i);
+    for (int i = 0; i < WORLD_PATHS; i++) {
+        world_part(w, i);
     }
-    clear_end(&w->end[A]);
-    clear_end(&w->end[B]);
 }
 
 /* What the process had is gone with it. */
@@ -420,9 +485,9 @@ int world_send(struct world *w, int from, tbq_lane lane, uint64_t tag, const cha
     return world_send_more(w, from, &m, text, strlen(text));
 }
 
-static void control_in(struct world *w, int from, const uint8_t *data, size_t size)
+static void control_in(struct world_end *to, const uint8_t *data, size_t size)
 {
-    struct world_end *to = &w->end[1 - from];
+    struct world *w = to->world;
     struct tbi_cursor c;
 
     tbi_cur_init(&c, data, size);
@@ -445,16 +510,16 @@ static void control_in(struct world *w, int from, const uint8_t *data, size_t si
         if (complete) {
             tbi_cur_init(&whole, to->frame.data, to->frame.size);
             if (w->show_control) {
-                say_control(w, from, to->reader.type, whole);
+                say_control(w, 1 - to->me, to->reader.type, whole);
             }
             tbi_link_control(to->path, w->now, to->reader.type, whole);
         }
     }
 }
 
-static size_t move_unordered(struct world *w, int from, struct world_stream *s, size_t most)
+static size_t move_own(struct world_end *to, struct world_stream *s, size_t most)
 {
-    struct world_end *to = &w->end[1 - from];
+    struct world *w = to->world;
     size_t size = s->bytes.size < most ? s->bytes.size : most;
 
     if (!s->open || s->ended) {
@@ -479,41 +544,53 @@ static size_t move_unordered(struct world *w, int from, struct world_stream *s, 
     return size;
 }
 
-size_t world_move(struct world *w, int from, int stream, size_t most)
+static size_t move_stream(struct world_end *e, int stream, size_t most)
 {
-    struct world_end *e = &w->end[from];
-    size_t size = 0;
+    struct world_bytes *b = queue(e, stream);
+    size_t size = b->size < most ? b->size : most;
 
-    if (w->end[A].path == NULL || w->end[B].path == NULL) {
+    if (stream >= 0) {
+        uint64_t left = WORLD_WINDOW - (e->passed[stream] - e->consumed[stream]);
+        size = size < left ? size : (size_t)left;
+        e->passed[stream] += size;
+    }
+    if (size == 0) {
         return 0;
     }
-    if (stream >= TBQ_LANES) {
-        size = move_unordered(w, from, &e->stream[stream - TBQ_LANES], most);
+    uint8_t *copy = malloc(size); /* so that reading past it is seen */
+    ck_assert_ptr_nonnull(copy);
+    memcpy(copy, b->data, size);
+    bytes_drop(b, size);
+    if (stream == TBI_LINK_CONTROL) {
+        control_in(other(e), copy, size);
     } else {
-        struct world_bytes *b = queue(e, stream);
-        size = b->size < most ? b->size : most;
-        if (stream >= 0) {
-            uint64_t left = WORLD_WINDOW - (e->passed[stream] - e->consumed[stream]);
-            size = size < left ? size : (size_t)left;
-            e->passed[stream] += size;
-        }
-        if (size > 0) {
-            uint8_t *copy = malloc(size); /* so that reading past it is seen */
-            ck_assert_ptr_nonnull(copy);
-            memcpy(copy, b->data, size);
-            bytes_drop(b, size);
-            if (stream == TBI_LINK_CONTROL) {
-                control_in(w, from, copy, size);
-            } else {
-                tbi_link_lane_data(w->end[1 - from].path, w->now, (tbq_lane)stream, copy, size);
-            }
-            free(copy);
-        }
+        tbi_link_lane_data(other(e)->path, e->world->now, (tbq_lane)stream, copy, size);
     }
+    free(copy);
+    return size;
+}
+
+size_t world_move_on(struct world *w, int path, int from, int stream, size_t most)
+{
+    struct world_end *e = world_end_of(w, path, from);
+    size_t size;
+
+    if (e->path == NULL || other(e)->path == NULL) {
+        return 0;
+    }
+    size = stream >= TBQ_LANES ? move_own(other(e), &e->stream[stream - TBQ_LANES], most)
+                               : move_stream(e, stream, most);
     world_drain(w, 1 - from);
-    tbi_link_writable(e->path, w->now);
+    if (e->path != NULL) {
+        tbi_link_writable(e->path, w->now);
+    }
     world_drain(w, from);
     return size;
+}
+
+size_t world_move(struct world *w, int from, int stream, size_t most)
+{
+    return world_move_on(w, 0, from, stream, most);
 }
 
 void world_flow(struct world *w)
@@ -522,9 +599,9 @@ void world_flow(struct world *w)
 
     do {
         moved = 0;
-        for (int from = A; from <= B; from++) {
+        for (int i = 0; i < 2 * WORLD_PATHS; i++) {
             for (int s = TBI_LINK_CONTROL; s < TBQ_LANES + WORLD_STREAMS; s++) {
-                moved += world_move(w, from, s, SIZE_MAX);
+                moved += world_move_on(w, i / 2, i % 2, s, SIZE_MAX);
             }
         }
     } while (moved > 0);
@@ -605,7 +682,7 @@ void world_drain(struct world *w, int at)
         case TBI_LINK_ERROR:
             world_say(w, "%c error %llu: %s\n", name(at), (unsigned long long)a.u.error.code,
                       a.u.error.text);
-            e->errors++;
+            ((struct world_end *)a.u.error.user)->errors++;
             break;
         }
     }

@@ -1,4 +1,5 @@
-/* tests/unit/link_world.h - two links, A and B, joined by a connection that is only pretended.
+/* tests/unit/link_world.h - two links, A and B, joined by connections that are only pretended: one,
+ * or up to WORLD_PATHS.
  *
  * Bytes lie in queues until the test moves them, so a test decides how much arrived when the
  * connection was cut. What happens is written down as a story. */
@@ -9,6 +10,7 @@
 
 enum { A = 0, B = 1 };
 
+#define WORLD_PATHS 3
 #define WORLD_STREAMS 8 /* unordered streams that a side may have open */
 #define WORLD_HELD 8192 /* deliveries that a side may hold */
 #define WORLD_MAX 16384 /* max_message_size of both sides, bytes */
@@ -31,11 +33,13 @@ struct world_stream { /* an unordered one, seen from its sender */
 };
 
 struct world;
-struct world_end {
+struct world_end { /* one end of one path */
     struct world *world;
     int me;
-    struct tbi_link *link;
+    int at_path;
+    struct tbi_link *link;      /* of the ends of path 0 only */
     struct tbi_link_path *path; /* NULL: not attached */
+    uint64_t rtt_ns, rate;      /* what the connection claims to have measured */
     struct tbi_link_conn conn;
     struct tbi_confirm confirm;
     struct world_bytes control;
@@ -57,9 +61,10 @@ struct world {
     struct tbi_alloc alloc;
     struct tbi_rng rng;
     struct tbi_now now;
-    struct world_end end[2];
-    bool up;
-    size_t room; /* bytes that a stream's queue takes */
+    struct world_end end[2];                   /* of path 0 */
+    struct world_end more[WORLD_PATHS - 1][2]; /* of the others */
+    bool up;                                   /* path 0 */
+    size_t room;                               /* bytes that a stream's queue takes */
     char story[1 << 16];
     size_t story_len;
     bool show_control; /* frames of control streams come into the story */
@@ -72,9 +77,11 @@ struct world {
     long fail_at; /* the allocation with this number fails; 0: none */
     size_t outbox_messages;
     size_t outbox_bytes;
+    enum tbi_schedule schedule[TBQ_LANES]; /* of links made from now on */
 };
 
 void world_init(struct world *w, uint64_t seed);
+void world_init_as(struct world *w, uint64_t seed, const enum tbi_schedule schedule[TBQ_LANES]);
 void world_free(struct world *w);
 struct tbi_link *world_link(struct world *w, int at); /* a fresh one */
 
@@ -89,8 +96,15 @@ int world_send(struct world *w, int from, tbq_lane lane, uint64_t tag, const cha
 int world_send_more(struct world *w, int from, const struct tbi_outgoing *like, const void *data,
                     size_t size);
 
-/* Stream -1: control; 0..3: lanes; 4 and more: unordered streams. Returns the bytes moved. */
+struct world_end *world_end_of(struct world *w, int path, int at);
+/* One more path, whose CONFIRMs go both ways at once; and the end of any. */
+void world_join(struct world *w, int path);
+void world_part(struct world *w, int path);
+void world_suspect(struct world *w, int path, bool suspect); /* at both ends */
+
+/* Stream -1: control; 0..3: lanes; 4 and more: own streams. Returns the bytes moved. */
 size_t world_move(struct world *w, int from, int stream, size_t most);
+size_t world_move_on(struct world *w, int path, int from, int stream, size_t most);
 void world_drain(struct world *w, int at);
 void world_flow(struct world *w);              /* moves all until nothing moves any more */
 void world_wait(struct world *w, uint64_t ms); /* the same, and time goes by, from

@@ -394,6 +394,8 @@ int main(void)
     Suite *s = suite_create("base_sets");
     TCase *t = tcase_create("sets");
 
+    tcase_set_timeout(t, 60);
+
     tcase_add_test(t, siphash_is_the_reference);
     tcase_add_test(t, map_keeps_insertion_order_limit_and_uniqueness);
     tcase_add_test(t, map_is_unchanged_when_memory_is_out);

@@ -1,9 +1,10 @@
 /* tests/unit/test_link_random.c - the promise about messages, held against thousands of histories.
  *
- * Both sides send, take late and out of order, refuse, let expire; the connection is cut at any
- * byte and made again; processes restart or forget. A model keeps what each side's application saw
- * and was told, and the two must agree. A history that fails is told by its number on standard
- * error: TBQ_SEED=NUMBER runs it alone, TBQ_STORY=1 tells it, TBQ_HISTORIES=COUNT runs more. */
+ * Both sides send, take late and out of order, refuse, let expire; connections are cut at any byte
+ * and made again, up to three are there at once and fall silent; processes restart or forget. A
+ * model keeps what each side's application saw and was told, and the two must agree. A history that
+ * fails is told by its number on standard error: TBQ_SEED=NUMBER runs it alone, TBQ_STORY=1 tells
+ * it, TBQ_HISTORIES=COUNT runs more. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,11 +184,53 @@ static void cut_and_connect(void)
     }
 }
 
+static bool may_join(int path)
+{
+    return world.up && world.end[A].path != NULL && world.end[B].path != NULL &&
+           world_end_of(&world, path, A)->path == NULL && tbi_link_may_join(world.end[A].link) &&
+           tbi_link_may_join(world.end[B].link);
+}
+
+/* One more path, one less, or what is thought of one. */
+static void change_paths(void)
+{
+    int path = (int)below(WORLD_PATHS);
+
+    for (int at = A; at <= B; at++) {
+        world_end_of(&world, path, at)->rtt_ns = below(100) * TBI_NS_PER_MS;
+        world_end_of(&world, path, at)->rate = below(100000);
+    }
+    switch (below(4)) {
+    case 0:
+        if (path > 0 && may_join(path)) {
+            world_join(&world, path);
+        }
+        break;
+    case 1:
+        if (below(3) == 0) {
+            world.up = world.up && path > 0;
+            world_part(&world, path);
+        }
+        break;
+    default:
+        world_suspect(&world, path, below(3) == 0);
+    }
+}
+
+static int errors(void)
+{
+    int n = 0;
+    for (int i = 0; i < 2 * WORLD_PATHS; i++) {
+        n += world_end_of(&world, i / 2, i % 2)->errors;
+    }
+    return n;
+}
+
 static void step(void)
 {
     int at = (int)below(2);
 
-    switch (below(16)) {
+    switch (below(17)) {
     case 0:
     case 1:
     case 2:
@@ -208,8 +251,9 @@ static void step(void)
     case 11:
     case 12:
         for (unsigned n = below(12); n > 0; n--) {
-            (void)world_move(&world, (int)below(2), (int)below(TBQ_LANES + WORLD_STREAMS + 1) - 1,
-                             below(2) == 0 ? 1 + below(30) : SIZE_MAX);
+            (void)world_move_on(&world, (int)below(WORLD_PATHS), (int)below(2),
+                                (int)below(TBQ_LANES + WORLD_STREAMS + 1) - 1,
+                                below(2) == 0 ? 1 + below(30) : SIZE_MAX);
         }
         break;
     case 13:
@@ -219,6 +263,9 @@ static void step(void)
         break;
     case 14:
         cut_and_connect();
+        break;
+    case 15:
+        change_paths();
         break;
     default:
         if (!model.tidy && below(40) == 0) {
@@ -234,7 +281,7 @@ static void step(void)
             }
         }
     }
-    ck_assert_int_eq(world.end[A].errors + world.end[B].errors, 0);
+    ck_assert_int_eq(errors(), 0);
 }
 
 /* --- How it must end ------------------------------------------------------------------------ */
@@ -269,11 +316,14 @@ static void check_end(int at)
     ck_assert_uint_eq(stats.outbox_bytes, 0);
     ck_assert_uint_eq(stats.held_messages, 0);
     ck_assert_uint_eq(stats.held_bytes, 0);
-    for (size_t i = 0; i < TBQ_LANES; i++) {
-        ck_assert_uint_eq(world.end[at].passed[i], world.end[at].consumed[i]);
-    }
-    for (size_t i = 0; i < WORLD_STREAMS; i++) {
-        ck_assert(!world.end[at].stream[i].open);
+    for (int path = 0; path < WORLD_PATHS; path++) {
+        const struct world_end *e = world_end_of(&world, path, at);
+        for (size_t i = 0; i < TBQ_LANES; i++) {
+            ck_assert_uint_eq(e->passed[i], e->consumed[i]);
+        }
+        for (size_t i = 0; i < WORLD_STREAMS; i++) {
+            ck_assert(!e->stream[i].open);
+        }
     }
     for (size_t i = 0; i < model.sent_len[at]; i++) {
         const struct sent *s = &model.sent[at][i];
@@ -300,7 +350,11 @@ static void history(uint64_t seed, bool tidy)
 {
     memset(&model, 0, sizeof model);
     model.tidy = tidy;
-    world_init(&world, seed);
+    enum tbi_schedule schedule[TBQ_LANES];
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        schedule[i] = (enum tbi_schedule)((seed + i) % (TBI_REDUNDANT + 1));
+    }
+    world_init_as(&world, seed, schedule);
     world.aloud = world.keep_story = world.show_control = getenv("TBQ_STORY") != NULL;
     world.on_deliver = on_deliver;
     world.on_fate = on_fate;
