@@ -87,6 +87,12 @@ typedef struct tbq_config {
     /* Where a failed tbq_server_start() explains itself; may be NULL. Not kept. */
     char *error_text;
     size_t error_text_size;
+
+    /* Several connections to one peer, over different addresses of it and of this machine. The node
+     * that dialled a peer dials the others, where it knows more addresses; a connection that stops
+     * answering is replaced by itself, whatever this is. */
+    uint32_t paths_max;               /* 1; 1..4: connections to a peer that are wanted at once */
+    tbq_schedule schedule[TBQ_LANES]; /* how the messages of each lane use them; TBQ_FAILOVER */
 } tbq_config;
 
 #define tbq_config_init(config) tbq_config_init_sized((config), sizeof(tbq_config))

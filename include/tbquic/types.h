@@ -33,6 +33,14 @@ typedef uint64_t tbq_connection;
 typedef uint64_t tbq_request_id;
 
 /* Lanes: a message overtakes those of lower lanes, and waits only for earlier ones of its own. */
+/* How the messages of a lane use several connections to one peer. */
+typedef enum tbq_schedule {
+    TBQ_FAILOVER = 0,  /* the connection with the least round trip; another one when it is at least
+                          5 ms and a tenth better, or when this one does not answer */
+    TBQ_AGGREGATE = 1, /* all, in proportion to their rates; the order in a lane stays */
+    TBQ_REDUNDANT = 2  /* a copy over each; the first one that arrives counts */
+} tbq_schedule;
+
 typedef enum tbq_lane {
     TBQ_LANE_CRITICAL = 0,
     TBQ_LANE_HIGH = 1,

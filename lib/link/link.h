@@ -33,19 +33,14 @@ struct tbi_link;
 struct tbi_link_path;
 struct tbi_link_stream;
 
-#define TBI_LINK_PATHS_MAX 4 /* connections that a link has at once */
+#define TBI_LINK_PATHS_MAX                                                                         \
+    5 /* connections of a link: four, and one that takes over from another                         \
+       */
 
 #define TBI_LINK_OUTBOX_BYTES (8U << 20) /* default: payload bytes kept for sending */
 #define TBI_LINK_OUTBOX_MESSAGES 4096U   /* default: messages whose fate is not yet fetched */
 #define TBI_LINK_ACK_DELAY_NS (25 * TBI_NS_PER_MS) /* section 7.1 */
 #define TBI_LINK_HEAD_MAX 32 /* bytes of a kind's fixed part in tbi_outgoing */
-
-/* How the messages of a lane are spread over the paths. */
-enum tbi_schedule {
-    TBI_FAILOVER,  /* the path with the least round trip; another one when it is suspect */
-    TBI_AGGREGATE, /* all, in proportion to their rates: each message where it arrives first */
-    TBI_REDUNDANT  /* a copy on each; the first one counts */
-};
 
 struct tbi_link_config {
     const struct tbi_alloc *alloc; /* outlives the link */
@@ -55,7 +50,7 @@ struct tbi_link_config {
     size_t outbox_messages;        /* 0: the default */
     uint64_t max_message_size;     /* ours, as told in HELLO: larger messages are declined */
     uint64_t ack_delay_ns;         /* 0: the default; at most the default */
-    enum tbi_schedule schedule[TBQ_LANES];
+    tbq_schedule schedule[TBQ_LANES];
 };
 
 /* NULL when out of memory. */

@@ -48,7 +48,7 @@ struct tbi_out {
 };
 
 struct tbi_tx_lane {
-    enum tbi_schedule schedule;
+    tbq_schedule schedule;
     struct tbi_list waiting;  /* never written under this numbering, ordered */
     struct tbi_list aside;    /* the same, unordered: a stream each */
     struct tbi_list sent;     /* numbered and not settled, rising */

@@ -150,7 +150,7 @@ struct tbi_link_path *tbi_path_choose(struct tbi_link *link, tbq_lane lane, size
 {
     unsigned usable = tbi_paths_usable(link);
 
-    if (several(usable) && link->tx[lane].schedule != TBI_FAILOVER) {
+    if (several(usable) && link->tx[lane].schedule != TBQ_FAILOVER) {
         return soonest(link, size, usable & fitting);
     }
     struct tbi_link_path *p = usable != 0 ? best_of(link, usable) : NULL;

@@ -118,7 +118,7 @@ static bool write_message(struct tbi_link *link, struct tbi_now now, struct tbi_
     {
         fitting |= (path->bit & usable) != 0 && fits(path, l, m, number) ? path->bit : 0;
     }
-    if (l->schedule != TBI_REDUNDANT) {
+    if (l->schedule != TBQ_REDUNDANT) {
         struct tbi_link_path *path = tbi_path_choose(link, m->fate.lane, body_size(m), fitting);
         return path != NULL && write_on(path, now, l, m, number);
     }

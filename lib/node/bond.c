@@ -105,6 +105,7 @@ struct tbi_bond *tbi_bond_new(struct tbi_node *node, struct tbi_peer *peer)
         .outbox_messages = settings->outbox_messages,
         .max_message_size = settings->max_message_size,
     };
+    memcpy(config.schedule, settings->schedule, sizeof config.schedule);
     struct tbi_bond *b = tbi_calloc(node->alloc, 1, sizeof *b);
     if (b == NULL) {
         return NULL;
@@ -112,6 +113,8 @@ struct tbi_bond *tbi_bond_new(struct tbi_node *node, struct tbi_peer *peer)
     b->node = node;
     tbi_list_init(&b->entry);
     tbi_list_init(&b->carriers);
+    tbi_list_init(&b->joiners);
+    b->further_at = TBI_NEVER;
     if (tbi_timer_register(&node->timers, &b->timer, b, TBI_TIMER_BOND) < 0) {
         tbi_free(node->alloc, b);
         return NULL;
@@ -168,6 +171,24 @@ void tbi_bond_let_go(struct tbi_bond *b)
         return;
     }
     free_if_unused(b);
+}
+
+struct tbi_bond *tbi_bond_find(struct tbi_node *node, const tbq_peer_id *id,
+                               const uint8_t boot_id[TBI_BOOT_ID_SIZE])
+{
+    struct tbi_peer *peer = tbi_peer_get(node, id, false);
+
+    if (peer == NULL) {
+        return NULL;
+    }
+    TBI_LIST_FOREACH(it, &peer->bonds)
+    {
+        struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
+        if (b->have_boot && memcmp(b->boot_id, boot_id, TBI_BOOT_ID_SIZE) == 0) {
+            return b;
+        }
+    }
+    return NULL;
 }
 
 struct tbi_bond *tbi_bond_for(struct tbi_node *node, const tbq_peer_id *id,
@@ -280,7 +301,12 @@ void tbi_bond_drain(struct tbi_bond *b)
             break;
         }
     }
+    while (!tbi_list_empty(&b->joiners) && tbi_link_may_join(b->link)) {
+        tbi_session_join(TBI_CONTAINER(tbi_list_shift(&b->joiners), struct tbi_session, carries));
+    }
+    tbi_further_look(b);
     uint64_t at = tbi_link_deadline(b->link);
+    at = b->further_at < at ? b->further_at : at;
     if (b->session == NULL && b->lost_at != 0 && !b->given_up) {
         uint64_t end = b->lost_at + (uint64_t)b->node->cfg.settings.peer_timeout_ms * TBI_NS_PER_MS;
         at = end < at ? end : at;
@@ -296,6 +322,9 @@ void tbi_bond_timer(struct tbi_bond *b)
         tbi_bond_give_up(b, TBQ_ERR_LOST);
         return;
     }
+    if (b->node->now.mono_ns >= b->further_at) {
+        tbi_further_due(b);
+    }
     tbi_link_tick(b->link, b->node->now);
     tbi_bond_drain(b);
 }
@@ -303,7 +332,7 @@ void tbi_bond_timer(struct tbi_bond *b)
 void tbi_bond_carried(struct tbi_bond *b, struct tbi_session *s)
 {
     tbi_list_push(&b->carriers, &s->carries);
-    b->session = s;
+    b->session = s->joins && b->session != NULL ? b->session : s;
     b->lost_at = 0;
     b->given_up = false;
 }

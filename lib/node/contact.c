@@ -243,6 +243,59 @@ void tbi_contact_session_lost(struct tbi_contact *c, const struct tbi_addr *remo
     }
 }
 
+/* Its session has ended; another one of its peer that has no contact becomes its own. */
+bool tbi_contact_hand_on(struct tbi_contact *c)
+{
+    if (c->closed || c->bond == NULL || c->node->stopping) {
+        return false;
+    }
+    TBI_LIST_FOREACH(it, &c->bond->carriers)
+    {
+        struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, carries);
+        if (s->contact == NULL && !s->closing) {
+            s->contact = c;
+            c->session = s;
+            tbi_timer_set(&c->node->timers, &s->timer, /* now it is the one that pings */
+                          c->node->now.mono_ns +
+                              (uint64_t)c->node->cfg.settings.ping_interval_ms * TBI_NS_PER_MS);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The other way about: a session of its peer comes up that has no contact. */
+void tbi_contact_adopt(struct tbi_session *s)
+{
+    struct tbi_map *all = &s->node->contacts;
+
+    for (struct tbi_map_entry *e = tbi_map_first(all); e != NULL; e = tbi_map_next(e)) {
+        struct tbi_contact *c = tbi_map_value(e);
+        if (c->bond == s->bond && c->dialled && !c->closed && c->session == NULL) {
+            tbi_race_abandon(c, TBI_CLOSE_NONE, "another connection came up first");
+            c->lookup_pending = false;
+            s->contact = c;
+            c->session = s;
+            return;
+        }
+    }
+}
+
+/* Those of the peer that only the contact's own session was there for. */
+static void close_further(struct tbi_contact *c)
+{
+    if (c->bond == NULL || c->bond->contacts > 1) {
+        return;
+    }
+    TBI_LIST_FOREACH(it, &c->bond->carriers)
+    {
+        struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, carries);
+        if (s->contact == NULL) {
+            tbi_session_close(s, TBI_CLOSE_NONE, "");
+        }
+    }
+}
+
 static int new_dial(struct tbi_node *node, const struct tbi_target *target, bool persistent,
                     struct tbi_contact **made)
 {
@@ -325,6 +378,7 @@ int tbi_node_close(struct tbi_node *node, struct tbi_now now, tbq_connection con
     }
     c->closed = true;
     c->persistent = false;
+    close_further(c);
     if (c->session != NULL && c->session->up) {
         tbi_session_close(c->session, TBI_CLOSE_NONE, "");
         return 0; /* the session's end tells DISCONNECTED and ends the contact */

@@ -14,6 +14,7 @@ lib_node_libtbi_node_la_SOURCES = \
 	lib/node/peers.c \
 	lib/node/race.c \
 	lib/node/request.c \
+	lib/node/further.c \
 	lib/node/instream.c \
 	lib/node/session.c \
 	lib/node/trust.c

@@ -211,6 +211,13 @@ static void drain(struct tbi_node *node)
                 s->contact->ticket = tbi_block_copy(node->alloc, a.ticket.data, a.ticket.size);
             }
             break;
+        case TBI_QUIC_SUSPECT:
+            s->suspect = a.suspect;
+            if (s->path != NULL) {
+                tbi_link_suspect(s->path, node->now, a.suspect);
+                tbi_session_touch(s);
+            }
+            break;
         case TBI_QUIC_PATH:
             s->remote = a.path.remote;
             break;

@@ -104,8 +104,9 @@ struct tbi_session {
     struct tbi_link_path *path; /* of the bond's link, while it is up and not closing */
     struct tbi_list carries;    /* in the bond's carriers, while it is up */
     struct tbi_addr remote;
-    uint64_t began;    /* ns */
-    uint64_t ready_at; /* ns: both HELLOs and trust */
+    struct tbi_addr local; /* that it was dialled from on purpose; len 0: as the system routes */
+    uint64_t began;        /* ns */
+    uint64_t ready_at;     /* ns: both HELLOs and trust */
     bool dialled;
     bool hello_sent;
     bool hello_in;
@@ -116,7 +117,11 @@ struct tbi_session {
     bool up;
     bool closing;
     bool busy; /* there is no room for it: it is told BUSY, and nothing that it says is read */
-    bool busy_heard;             /* the peer has no room for us */
+    bool busy_heard; /* the peer has no room for us */
+    bool further;    /* dialled as one more path of a link that has one */
+    bool joins;      /* as `further`, by either side; waits in the bond's joiners until the
+                        link may have it */
+    bool suspect;    /* what is under way on it is not answered in time */
     struct tbi_block *referrals; /* the body of its BUSY, until it is trusted */
     struct tbi_list touched;     /* in the node's list: its link has something to tell */
     tbq_peer_id peer_id;
@@ -150,6 +155,11 @@ struct tbi_bond {
     struct tbi_list carriers;    /* sessions that are up: each is a path of the link */
     struct tbi_session *session; /* the one of them that the peer is known by; NULL: none */
     struct tbi_session *chosen;  /* the one that we sent CONFIRM on last; it may come up */
+    struct tbi_list joiners;     /* sessions that will be further paths */
+    struct tbi_session *further; /* that is dialled for one more path now, or NULL */
+    size_t further_next;         /* the number of the way that is tried next */
+    unsigned further_failures;   /* rounds in a row that came to nothing */
+    uint64_t further_at;         /* ns; when one more is dialled; TBI_NEVER */
     size_t contacts;             /* that point here */
     size_t sessions;             /* that point here, those that are closing too */
     size_t owed;                 /* requests of this process that have no answer yet */
@@ -266,6 +276,15 @@ void tbi_contact_round_failed(struct tbi_contact *c); /* every address; may free
 /* Ends the contact: fates are told, and CONNECT_FAILED where it never was up. Frees it. */
 void tbi_contact_end(struct tbi_contact *c, int reason, const char *text);
 
+bool tbi_contact_hand_on(struct tbi_contact *c); /* its session has ended; true: it has another */
+void tbi_contact_adopt(struct tbi_session *s); /* it is the first of its link, and has no contact */
+
+/* --- further.c: further connections to a peer --- */
+void tbi_further_due(struct tbi_bond *b); /* further_at has come */
+void tbi_further_look(struct tbi_bond *b);
+void tbi_further_up(struct tbi_session *s);
+void tbi_further_lost(struct tbi_bond *b, struct tbi_session *s);
+
 /* --- race.c: a contact's addresses, a head start apart --- */
 void tbi_race_order(struct tbi_addr *addrs, size_t n); /* IPv6 first, then in turn */
 void tbi_race_begin(struct tbi_contact *c);            /* a round; may free the contact */
@@ -283,6 +302,7 @@ void tbi_session_free(struct tbi_session *s);
 void tbi_session_writable_early(struct tbi_session *s); /* HELLO may go out */
 void tbi_session_handshake_done(struct tbi_session *s);
 void tbi_session_trusted(struct tbi_session *s); /* who is there may speak */
+void tbi_session_join(struct tbi_session *s);    /* the link may have one more path now */
 struct tbi_conn *tbi_session_conn(const struct tbi_session *s);
 /* The peer broke the protocol: closes with the code for that TBQ_ERR_*. */
 void tbi_session_violation(struct tbi_session *s, int error, const char *what);
@@ -327,6 +347,9 @@ void tbi_bond_leave(struct tbi_bond *b);  /* one session less; the same */
 void tbi_bond_drain(struct tbi_bond *b);  /* the link's actions; re-arms its timer */
 void tbi_bond_carried(struct tbi_bond *b, struct tbi_session *s); /* by one more session */
 void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s);    /* one less */
+/* The bond of that process, or NULL. */
+struct tbi_bond *tbi_bond_find(struct tbi_node *node, const tbq_peer_id *id,
+                               const uint8_t boot_id[TBI_BOOT_ID_SIZE]);
 void tbi_bond_timer(struct tbi_bond *b);
 void tbi_bond_tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f);
 void tbi_bond_give_up(struct tbi_bond *b, int reason);

@@ -70,6 +70,9 @@ void tbi_session_free(struct tbi_session *s)
     if (s->bond != NULL && s->bond->chosen == s) {
         s->bond->chosen = NULL;
     }
+    if (s->bond != NULL && s->bond->further == s) {
+        s->bond->further = NULL;
+    }
     leave_link(s, TBQ_ERR_CLOSED);
     if (s->bond != NULL) {
         s->bond->session = s->bond->session == s ? NULL : s->bond->session;
@@ -244,6 +247,7 @@ static void send_hello(struct tbi_session *s)
         .minor = TBI_PROTOCOL_MINOR,
         .max_message_size = s->node->cfg.settings.max_message_size,
         .idle_timeout_ms = s->node->cfg.settings.idle_timeout_ms,
+        .beside = s->further,
     };
     struct tbi_prologue p = {.type = TBI_STREAM_CONTROL};
 
@@ -303,13 +307,61 @@ static void send_confirm(struct tbi_session *s)
 
 static void maybe_up(struct tbi_session *s);
 
+/* Whether it is one more path of a link that has one; then its bond is known. */
+static bool is_further(struct tbi_session *s)
+{
+    struct tbi_bond *b = s->bond;
+
+    if (s->dialled) {
+        return s->further;
+    }
+    b = s->hello.beside ? tbi_bond_find(s->node, &s->peer_id, s->hello.boot_id) : NULL;
+    if (b == NULL || b->session == NULL) {
+        return false; /* here the link has none (any more): then it is the first one */
+    }
+    s->bond = b;
+    b->sessions++;
+    return true;
+}
+
+void tbi_session_join(struct tbi_session *s)
+{
+    if (!s->closing && !s->confirm_sent) {
+        send_confirm(s);
+        maybe_up(s);
+    }
+}
+
+/* It waits until the link may have it; the last place of the link is not for these. */
+static void get_ready_to_join(struct tbi_session *s)
+{
+    struct tbi_bond *b = s->bond;
+    size_t there = 0;
+
+    s->joins = true;
+    TBI_LIST_FOREACH(it, &b->carriers)
+    {
+        there += !TBI_CONTAINER(it, struct tbi_session, carries)->closing;
+    }
+    if (memcmp(b->boot_id, s->hello.boot_id, sizeof b->boot_id) != 0) {
+        tbi_session_close(s, TBI_CLOSE_NONE, "another process of the peer answers");
+    } else if (there + 1 >= TBI_LINK_PATHS_MAX) {
+        tbi_session_close(s, TBI_CLOSE_LIMIT, "the link has as many connections as it may have");
+    } else if (tbi_link_may_join(b->link)) {
+        tbi_session_join(s);
+    } else {
+        tbi_list_push(&b->joiners, &s->carries);
+    }
+}
+
+static void get_ready_alone(struct tbi_session *s);
+
 /* The handshake is done, the peer is trusted and its HELLO is in: find its bond, and say so. */
 static void get_ready(struct tbi_session *s)
 {
     struct tbi_node *node = s->node;
-    struct tbi_bond *waiting = s->contact != NULL ? s->contact->bond : NULL;
 
-    if (!s->trusted || !s->hello_in || s->confirm_sent || s->closing) {
+    if (!s->trusted || !s->hello_in || s->confirm_sent || s->joins || s->closing) {
         return;
     }
     if (memcmp(s->hello.boot_id, node->boot_id, TBI_BOOT_ID_SIZE) == 0) {
@@ -328,6 +380,18 @@ static void get_ready(struct tbi_session *s)
         tbi_node_warn(node, &s->peer_id, "a second process has this node's own key");
     }
     s->ready_at = node->now.mono_ns;
+    if (is_further(s)) {
+        get_ready_to_join(s);
+    } else {
+        get_ready_alone(s);
+    }
+}
+
+static void get_ready_alone(struct tbi_session *s)
+{
+    struct tbi_node *node = s->node;
+    struct tbi_bond *waiting = s->contact != NULL ? s->contact->bond : NULL;
+
     tbi_race_won(s);
     if (s->contact == NULL) {
         if (s->dialled || (s->contact = tbi_contact_new(node)) == NULL) {
@@ -364,6 +428,17 @@ static void tell_connected(struct tbi_session *s, struct tbi_event *e)
     tbi_events_push_notice(&s->node->events, e);
 }
 
+static void come_up_for_contact(struct tbi_session *s, const struct tbi_confirm *theirs,
+                                struct tbi_event *e)
+{
+    tbi_contact_session_up(s->contact);
+    tell_connected(s, e);
+    tbi_discovery_met(s, &theirs->observed);
+    tbi_timer_set(&s->node->timers, &s->timer,
+                  s->node->now.mono_ns +
+                      (uint64_t)s->node->cfg.settings.ping_interval_ms * TBI_NS_PER_MS);
+}
+
 static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
 {
     static const struct tbi_link_conn functions = {
@@ -378,11 +453,17 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
     struct tbi_link_conn conn = functions;
     struct tbi_link_limits limits = {.max_message_size = s->hello.max_message_size};
 
-    struct tbi_event *e = tbi_event_new(&s->node->events, s->node, TBQ_EVENT_CONNECTED);
+    struct tbi_event *e = NULL;
 
-    if (e == NULL) { /* what is not told must not be */
-        tbi_session_close(s, TBI_CLOSE_INTERNAL, tbq_strerror(TBQ_ERR_NOMEM));
-        return;
+    if (s->bond->session == NULL && s->contact == NULL) {
+        tbi_contact_adopt(s); /* the link lost all others while this one was on its way */
+    }
+    if (s->contact != NULL) {
+        e = tbi_event_new(&s->node->events, s->node, TBQ_EVENT_CONNECTED);
+        if (e == NULL) { /* what is not told must not be */
+            tbi_session_close(s, TBI_CLOSE_INTERNAL, tbq_strerror(TBQ_ERR_NOMEM));
+            return;
+        }
     }
     conn.user = s;
     s->path = tbi_link_attach(s->bond->link, s->node->now, &conn, theirs, &limits);
@@ -394,13 +475,14 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
     s->bond->peer->seen_ms = s->node->now.wall_ms;
     s->up = true;
     tbi_bond_carried(s->bond, s);
-    tbi_contact_session_up(s->contact);
-    tell_connected(s, e);
+    if (s->contact != NULL) {
+        come_up_for_contact(s, theirs, e);
+    } else {
+        (void)tbi_book_met(&s->node->discovery.book, s->node->now, &s->peer_id, &s->remote);
+        tbi_timer_set(&s->node->timers, &s->timer, TBI_NEVER);
+    }
     tbi_instreams_to_link(s);
-    tbi_discovery_met(s, &theirs->observed);
-    tbi_timer_set(&s->node->timers, &s->timer,
-                  s->node->now.mono_ns +
-                      (uint64_t)s->node->cfg.settings.ping_interval_ms * TBI_NS_PER_MS);
+    tbi_further_up(s);
     tbi_session_touch(s);
 }
 
@@ -558,9 +640,22 @@ void tbi_session_timer(struct tbi_session *s)
                       (uint64_t)s->node->cfg.settings.ping_interval_ms * TBI_NS_PER_MS);
 }
 
+static void tell_disconnected(struct tbi_session *s, int reason, const char *text)
+{
+    struct tbi_event *e = tbi_event_new(&s->node->events, s->node, TBQ_EVENT_DISCONNECTED);
+
+    if (e != NULL) {
+        tbi_event_set_peer(e, &s->peer_id);
+        tbi_event_set_address(e, &s->remote);
+        e->pub.connection = s->contact->handle;
+        e->pub.reason = reason;
+        tbi_event_set_text(e, text);
+        tbi_events_push_notice(&s->node->events, e);
+    }
+}
+
 void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint64_t close_code)
 {
-    struct tbi_node *node = s->node;
     struct tbi_contact *c = s->contact;
     struct tbi_bond *b = s->bond;
     bool final = tbi_close_is_final(close_code);
@@ -570,23 +665,22 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
         text = tbi_close_text(TBI_CLOSE_BUSY);
         final = false;
     }
-    if (s->up) {
-        struct tbi_event *e = tbi_event_new(&node->events, node, TBQ_EVENT_DISCONNECTED);
-        if (e != NULL) {
-            tbi_event_set_peer(e, &s->peer_id);
-            tbi_event_set_address(e, &s->remote);
-            e->pub.connection = c != NULL ? c->handle : 0;
-            e->pub.reason = reason;
-            tbi_event_set_text(e, text);
-            tbi_events_push_notice(&node->events, e);
-        }
-    }
     if (b != NULL && b->chosen == s) {
         b->chosen = NULL;
     }
     leave_link(s, reason);
     if (s->up) {
         tbi_bond_lost(b, s);
+        /* Replaced by a connection that has ended too: the next one must be dialled. */
+        final = final && (close_code != TBI_CLOSE_REPLACED || b->session != NULL);
+    }
+    if (c != NULL && s->up && tbi_contact_hand_on(c)) {
+        c = NULL; /* another path goes on: the application hears nothing */
+    } else if (c != NULL && s->up) {
+        tell_disconnected(s, reason, text);
+    }
+    if (b != NULL) {
+        tbi_further_lost(b, s);
     }
     struct tbi_addr remote = s->remote;
     s->bond = NULL;

@@ -24,6 +24,9 @@ static int ask_policy(const struct tbi_session *s, struct tbi_verdict *verdict)
         .wall_ms = node->now.wall_ms,
     };
 
+    if (s->further) {
+        query.pin = &s->bond->peer->id;
+    }
     query.chain = tbi_identity_peer_chain(tbi_conn_peer_session(conn), &query.chain_len);
     if (s->dialled && s->contact != NULL) {
         struct tbi_target target = s->contact->target;

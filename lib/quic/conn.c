@@ -4,6 +4,8 @@
 #include "quic/parts.h"
 
 #define VECTORS_MAX 16
+#define SUSPECT_PTOS 2 /* without an acknowledgement, and at least so long: a path is suspect */
+#define SUSPECT_MIN_NS (50 * TBI_NS_PER_MS)
 #define CLOSE_WAIT_PTOS 3 /* closing and draining periods, RFC 9000, section 10.2 */
 
 /* ngtcp2 sees one constant local address: which of ours the peer uses is not a path of its own, and
@@ -313,12 +315,55 @@ static size_t write_close(struct tbi_conn *c, uint8_t *dest, size_t size)
     return (size_t)n;
 }
 
+/* --- Silence ---------------------------------------------------------------------------------- */
+
+static uint64_t in_flight(const struct tbi_conn *c)
+{
+    ngtcp2_conn_info info;
+
+    ngtcp2_conn_get_conn_info(c->qc, &info);
+    return info.bytes_in_flight;
+}
+
+/* Loss recovery doubles its patience with each probe; whoever has another way must not. */
+static uint64_t suspect_at(const struct tbi_conn *c)
+{
+    if (c->asked_at == 0 || c->suspect || c->half_open) {
+        return TBI_NEVER;
+    }
+    uint64_t patience = SUSPECT_PTOS * ngtcp2_conn_get_pto(c->qc);
+    return c->asked_at + (patience > SUSPECT_MIN_NS ? patience : SUSPECT_MIN_NS);
+}
+
+static void set_suspect(struct tbi_conn *c, bool suspect)
+{
+    if (c->suspect != suspect) {
+        struct tbi_queued_action *a = tbi_endpoint_action(c->ep, c, TBI_QUIC_SUSPECT);
+        if (a != NULL) { /* without memory this silence is not told, and the next one is */
+            a->action.suspect = suspect;
+        }
+        c->suspect = suspect;
+    }
+}
+
+/* A packet was read: `before` was in flight. What is acknowledged leaves the flight. */
+static void heard(struct tbi_conn *c, uint64_t before)
+{
+    uint64_t now = in_flight(c);
+
+    if (now < before || now == 0) {
+        c->asked_at = now > 0 ? c->ep->now.mono_ns : 0;
+        set_suspect(c, false);
+    }
+}
+
 /* --- Packets in ------------------------------------------------------------------------------- */
 
 void tbi_conn_rearm(struct tbi_conn *c)
 {
     if (c->state == TBI_CONN_ALIVE) {
-        tbi_timer_set(&c->ep->timers, &c->timer, ngtcp2_conn_get_expiry(c->qc));
+        uint64_t at = ngtcp2_conn_get_expiry(c->qc), silent = suspect_at(c);
+        tbi_timer_set(&c->ep->timers, &c->timer, silent < at ? silent : at);
     }
 }
 
@@ -367,11 +412,13 @@ void tbi_conn_recv(struct tbi_conn *c, const struct tbi_datagram *d, const uint8
         return;
     }
     c->from = d->local;
+    uint64_t before = in_flight(c);
     int rv = ngtcp2_conn_read_pkt(c->qc, &path, &pi, data, size, c->ep->now.mono_ns);
     if (rv != 0) {
         read_failed(c, rv);
         return;
     }
+    heard(c, before);
     tbi_conn_ready(c);
 }
 
@@ -381,6 +428,9 @@ void tbi_conn_timer(struct tbi_conn *c)
         tbi_conn_ended(c, TBI_CLOSED_TRANSPORT, TBQ_ERR_LOST, 0, "closed");
         enter(c, TBI_CONN_DEAD);
         return;
+    }
+    if (suspect_at(c) <= c->ep->now.mono_ns) {
+        set_suspect(c, true);
     }
     int rv = ngtcp2_conn_handle_expiry(c->qc, c->ep->now.mono_ns);
     if (rv == NGTCP2_ERR_IDLE_CLOSE) {
@@ -506,6 +556,9 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
     if (rv > 0) {
         if (++c->key_used >= c->ep->cfg.key_update_packets) {
             (void)tbi_conn_update_key(c, c->ep->now); /* too fresh: tried again after the next */
+        }
+        if (c->asked_at == 0 && in_flight(c) > 0) {
+            c->asked_at = c->ep->now.mono_ns;
         }
         *ecn = pi.ecn & 3U;
         (void)tbi_addr_from_sockaddr(&c->remote, ps.path.remote.addr, ps.path.remote.addrlen);

@@ -508,6 +508,9 @@ int tbi_endpoint_dial(struct tbi_endpoint *ep, struct tbi_now now, const struct 
     if (c == NULL) {
         return TBQ_ERR_NOMEM;
     }
+    if (options->local != NULL) {
+        c->from = *options->local;
+    }
     int rv = tbi_conn_start_client(c, options);
     if (rv < 0) {
         tbi_conn_free(c);

@@ -114,6 +114,9 @@ struct tbi_conn {
     size_t crypto_in;    /* bytes of TLS that came */
     uint64_t close_seen; /* packets that came while closing */
     uint64_t key_used;   /* packets sent since the key was changed from here */
+    uint64_t
+        asked_at; /* ns; of what is in flight, since an acknowledgement came last; 0: nothing */
+    bool suspect; /* which was told */
 };
 
 struct tbi_queued_action {

@@ -104,6 +104,7 @@ struct tbi_dial_options {
     bool needed;           /* may have one of the connections that are kept */
     const uint8_t *ticket; /* of an earlier connection to that peer, or NULL */
     size_t ticket_size;
+    const struct tbi_addr *local; /* the own address to dial from; NULL: as the system routes */
 };
 
 /* 0, TBQ_ERR_LIMIT, TBQ_ERR_NOMEM, TBQ_ERR_TLS. */
@@ -164,6 +165,7 @@ enum tbi_quic_action_type {
     TBI_QUIC_WRITABLE,        /* a stream that was full has room, or more streams may be opened */
     TBI_QUIC_TICKET,          /* ticket: for tbi_dial_options; valid until the next action */
     TBI_QUIC_PATH,            /* path.remote: the peer's address has changed and is validated */
+    TBI_QUIC_SUSPECT,         /* suspect: whether what is in flight is not acknowledged in time */
     TBI_QUIC_CLOSED           /* closed: the last action of a connection */
 };
 
@@ -180,6 +182,7 @@ struct tbi_quic_action {
         struct {
             struct tbi_addr remote;
         } accepted, path;
+        bool suspect;
         struct {
             const uint8_t *data;
             size_t size;

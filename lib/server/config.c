@@ -13,6 +13,9 @@
  * end the process at the first connection. */
 #define WINDOW_MAX (UINT64_C(1) << 40)
 
+#define PATHS_WANTED_MAX                                                                           \
+    4 /* one less than a link may have: one is for a connection that takes over */
+
 static const tbq_config defaults = {
     .size = sizeof(tbq_config),
     .bind_port = 8443,
@@ -28,6 +31,7 @@ static const tbq_config defaults = {
     .outbox_bytes = MIB(8),
     .outbox_messages = 4096,
     .log_level = TBQ_LOG_WARNING,
+    .paths_max = 1,
 };
 
 void tbq_config_init_sized(tbq_config *config, size_t size)
@@ -84,6 +88,17 @@ static int numbers(struct tbi_settings *s)
     if (rv == 0) {
         rv = number(s, "refresh_interval_ms", &c->refresh_interval_ms, d->refresh_interval_ms, 1000,
                     86400000);
+    }
+    if (rv == 0) {
+        rv = number(s, "paths_max", &c->paths_max, d->paths_max, 1, PATHS_WANTED_MAX);
+    }
+    for (size_t i = 0; i < TBQ_LANES && rv == 0; i++) {
+        if ((unsigned)c->schedule[i] > TBQ_REDUNDANT) {
+            tbi_text(c->error_text, c->error_text_size,
+                     "schedule[%zu] is %d; it must be TBQ_FAILOVER, _AGGREGATE or _REDUNDANT", i,
+                     (int)c->schedule[i]);
+            rv = TBQ_ERR_INVALID;
+        }
     }
     return rv;
 }

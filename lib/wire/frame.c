@@ -13,7 +13,8 @@ enum hello_field {
     HELLO_FEATURES = 1,
     HELLO_BOOT_ID = 2,
     HELLO_IDLE_TIMEOUT = 3,
-    HELLO_MAX_MESSAGE_SIZE = 4
+    HELLO_MAX_MESSAGE_SIZE = 4,
+    HELLO_BESIDE = 7
 };
 
 enum confirm_field {
@@ -86,6 +87,9 @@ void tbi_put_hello(struct tbi_writer *w, const struct tbi_hello *f)
         tbi_put_field_varint(b, HELLO_IDLE_TIMEOUT, f->idle_timeout_ms);
     }
     tbi_put_field_varint(b, HELLO_MAX_MESSAGE_SIZE, f->max_message_size);
+    if (f->beside) {
+        tbi_put_field(b, HELLO_BESIDE, NULL, 0);
+    }
     draft_end(&d, w, TBI_FRAME_HELLO);
 }
 
@@ -111,6 +115,9 @@ static bool hello_field(struct tbi_hello *f, uint64_t type, struct tbi_cursor *v
     case HELLO_MAX_MESSAGE_SIZE:
         v = tbi_cur_varint(value);
         f->max_message_size = tbi_clamp(v, TBI_MESSAGE_SIZE_MIN, TBI_MESSAGE_SIZE_MAX);
+        return true;
+    case HELLO_BESIDE:
+        f->beside = true;
         return true;
     default:
         return false;

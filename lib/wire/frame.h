@@ -19,6 +19,7 @@ struct tbi_hello {
     uint64_t max_message_size; /* largest payload taken, bytes; clamped to the documented range */
     uint64_t idle_timeout_ms;  /* information for the other side's ping interval; clamped; 0: not
                                   told */
+    bool beside;               /* this connection is one more of its link, and replaces none */
 };
 
 struct tbi_confirm {

@@ -255,11 +255,11 @@ struct tbi_link *world_link(struct world *w, int at)
 
 void world_init(struct world *w, uint64_t seed)
 {
-    static const enum tbi_schedule plain[TBQ_LANES];
+    static const tbq_schedule plain[TBQ_LANES];
     world_init_as(w, seed, plain);
 }
 
-void world_init_as(struct world *w, uint64_t seed, const enum tbi_schedule schedule[TBQ_LANES])
+void world_init_as(struct world *w, uint64_t seed, const tbq_schedule schedule[TBQ_LANES])
 {
     uint8_t key[TBI_RNG_SEED_SIZE] = {0};
     const tbq_allocator hook = {

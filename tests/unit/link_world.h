@@ -77,11 +77,11 @@ struct world {
     long fail_at; /* the allocation with this number fails; 0: none */
     size_t outbox_messages;
     size_t outbox_bytes;
-    enum tbi_schedule schedule[TBQ_LANES]; /* of links made from now on */
+    tbq_schedule schedule[TBQ_LANES]; /* of links made from now on */
 };
 
 void world_init(struct world *w, uint64_t seed);
-void world_init_as(struct world *w, uint64_t seed, const enum tbi_schedule schedule[TBQ_LANES]);
+void world_init_as(struct world *w, uint64_t seed, const tbq_schedule schedule[TBQ_LANES]);
 void world_free(struct world *w);
 struct tbi_link *world_link(struct world *w, int at); /* a fresh one */
 

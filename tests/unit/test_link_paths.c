@@ -8,9 +8,9 @@
 
 static struct world w;
 
-static void begin_as(enum tbi_schedule all)
+static void begin_as(tbq_schedule all)
 {
-    const enum tbi_schedule schedule[TBQ_LANES] = {all, all, all, all};
+    const tbq_schedule schedule[TBQ_LANES] = {all, all, all, all};
 
     world_init_as(&w, 1, schedule);
     world_connect(&w);
@@ -52,7 +52,7 @@ static void send_text(uint64_t tag, const char *text)
 
 START_TEST(failover_keeps_to_the_quick_path_and_does_not_flutter)
 {
-    begin_as(TBI_FAILOVER);
+    begin_as(TBQ_FAILOVER);
     measure(0, 40, 0);
     measure(1, 36, 0); /* a little better is not enough */
     send_text(1, "one");
@@ -74,7 +74,7 @@ END_TEST
 
 START_TEST(what_a_silent_path_has_not_answered_goes_over_another_one)
 {
-    begin_as(TBI_FAILOVER);
+    begin_as(TBQ_FAILOVER);
     measure(0, 10, 0);
     measure(1, 100, 0);
     send_text(1, "one");
@@ -97,7 +97,7 @@ END_TEST
 
 START_TEST(where_all_are_silent_the_last_one_is_still_used)
 {
-    begin_as(TBI_FAILOVER);
+    begin_as(TBQ_FAILOVER);
     world_suspect(&w, 0, true);
     world_suspect(&w, 1, true);
     send_text(1, "one");
@@ -110,7 +110,7 @@ START_TEST(a_lost_path_loses_nothing_and_repeats_nothing)
 {
     struct tbi_link_stats stats;
 
-    begin_as(TBI_FAILOVER);
+    begin_as(TBQ_FAILOVER);
     measure(1, 100, 0);
     measure(0, 10, 0);
     for (uint64_t i = 1; i <= 3; i++) {
@@ -132,7 +132,7 @@ END_TEST
 /* A decline is told before the ACK that covers its number, on whichever path that goes. */
 START_TEST(what_was_declined_is_told_again_where_another_path_takes_over)
 {
-    begin_as(TBI_FAILOVER);
+    begin_as(TBQ_FAILOVER);
     send_text(1, "refuse me");
     world_flow(&w);
     world_refuse(&w, B, 0, TBI_DECLINE_REFUSED);
@@ -152,7 +152,7 @@ START_TEST(aggregate_spreads_by_rate_and_the_order_stays)
     static const char text[100] = "something of a hundred bytes";
     struct tbi_outgoing m = {.lane = TBQ_LANE_NORMAL, .want_fate = true};
 
-    begin_as(TBI_AGGREGATE);
+    begin_as(TBQ_AGGREGATE);
     measure(0, 20, 20000);
     measure(1, 20, 10000);
     w.room = 1 << 20;
@@ -181,7 +181,7 @@ START_TEST(what_all_wait_for_finds_a_way_past_full_windows)
     static char large[WORLD_MAX];
     struct tbi_outgoing m = {.lane = TBQ_LANE_NORMAL, .want_fate = true};
 
-    begin_as(TBI_FAILOVER);
+    begin_as(TBQ_FAILOVER);
     w.keep_story = false;
     w.room = 1 << 20;
     measure(0, 10, 0);
@@ -211,7 +211,7 @@ START_TEST(what_all_wait_for_finds_a_stream)
 {
     struct tbi_outgoing aside = {.lane = TBQ_LANE_NORMAL, .unordered = true};
 
-    begin_as(TBI_FAILOVER);
+    begin_as(TBQ_FAILOVER);
     measure(0, 10, 0);
     measure(1, 100, 0);
     send_text(1, "lost");
@@ -241,7 +241,7 @@ START_TEST(redundant_sends_a_copy_on_each_and_the_first_counts)
 {
     struct tbi_link_stats stats;
 
-    begin_as(TBI_REDUNDANT);
+    begin_as(TBQ_REDUNDANT);
     send_text(1, "one");
     send_text(2, "two");
     ck_assert_uint_eq(queued(0, TBQ_LANE_NORMAL), queued(1, TBQ_LANE_NORMAL));
@@ -264,7 +264,7 @@ START_TEST(a_copy_is_enough_when_a_path_is_lost)
 {
     struct tbi_link_stats stats;
 
-    begin_as(TBI_REDUNDANT);
+    begin_as(TBQ_REDUNDANT);
     send_text(1, "one");
     world_part(&w, 0);
     tbi_link_stats(w.end[A].link, &stats);
@@ -309,7 +309,7 @@ END_TEST
 /* The sender gave up what it had written; what it sends later does not wait for that. */
 START_TEST(what_was_given_up_is_not_waited_for)
 {
-    begin_as(TBI_FAILOVER);
+    begin_as(TBQ_FAILOVER);
     send_text(1, "given up");
     world_part(&w, 0);
     world_part(&w, 1);
@@ -344,7 +344,7 @@ END_TEST
 /* The peer has lost its state and says so on a new connection: the others belong to the past. */
 START_TEST(a_new_beginning_ends_the_old_paths)
 {
-    begin_as(TBI_FAILOVER);
+    begin_as(TBQ_FAILOVER);
     send_text(1, "m");
     for (int at = A; at <= B; at++) {
         tbi_link_confirm(w.end[at].link, &world_end_of(&w, 2, at)->confirm);
@@ -353,8 +353,8 @@ START_TEST(a_new_beginning_ends_the_old_paths)
     world_end_of(&w, 2, B)->confirm.incarnation = 4711;
     const struct tbi_link_limits limits = {.max_message_size = WORLD_MAX};
     struct world_end *e = world_end_of(&w, 2, A);
-    e->path = tbi_link_attach(w.end[A].link, w.now, &e->conn, &world_end_of(&w, 2, B)->confirm,
-                              &limits);
+    e->path =
+        tbi_link_attach(w.end[A].link, w.now, &e->conn, &world_end_of(&w, 2, B)->confirm, &limits);
     ck_assert_ptr_nonnull(e->path);
     world_drain(&w, A);
     world_expect(&w, "A error 12: the link has begun anew on another connection\n"
@@ -371,11 +371,10 @@ START_TEST(four_paths_are_the_most)
     struct tbi_link_path *path[TBI_LINK_PATHS_MAX];
     struct tbi_confirm confirm;
 
-    begin_as(TBI_FAILOVER);
+    begin_as(TBQ_FAILOVER);
     tbi_link_confirm(w.end[B].link, &confirm);
     for (int i = 2; i <= TBI_LINK_PATHS_MAX; i++) {
-        path[i - 1] =
-            tbi_link_attach(w.end[A].link, w.now, &w.end[A].conn, &confirm, &limits);
+        path[i - 1] = tbi_link_attach(w.end[A].link, w.now, &w.end[A].conn, &confirm, &limits);
         ck_assert((path[i - 1] != NULL) == (i < TBI_LINK_PATHS_MAX));
     }
     for (int i = 2; i < TBI_LINK_PATHS_MAX; i++) {

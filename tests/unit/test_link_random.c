@@ -350,9 +350,9 @@ static void history(uint64_t seed, bool tidy)
 {
     memset(&model, 0, sizeof model);
     model.tidy = tidy;
-    enum tbi_schedule schedule[TBQ_LANES];
+    tbq_schedule schedule[TBQ_LANES];
     for (size_t i = 0; i < TBQ_LANES; i++) {
-        schedule[i] = (enum tbi_schedule)((seed + i) % (TBI_REDUNDANT + 1));
+        schedule[i] = (tbq_schedule)((seed + i) % (TBQ_REDUNDANT + 1));
     }
     world_init_as(&world, seed, schedule);
     world.aloud = world.keep_story = world.show_control = getenv("TBQ_STORY") != NULL;

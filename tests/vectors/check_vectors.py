@@ -154,7 +154,8 @@ def write_hello(f):
     out += field(2, from_hex(f["boot_id"]))
     if int(f["idle_timeout_ms"]):
         out += field(3, varint(int(f["idle_timeout_ms"])))
-    return out + field(4, varint(int(f["max_message_size"])))
+    out += field(4, varint(int(f["max_message_size"])))
+    return out + field(7, b"") if "beside" in f else out
 
 
 def read_hello(r):
@@ -164,6 +165,8 @@ def read_hello(r):
             got[kind] = value.varint()
         elif kind == 2:
             got[kind] = value.take(16)
+        elif kind == 7:
+            got[kind] = 1
         else:
             skip(kind)
             continue
@@ -176,6 +179,7 @@ def read_hello(r):
         "boot_id": to_hex(got[2]),
         "idle_timeout_ms": clamp(got[3], 1000, DAY_MS) if got[3] else 0,
         "max_message_size": clamp(got[4], 1024, 2**30),
+        **({"beside": 1} if 7 in got else {}),
     }
 
 

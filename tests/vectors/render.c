@@ -42,6 +42,7 @@ static int hello(struct tbi_cursor c, FILE *text, struct tbi_writer *w)
     put_hex(text, f.boot_id, sizeof f.boot_id);
     fprintf(text, " idle_timeout_ms=" U64 " max_message_size=" U64, f.idle_timeout_ms,
             f.max_message_size);
+    fputs(f.beside ? " beside=1" : "", text);
     tbi_put_hello(w, &f);
     return 0;
 }

@@ -1,0 +1,196 @@
+/* node/further.c - further connections to a peer that is connected already.
+ *
+ * The side that dialled a peer dials it again, at other addresses and from other addresses, until
+ * there are as many paths as the configuration asks for; and at once, at any address, when what is
+ * under way on all paths is not answered in time: a fresh connection gets through where the old
+ * one's way is gone (another address behind a translator, another route). Each is one more path of
+ * the link, and the application hears nothing of it. */
+#include <string.h>
+
+#include "node/parts.h"
+
+#define RETRY_FIRST_MS 250 /* between further dials that failed, doubled each time */
+#define RETRY_LAST_MS 60000
+
+/* Where one more connection might go. */
+struct way {
+    struct tbi_addr remote;
+    struct tbi_addr local; /* len 0: as the system routes */
+};
+
+static bool is_there(const struct tbi_bond *b, const struct way *way)
+{
+    TBI_LIST_FOREACH(it, &b->carriers)
+    {
+        const struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, carries);
+        if (tbi_addr_equal(&s->remote, &way->remote) &&
+            (way->local.len == 0 || tbi_addr_equal(&s->local, &way->local))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* From that address of ours to there: the same family, and as far. */
+static bool may_lead(const struct tbi_addr *local, const struct tbi_addr *remote)
+{
+    enum tbi_scope scope = tbi_scope_of(local);
+
+    return local->u.sa.sa_family == remote->u.sa.sa_family && scope != TBI_SCOPE_LINK &&
+           scope != TBI_SCOPE_NONE &&
+           (scope == TBI_SCOPE_LOOPBACK) == (tbi_scope_of(remote) == TBI_SCOPE_LOOPBACK);
+}
+
+/* The n-th way to that peer, those to other addresses of its before those from other addresses of
+ * ours. False: there are fewer. */
+static bool nth_way(struct tbi_bond *b, size_t n, struct way *way)
+{
+    struct tbi_discovery *d = &b->node->discovery;
+    struct tbi_addr places[TBI_CONTACT_ADDRESSES_MAX];
+    size_t len = tbi_discovery_places(b->node, &b->peer->id, places, TBI_CONTACT_ADDRESSES_MAX);
+
+    if (n == 0) { /* where it is, as far as is known */
+        *way = (struct way){.remote = b->session->remote};
+        return true;
+    }
+    if (n - 1 < len) {
+        *way = (struct way){.remote = places[n - 1]};
+        return true;
+    }
+    n -= 1 + len;
+    if (n >= d->interfaces_len || !tbi_addr_is_any(&b->node->cfg.local)) {
+        return false;
+    }
+    *way = (struct way){.remote = b->session->remote, .local = d->interfaces[n]};
+    return true;
+}
+
+/* Sound and suspect ones among its paths. */
+static void count(const struct tbi_bond *b, size_t *sound, size_t *suspect)
+{
+    *sound = *suspect = 0;
+    TBI_LIST_FOREACH(it, &b->carriers)
+    {
+        const struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, carries);
+        *suspect += s->path != NULL && s->suspect;
+        *sound += s->path != NULL && !s->suspect;
+    }
+}
+
+/* Whether one more connection should be dialled; *anywhere: at the same addresses too. */
+static bool wanted(const struct tbi_bond *b, bool *anywhere)
+{
+    const tbq_config *c = &b->node->cfg.settings;
+    size_t sound, suspect;
+
+    count(b, &sound, &suspect);
+    *anywhere = sound == 0 && suspect > 0;
+    return b->peer != NULL && b->session != NULL && b->session->dialled && b->further == NULL &&
+           !b->node->stopping && tbi_link_may_join(b->link) &&
+           sound + suspect < TBI_LINK_PATHS_MAX && (*anywhere || sound + suspect < c->paths_max);
+}
+
+static int dial(struct tbi_bond *b, const struct way *way)
+{
+    struct tbi_node *node = b->node;
+    struct tbi_dial_options options = {
+        .needed = true, /* or a full node could not mend what it has */
+        .local = way->local.len > 0 ? &way->local : NULL,
+    };
+    uint64_t conn = 0;
+
+    int rv = tbi_endpoint_dial(node->endpoint, node->now, &way->remote, &options, &conn);
+    if (rv < 0) {
+        return rv;
+    }
+    struct tbi_session *s = tbi_session_new(node, conn, true, &way->remote);
+    if (s == NULL) {
+        tbi_conn_close(tbi_endpoint_conn(node->endpoint, conn), node->now, TBI_CLOSE_INTERNAL, "");
+        return TBQ_ERR_NOMEM;
+    }
+    s->further = true;
+    s->local = way->local;
+    s->peer_id = b->peer->id; /* whom trust must find there */
+    s->bond = b;
+    b->sessions++;
+    b->further = s;
+    return 0;
+}
+
+static void later(struct tbi_bond *b)
+{
+    unsigned doublings = b->further_failures < 8 ? b->further_failures : 8;
+    uint64_t ms = (uint64_t)RETRY_FIRST_MS << doublings;
+
+    ms = ms < RETRY_LAST_MS ? ms : RETRY_LAST_MS;
+    b->further_failures++;
+    b->further_at = b->node->now.mono_ns + (ms - tbi_rng_below(&b->node->rng, ms / 4 + 1)) *
+                                               TBI_NS_PER_MS;
+}
+
+void tbi_further_due(struct tbi_bond *b)
+{
+    struct way way;
+    bool anywhere;
+
+    b->further_at = TBI_NEVER;
+    if (!wanted(b, &anywhere)) {
+        return;
+    }
+    while (nth_way(b, b->further_next++, &way)) {
+        bool leads = way.local.len == 0 || may_lead(&way.local, &way.remote);
+        if (leads && (anywhere || !is_there(b, &way)) && dial(b, &way) == 0) {
+            return;
+        }
+    }
+    b->further_next = 0;
+    later(b); /* all were tried */
+}
+
+/* One path more or less, or what is thought of one: looks whether another one is wanted. */
+void tbi_further_look(struct tbi_bond *b)
+{
+    bool anywhere;
+
+    if (wanted(b, &anywhere)) {
+        if (anywhere) { /* now: silence is what costs most */
+            b->further_next = 0;
+            b->further_failures = 0;
+            b->further_at = b->node->now.mono_ns;
+        } else if (b->further_at == TBI_NEVER) {
+            b->further_at = b->node->now.mono_ns;
+        }
+    }
+}
+
+/* It is up: what it was dialled to replace may end. */
+void tbi_further_up(struct tbi_session *s)
+{
+    struct tbi_bond *b = s->bond;
+
+    if (b->further != s) {
+        return; /* the side that dialled it decides */
+    }
+    b->further = NULL;
+    b->further_failures = 0;
+    TBI_LIST_FOREACH(it, &b->carriers)
+    {
+        struct tbi_session *o = TBI_CONTAINER(it, struct tbi_session, carries);
+        if (o != s && !o->closing && tbi_addr_equal(&o->remote, &s->remote) &&
+            (s->local.len == 0 || tbi_addr_equal(&o->local, &s->local))) {
+            tbi_session_close(o->suspect ? o : s, TBI_CLOSE_REPLACED,
+                              tbi_close_text(TBI_CLOSE_REPLACED));
+            break;
+        }
+    }
+}
+
+/* It has ended, or never came up. */
+void tbi_further_lost(struct tbi_bond *b, struct tbi_session *s)
+{
+    if (b->further == s) {
+        b->further = NULL;
+        later(b);
+    }
+    tbi_further_look(b);
+}
