@@ -121,10 +121,10 @@ def session(folder):
     said = r"frm rx \d+ Handshake CRYPTO\(0x06\) offset=0 len=(\d+)"
     first = client(server, *file, *mine)
     # It writes the file while it reads the packet.
-    ok(first.wait(CONFIRMED) and first.wait(r"frm rx \d+ 1RTT CRYPTO.*(\n.*)*? pkt read packet"),
-       "a session ticket is given", first.end())
+    saved = r"frm rx \d+ 1RTT CRYPTO.*(\n.*)*? pkt read packet"
+    ok(first.wait(CONFIRMED) and first.wait(saved), "a session ticket is given", first.end())
     again = client(server, *file, *mine)
-    ok(again.wait(CONFIRMED), "with it, a second handshake is confirmed", again.end())
+    ok(again.wait(CONFIRMED) and again.wait(saved), "with it, a second handshake is confirmed", again.end())
     text = again.end()
     # Certificate and CertificateVerify are left out: the flight is far shorter.
     ok(int(again.find(said)[1]) * 2 < int(first.find(said)[1]), "and is resumed", text)
@@ -191,8 +191,7 @@ def server_with_our_name(folder):
        "after a Retry, which tbq client answered", server.lines)
     one.process.terminate()
     ok(one.end() == 0 and not one.told("connected"), "nothing is up without a Hello", one.lines)
-    said = server.end()
-    ok(server.find(r"frm rx .* CONNECTION_CLOSE\(0x1d\)"), "tbq client said goodbye", said)
+    ok(server.wait(r"frm rx .* CONNECTION_CLOSE\(0x1d\)"), "tbq client said goodbye", server.end())
 
 
 def main():
