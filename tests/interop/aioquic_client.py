@@ -348,11 +348,16 @@ def too_large(folder):
     ok(server.stop() == 0, "the server ends with 0")
 
 
+def silent(server):
+    """A client whose handshake is over and that has said nothing yet; its session."""
+    me = Client(server, mute=True)
+    me.wait(lambda: me.session.quic.handshake_over and me.session.hello)
+    return me, me.session
+
+
 def growing(folder):
     server = Server(folder)
-    me = Client(server, mute=True)
-    s = me.session
-    me.wait(lambda: s.quic.handshake_over and s.hello)
+    me, s = silent(server)
     # Unknown odd: a field of HELLO, of CONFIRM, frames of both kinds of stream, a stream.
     hello = V.read_frame(V.Reader(s.hello_bytes()))
     fields = V.Reader(frame("hello", **{k: v for k, v in hello.items() if k != "frame"})[2:])
@@ -387,9 +392,7 @@ def growing(folder):
 
 def early(folder):
     server = Server(folder)
-    me = Client(server, mute=True)
-    s = me.session
-    me.wait(lambda: s.quic.handshake_over and s.hello)
+    me, s = silent(server)
     message = frame("message", number=0, flags=0, kind=KIND["TRANSITION"], body=b"early".hex())
     s.lane_bytes(NORMAL, message)
     me.port.flush()
@@ -400,9 +403,7 @@ def early(folder):
     me.wait(lambda: server.told("message"))
     ok(server.wait("message")["sha256"] == sha256(b"early"), "until it is there")
     me.bye()
-    me = Client(server, mute=True)
-    s = me.session
-    me.wait(lambda: s.quic.handshake_over)
+    me, s = silent(server)
     most = V.varint(LANE) + frame("message", number=0, flags=0, kind=KIND["TRANSITION"],
                                   body=(b"x" * 16384).hex())
     lane = s.raw(most[:16384])

@@ -12,11 +12,12 @@ import aioquic_here
 aioquic_here.or_skip("certificates of clients", "certificates of servers", "ALPN names",
                      "versions of QUIC", "key updates", "sessions", "packets", "streams")
 
-from cli_help import Process, Server, ok, run_all, sha256, tbq, write  # noqa: E402
+from against import Against  # noqa: E402
+from cli_help import Process, ok, run_all, sha256, write  # noqa: E402
 from over_aioquic import (ALPN, CRYPTO_ERROR, FIRST, LAST, OWN_NAME, V1, V2, WANTED_NAME,  # noqa: E402
                           Buffer, Identity, Loop, Plain, Port, Quic, ecdsa_key, pull_quic_header,
                           rsa_key, settings)
-from tbq1 import (CLOSE, KIND, LOW, NORMAL, UNORDERED, Node, V, frame, now_ms)  # noqa: E402
+from tbq1 import (CLOSE, CRITICAL, KIND, LOW, NORMAL, UNORDERED, Node, V, frame, now_ms)  # noqa: E402
 
 NOW = datetime.datetime.utcnow()
 DAY = datetime.timedelta(days=1)
@@ -40,38 +41,16 @@ class Disguised(Quic):
     force_signature = WANTED_NAME
 
 
-class World:
-    """A server, and connections of aioquic to it."""
+class World(Against):
+    """With connections that come as they like."""
 
-    def __init__(self, folder, *options):
-        self.server = Server(folder, "127.0.0.1:0", *options)
-        self.loop = Loop()
-        self.port = Port(self.loop)
-        self.address = ("127.0.0.1", int(self.server.port))
-
-    def dial(self, identity=None, make=Quic, node=None, **more):
-        if node is None:
-            node = Node()
+    def come(self, identity=None, make=Quic, **more):
         quic = make(configuration=settings(True, identity, **more))
-        return self.port.dial(self.address, node.session(quic), quic)
-
-    def wait(self, condition):
-        return self.loop.wait(condition)
+        return self.port.dial(self.address, Node().session(quic), quic)
 
     def ended(self, session):
         self.wait(lambda: session.closed or session.up)
         return session.closed
-
-    def honest(self):
-        session = Node().dial(self.port, self.address)
-        self.wait(lambda: session.up or session.closed)
-        ok(session.up and not session.closed, "an honest aioquic is served afterwards", session.closed)
-        code, out, err = tbq("client", self.server.uri, "--json")
-        ok(code == 0 and '"pong"' in out, "and an honest tbq client", out + err)
-
-    def over(self):
-        self.honest()
-        ok(self.server.stop() == 0, "the server ends with 0", self.server.err)
 
 
 def said(closed, what):
@@ -94,7 +73,7 @@ def clients(folder):
         ("one that is not valid yet", Identity(first=NOW + DAY, last=LAST), Quic, "validity"),
     ]
     for what, identity, make, answer in cases:
-        session = world.dial(identity, make)
+        session = world.come(identity, make)
         closed = world.ended(session)
         ok(said(closed, answer), f"a client with {what}: {answer}", closed)
         ok(session.confirm is None, "and has no CONFIRM")
@@ -150,11 +129,11 @@ def names(folder):
     world = World(folder)
     for what, alpn in (("another ALPN name", ["h3"]), ("a longer one", ["tbq/10"]),
                        ("no ALPN name", None)):
-        session = world.dial(Identity(), alpn_protocols=alpn)
+        session = world.come(Identity(), alpn_protocols=alpn)
         closed = world.ended(session)
         ok(closed and closed[:2] == (NO_APPLICATION_PROTOCOL, False),
            f"{what}: no_application_protocol", closed)
-    session = world.dial(Identity(), alpn_protocols=["h3", ALPN], server_name="another.example")
+    session = world.come(Identity(), alpn_protocols=["h3", ALPN], server_name="another.example")
     world.wait(lambda: session.up or session.closed)
     ok(session.up and session.quic.tls.alpn_negotiated == ALPN,
        "one among others, and a server name that says nothing: up", session.closed)
@@ -186,12 +165,12 @@ def versions(folder):
     world.wait(lambda: [d for d in probe.other if d[0] & 0x80])
     ok(len([d for d in probe.other if d[0] & 0x80]) == 1,
        "a packet too short, and a Version Negotiation, are not answered with one", probe.other)
-    two = world.dial(Identity(), supported_versions=[V2])
+    two = world.come(Identity(), supported_versions=[V2])
     world.wait(lambda: two.up or two.closed)
     ok(two.up and two.quic._version == V2, "QUIC version 2 is spoken", two.closed)
     two.send("transition", data=b"by version 2".hex())
     ok(world.wait(lambda: two.fate(NORMAL, 0)) == "delivered", "and delivers")
-    both = world.dial(Identity(), supported_versions=[V2, V1], original_version=V1)
+    both = world.come(Identity(), supported_versions=[V2, V1], original_version=V1)
     world.wait(lambda: both.up or both.closed)
     ok(both.up and both.quic._version in (V1, V2),
        f"who prefers 2 and begins with 1 gets {both.quic._version:#x}", both.closed)
@@ -223,16 +202,24 @@ class Refusing(Port):
                            UNKNOWN_VERSION.to_bytes(4, "big"), sender)
 
 
+def update_keys(loop, session):
+    """And waits until they are in use both ways: before that there may be no other update."""
+    session.quic.request_key_update()
+    ident = len(session.pongs) + 1000
+    session.send("ping", CRITICAL, id=ident, wall_ms=now_ms())
+    loop.wait(lambda: ident in session.pongs or session.closed)
+
+
 def key_updates(folder):
     world = World(folder)
-    session = Node().dial(world.port, world.address)
+    session = world.dial()
     world.wait(lambda: session.up)
     texts = [os.urandom(200000) for _ in range(6)]
     for text in texts:
         session.send("transition", data=text.hex())
     for turn in range(3):
         world.wait(lambda: session.fate(NORMAL, turn))
-        session.quic.request_key_update()
+        update_keys(world.loop, session)
     world.wait(lambda: len(session.link.out.lanes[NORMAL].fates) == 6 or session.closed)
     ok([session.fate(NORMAL, n) for n in range(6)] == ["delivered"] * 6,
        "new keys three times within a transfer, asked for by the client", session.closed)
@@ -249,10 +236,10 @@ def key_updates(folder):
     client = Process("client", f"127.0.0.1:{port.number}", "--lines", "--send", path)
     for many in (10, 500, 1500):
         loop.wait(lambda: len(client.told("delivered")) >= many)
-        node.sessions[-1].quic.request_key_update()
-        updated.append(many)
+        update_keys(loop, node.sessions[-1])
+        updated.append(len(node.sessions[-1].pongs))
     loop.wait(lambda: client.process.poll() is not None)
-    ok(client.end() == 0 and len(client.told("delivered")) == 3000 and len(updated) == 3,
+    ok(client.end() == 0 and len(client.told("delivered")) == 3000 and updated == [1, 2, 3],
        "and by the server, under tbq client", (client.lines[-1], client.err))
 
 
@@ -297,7 +284,7 @@ def sessions(folder):
 
 def packets(folder):
     world = World(folder)
-    kept = Node().dial(world.port, world.address)
+    kept = world.dial()
     world.wait(lambda: kept.up)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.connect(world.address)
@@ -314,7 +301,7 @@ def packets(folder):
     # Frames of QUIC that are larger than the packet that holds them, or none at all.
     for what, data in (("a STREAM frame longer than its packet", b"\x0a\x02\x7f\xffx"),
                        ("a frame of an unknown type", b"\x21"), ("no frame", b"")):
-        bad = Node().dial(world.port, world.address)
+        bad = world.dial()
         world.wait(lambda: bad.up)
         raw_packet(world, bad, data)
         world.wait(lambda: bad.closed)
@@ -337,7 +324,7 @@ def raw_packet(world, session, payload):
 
 def streams(folder):
     world = World(folder)
-    session = Node().dial(world.port, world.address)
+    session = world.dial()
     world.wait(lambda: session.up)
     room = session.quic._remote_max_streams_uni - session.quic.next_uni // 4
     session.send("transition", LOW, data=b"first".hex())
@@ -352,7 +339,7 @@ def streams(folder):
     world.wait(lambda: session.closed)
     ok(session.closed and session.closed[:2] == (STREAM_LIMIT_ERROR, False),
        "one more: STREAM_LIMIT_ERROR", session.closed)
-    other = Node().dial(world.port, world.address)
+    other = world.dial()
     world.wait(lambda: other.up)
     for _ in range(3 * other.quic._remote_max_streams_uni):
         stream = other.raw(V.varint(0x101))
@@ -360,7 +347,7 @@ def streams(folder):
     other.send("ping", 1, id=4, wall_ms=now_ms())
     ok(world.wait(lambda: 4 in other.pongs or other.closed) and not other.closed,
        "streams of unknown odd types are refused one by one, and make room", other.closed)
-    empty = Node().dial(world.port, world.address)
+    empty = world.dial()
     world.wait(lambda: empty.up)
     for _ in range(20):
         empty.lane_bytes(NORMAL, b"")

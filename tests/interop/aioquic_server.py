@@ -6,10 +6,11 @@ import os
 import aioquic_here
 
 aioquic_here.or_skip("pings", "messages and their fates", "taken is told by who took it", "requests",
-                     "reconnects", "a restart", "a Retry", "what tbq client refuses to send",
+                     "reconnects", "a restart", "a session", "broadcasts",
+                     "finding peers", "a Retry", "what tbq client refuses to send",
                      "what a server says against the rules")
 
-from cli_help import FATES, Process, fates, ok, run_all, sha256, tbq, write  # noqa: E402
+from cli_help import FATES, Process, Server, fates, ok, run_all, sha256, tbq, write  # noqa: E402
 from over_aioquic import Identity, Loop, Port  # noqa: E402
 from tbq1 import (CLOSE, CRITICAL, DECLINE, KIND, NORMAL, REPEAT, UNORDERED, Node, V, body, frame,  # noqa: E402
                   make_record, now_ms)
@@ -140,21 +141,30 @@ def asked(folder):
     ok(here.end(client) == 1 and client.told("error"), "NOT_SERVED: exit 1", client.lines)
 
 
-def reconnects(folder):
+def unacknowledged(folder, many):
+    """A client has sent its messages, and was told nothing: also the session and the lane."""
     here = Listener()
     here.node.acknowledge = False
-    paths = [write(f"{folder}/{i}", str(i)) for i in range(6)]
+    paths = [write(f"{folder}/{i}", str(i)) for i in range(many)]
     client = here.client(*(x for p in paths for x in ("--send", p)))
-    here.wait(lambda: len(here.taken()) == 6)
-    first = here.sessions[0]
-    lane = here.taken()[0]["lane"]
-    # All came. It is told of four, and that two of these are taken; then the connection is gone.
-    first.control(frame("ack", lane=lane, received="4", taken="2"))
-    here.wait(lambda: len(client.told("delivered")) == 2)
+    here.wait(lambda: len(here.taken()) == many)
+    return here, client, here.sessions[0], here.taken()[0]["lane"]
+
+
+def comes_again(here, first):
+    """The next session, when the first is closed."""
     here.node.acknowledge = True
     first.quic.close(CLOSE["STOPPED"])
     here.wait(lambda: len(here.sessions) > 1 and here.sessions[-1].up)
-    again = here.sessions[-1]
+    return here.sessions[-1]
+
+
+def reconnects(folder):
+    here, client, first, lane = unacknowledged(folder, 6)
+    # All came. It is told of four, and that two of these are taken; then the connection is gone.
+    first.control(frame("ack", lane=lane, received="4", taken="2"))
+    here.wait(lambda: len(client.told("delivered")) == 2)
+    again = comes_again(here, first)
     ok(again.hello["boot_id"] == first.hello["boot_id"] and
        again.confirm["incarnation"] == first.confirm["incarnation"], "it comes back as it was",
        again.confirm)
@@ -170,21 +180,13 @@ def reconnects(folder):
 
 
 def restarts(folder):
-    here = Listener()
-    here.node.acknowledge = False
-    paths = [write(f"{folder}/{i}", str(i)) for i in range(4)]
-    client = here.client(*(x for p in paths for x in ("--send", p)))
-    here.wait(lambda: len(here.taken()) == 4)
-    first = here.sessions[0]
-    lane = here.taken()[0]["lane"]
+    here, client, first, lane = unacknowledged(folder, 4)
     # It is told that 0 is taken and 1 is received; then another process answers, with the same key.
     first.control(frame("ack", lane=lane, received="2", taken="1"))
     here.wait(lambda: client.told("delivered"))
-    here.node.boot_id, here.node.acknowledge = os.urandom(16), True
+    here.node.boot_id = os.urandom(16)
     here.node.inbox.clear()
-    first.quic.close(CLOSE["STOPPED"])
-    here.wait(lambda: len(here.sessions) > 1 and here.sessions[-1].up)
-    again = here.sessions[1]
+    again = comes_again(here, first)
     code = here.end(client)
     ok(again.confirm["known"] == 0, "it knows that the process is another", again.confirm)
     sent = [(V.from_hex(f["data"]), f["flags"]) for f in here.taken()]
@@ -194,6 +196,47 @@ def restarts(folder):
     ok(once and [e["id"] for e in client.told("unknown")] == [2] and counted["delivered"] == 3,
        "what the old one had received and not taken is unknown", client.lines)
     ok(code == 1, "not all were delivered: exit 1", client.lines)
+
+
+def resumes(folder):
+    tickets = {}
+    here = Listener(tickets=tickets)
+    client = here.client("--send", write(folder + "/file", "x"), "--count", "3")
+    here.wait(lambda: client.told("pong"))
+    first = here.sessions[0]
+    again = comes_again(here, first)
+    ok(not first.quic.tls.session_resumed and again.quic.tls.session_resumed and len(tickets) == 2,
+       "with a ticket, tbq client comes back by resumption", len(tickets))
+    ok(not again.quic.tls.early_data_accepted and here.end(client) == 0,
+       "without 0-RTT, and goes on as before", client.lines)
+
+
+def broadcasts(folder):
+    here = Listener()
+    address = f"127.0.0.1:{here.port.number}"
+    client = Process("broadcast", "--bootstrap", address, write(folder + "/word", "to all"))
+    code = here.end(client)
+    ok(code == 0 and
+       [e["peer_id"] for e in client.told("reached")] == [here.node.identity.text] and
+       [V.from_hex(f["data"]) for f in here.taken()] == [b"to all"], "tbq broadcast reaches us",
+       (client.lines, client.err))
+
+
+def finds(folder):
+    here = Listener()
+    real, forged = Identity(), Identity()
+    false = bytearray(make_record(forged, "0/127.0.0.1:1"))
+    false[-1] ^= 1
+    here.node.records = [bytes(false), make_record(real, "0/127.0.0.1:1", role=2)]
+    server = Server(folder, "127.0.0.1:0", "--bootstrap", f"127.0.0.1:{here.port.number}")
+    here.wait(lambda: server.told("peer"))
+    ok([e["peer_id"] for e in server.told("peer")] == [real.text],
+       "tbq server asks us whom we know, and hears of a node; of a forged record it does not",
+       server.lines)
+    ok([f for name, f in here.node.inbox if name == "DISCOVER"], "by DISCOVER")
+    server.process.terminate()
+    here.wait(lambda: server.process.poll() is not None)
+    ok(server.end() == 0, "the server ends with 0", server.err)
 
 
 def proving(_):
@@ -296,4 +339,5 @@ def lying(_):
     ok(here.end(client) == 0, "and an honest one is talked to", client.lines)
 
 
-run_all(pings, messages, held, asked, reconnects, restarts, proving, refusing, lying)
+run_all(pings, messages, held, asked, reconnects, restarts, resumes, broadcasts, finds, proving,
+        refusing, lying)

@@ -160,10 +160,12 @@ _asked, tls.negotiate = tls.negotiate, _negotiate
 
 
 class Port:
-    """A UDP socket and the connections on it. `accept(quic)` makes what a server's connections are."""
+    """A UDP socket and the connections on it. `accept(quic)` makes what a server's connections are;
+    `tickets`, a dictionary, lets it give tickets and resume."""
 
-    def __init__(self, loop, accept=None, identity=None, retry=False, make=Quic, **more):
+    def __init__(self, loop, accept=None, identity=None, retry=False, make=Quic, tickets=None, **more):
         self.loop, self.accept, self.identity, self.retry = loop, accept, identity, retry
+        self.tickets = tickets
         self.make, self.more = make, more
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
@@ -221,10 +223,24 @@ class Port:
         quic = self.make(configuration=settings(False, self.identity, **self.more),
                          original_destination_connection_id=original,
                          retry_source_connection_id=retry_id)
+        if self.tickets is not None:
+            self._resume(quic)
         session = self.accept(quic)
         session.port, session.first_id = self, header.destination_cid
         self.sessions.append(session)
         return session
+
+    def _resume(self, quic):
+        """A ticket stands for the key that the peer proved when it got it."""
+        def give(ticket):
+            self.tickets[ticket.ticket] = ticket, quic.peer_key
+
+        def fetch(name):
+            ticket, quic.session_key = self.tickets.get(name, (None, None))
+            # aioquic would wait for a certificate that it does not ask for in a resumed handshake.
+            quic.tls._request_client_certificate = ticket is None
+            return ticket
+        quic._session_ticket_handler, quic._session_ticket_fetcher = give, fetch
 
     def flush(self):
         for session in self.sessions:
