@@ -11,8 +11,8 @@ aioquic_here.or_skip("a connection comes up", "messages and their fates", "decli
 
 from cli_help import Server, ok, run_all, sha256, write  # noqa: E402
 from over_aioquic import Identity, Loop, Port  # noqa: E402
-from tbq1 import (CLOSE, CONTROL, CRITICAL, DECLINE, HIGH, KIND, LANE, LOW, NORMAL, REPEAT,  # noqa: E402
-                  SKIPPABLE, UNORDERED, Node, V, body, frame, make_record, now_ms, verify_record)
+from tbq1 import (CLOSE, CRITICAL, DECLINE, HIGH, KIND, LANE, LOW, NORMAL, SKIPPABLE,  # noqa: E402
+                  UNORDERED, Node, V, body, frame, make_record, now_ms, verify_record)
 
 NEVER = 1 << 60  # as what SETTLED has told: it is not said
 LIMIT = 1 << 20  # max_message_size of tbq server
@@ -253,9 +253,8 @@ def finding(folder):
     ok(me.record.hex() in lists(third)[0], "DISCOVER is answered with it", third.node.inbox)
     ok(lists(third)[-1] == "none", "and asked again and again within a second, with none",
        lists(third))
-    for record in lists(third)[0].split(","):
-        verify_record(V.from_hex(record))
-    ok(True, "all records are genuine")
+    told = [verify_record(V.from_hex(r)) for r in lists(third)[0].split(",")]
+    ok([t["key"] for t in told] == [me.identity.raw.hex()], "it is all that is told, and genuine", told)
     fourth = Client(server)
     fourth.session.send("discover", max=64, capabilities=8)
     fourth.wait(lambda: lists(fourth))
@@ -359,14 +358,11 @@ def growing(folder):
     server = Server(folder)
     me, s = silent(server)
     # Unknown odd: a field of HELLO, of CONFIRM, frames of both kinds of stream, a stream.
-    hello = V.read_frame(V.Reader(s.hello_bytes()))
-    fields = V.Reader(frame("hello", **{k: v for k, v in hello.items() if k != "frame"})[2:])
-    fields = fields.rest() + V.field(99, b"odd")
-    confirm = V.Reader(s.confirm_bytes())
-    confirm.varint()
     unknown = frame("unknown", type=0x41, body=b"whatever".hex())
-    s.control(V.varint(0) + V.prefixed(fields) + unknown + V.varint(2) +
-              V.prefixed(confirm.prefixed().rest() + V.field(0x4001, b"odd")) + unknown)
+    for data in s.hello_bytes(), s.confirm_bytes():
+        reader = V.Reader(data)
+        kind = reader.varint()
+        s.control(V.varint(kind) + V.prefixed(reader.prefixed().rest() + V.field(99, b"odd")) + unknown)
     s.said_hello = s.said_confirm = True
     me.wait(lambda: s.confirm or s.closed)
     ok(s.confirm and not s.closed, "unknown odd fields and frames are skipped", s.closed)

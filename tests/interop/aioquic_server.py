@@ -10,9 +10,9 @@ aioquic_here.or_skip("pings", "messages and their fates", "taken is told by who 
                      "finding peers", "a Retry", "what tbq client refuses to send",
                      "what a server says against the rules")
 
-from cli_help import FATES, Process, Server, fates, ok, run_all, sha256, tbq, write  # noqa: E402
+from cli_help import FATES, Process, Server, fates, ok, run_all, sha256, write  # noqa: E402
 from over_aioquic import Identity, Loop, Port  # noqa: E402
-from tbq1 import (CLOSE, CRITICAL, DECLINE, KIND, NORMAL, REPEAT, UNORDERED, Node, V, body, frame,  # noqa: E402
+from tbq1 import (CLOSE, CRITICAL, DECLINE, KIND, NORMAL, REPEAT, UNORDERED, Node, V, frame,  # noqa: E402
                   make_record, now_ms)
 
 
