@@ -19,7 +19,7 @@ from over_aioquic import (ALPN, CRYPTO_ERROR, FIRST, LAST, OWN_NAME, V1, V2, WAN
                           rsa_key, settings)
 from tbq1 import (CLOSE, CRITICAL, KIND, LOW, NORMAL, UNORDERED, Node, V, frame, now_ms)  # noqa: E402
 
-NOW = datetime.datetime.utcnow()
+NOW = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
 DAY = datetime.timedelta(days=1)
 NO_APPLICATION_PROTOCOL = CRYPTO_ERROR + 120
 UNKNOWN_VERSION = 0x1A2A3A4A  # of the form that RFC 9000, section 15, keeps for this

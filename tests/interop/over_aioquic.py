@@ -13,7 +13,6 @@ import socket
 import time
 
 from aioquic.buffer import Buffer
-from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import (QuicPacketType, QuicProtocolVersion, encode_quic_retry,

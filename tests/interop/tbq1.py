@@ -13,10 +13,11 @@ import hashlib
 import os
 import time
 
+from aioquic.quic import events
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 import check_vectors as V
-from over_aioquic import Identity, Plain, Quic, events, settings
+from over_aioquic import Identity, Plain, Quic, settings
 
 CONTROL, UNORDERED = 0x00, 0x02
 LANE = 0x10
