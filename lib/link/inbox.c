@@ -225,6 +225,7 @@ static void deliver(struct source *s)
                                  .lane = s->lane,
                                  .number = in->head.number,
                                  .repeat = (in->head.flags & TBI_MESSAGE_REPEAT) != 0,
+                                 .skippable = (in->head.flags & TBI_MESSAGE_SKIPPABLE) != 0,
                                  .kind = in->head.kind,
                                  .body = in->block};
     in->block = NULL;

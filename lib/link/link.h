@@ -213,6 +213,7 @@ struct tbi_delivery {
     tbq_lane lane;
     uint64_t number;
     bool repeat;            /* may have been taken before a restart */
+    bool skippable;         /* taken, not refused, by who cannot understand it */
     uint64_t kind;          /* enum tbq_kind, a known one */
     struct tbi_block *body; /* of the kind; never NULL; borrowed until taken or refused */
     void *user;             /* the owner's; NULL at first */

@@ -436,9 +436,11 @@ void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d)
 
     tbi_cur_init(&body, d->body->data, d->body->size);
     int rv = dispatch(b, d, body);
-    if (rv < 0) {
+    if (rv == TBQ_ERR_UNSUPPORTED && d->skippable) { /* as a kind that nobody knows */
+        tbi_delivery_take(d, b->node->now);
+    } else if (rv < 0) {
         tbi_delivery_refuse(d, b->node->now,
-                            rv == TBQ_ERR_UNSUPPORTED ? TBI_DECLINE_NOT_SERVED
+                            rv == TBQ_ERR_UNSUPPORTED ? TBI_DECLINE_UNKNOWN_KIND
                             : rv == TBQ_ERR_MALFORMED ? TBI_DECLINE_MALFORMED
                                                       : TBI_DECLINE_REFUSED);
     }

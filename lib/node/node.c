@@ -29,6 +29,15 @@ static void on_stream_reset(void *user, struct tbi_conn *conn, int64_t stream)
     }
 }
 
+static void on_stream_stopped(void *user, struct tbi_conn *conn, int64_t stream)
+{
+    struct tbi_session *s = tbi_conn_user(conn);
+    (void)user;
+    if (s != NULL) {
+        tbi_session_stream_stopped(s, stream);
+    }
+}
+
 static int make_endpoint(struct tbi_node *node)
 {
     const tbq_config *settings = &node->cfg.settings;
@@ -45,7 +54,10 @@ static int make_endpoint(struct tbi_node *node)
         .keep_alive_ms = settings->ping_interval_ms,
         .handshake_timeout_ms = settings->connection_timeout_ms,
         .stream_window = settings->receive_window,
-        .sink = {.user = node, .stream_data = on_stream_data, .stream_reset = on_stream_reset},
+        .sink = {.user = node,
+                 .stream_data = on_stream_data,
+                 .stream_reset = on_stream_reset,
+                 .stream_stopped = on_stream_stopped},
     };
     tbi_rng_bytes(&node->rng, config.seed, sizeof config.seed);
     int rv = tbi_identity_credentials(node->cfg.identity, &config.credentials);

@@ -331,6 +331,7 @@ bool tbi_busy_follow(struct tbi_contact *c);
 void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *data, size_t size,
                         bool fin);
 void tbi_session_stream_reset(struct tbi_session *s, int64_t stream);
+void tbi_session_stream_stopped(struct tbi_session *s, int64_t stream);
 void tbi_instreams_to_link(struct tbi_session *s); /* what came before the link was up */
 void tbi_instream_free(struct tbi_instream *in);
 

@@ -143,6 +143,15 @@ int tbi_session_open(struct tbi_session *s, const struct tbi_prologue *p, unsign
     return tbi_conn_write(tbi_session_conn(s), *stream, bytes, tbi_put_size(&w), NULL, false);
 }
 
+void tbi_session_stream_stopped(struct tbi_session *s, int64_t stream)
+{
+    for (int i = TBI_LINK_CONTROL; i < (int)TBQ_LANES; i++) {
+        if (stream_out(s, i) == stream) {
+            tbi_session_violation(s, TBQ_ERR_PROTOCOL, "STOP_SENDING for a control or lane stream");
+        }
+    }
+}
+
 static size_t link_room(void *user, int stream)
 {
     struct tbi_session *s = user;
@@ -549,8 +558,10 @@ static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cu
         tbi_busy_heard(s, body);
         return;
     }
-    if (!s->hello_in) {
-        tbi_session_violation(s, TBQ_ERR_PROTOCOL, "the first frame must be HELLO");
+    if (!s->hello_in || type == TBI_FRAME_BUSY) {
+        tbi_session_violation(s, TBQ_ERR_PROTOCOL,
+                              s->hello_in ? "BUSY comes instead of HELLO"
+                                          : "the first frame must be HELLO");
         return;
     }
     if (type == TBI_FRAME_CONFIRM) {

@@ -94,10 +94,15 @@ static int on_acked(ngtcp2_conn *qc, int64_t stream, uint64_t offset, uint64_t s
 static int on_stream_close(ngtcp2_conn *qc, uint32_t flags, int64_t stream, uint64_t code,
                            void *user, void *stream_user)
 {
-    struct tbi_ostream *o = tbi_conn_ostream(user, stream);
+    struct tbi_conn *c = user;
+    const struct tbi_quic_sink *sink = &c->ep->cfg.sink;
+    struct tbi_ostream *o = tbi_conn_ostream(c, stream);
     (void)qc, (void)flags, (void)code, (void)stream_user;
+    if (o != NULL && !o->fin && !c->want_close) {
+        sink->stream_stopped(sink->user, c, stream);
+    }
     if (o != NULL) {
-        tbi_conn_drop_ostream(user, o);
+        tbi_conn_drop_ostream(c, o);
     }
     return 0;
 }

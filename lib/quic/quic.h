@@ -35,6 +35,8 @@ struct tbi_quic_sink {
     void (*stream_data)(void *user, struct tbi_conn *conn, int64_t stream, const uint8_t *data,
                         size_t size, bool fin);
     void (*stream_reset)(void *user, struct tbi_conn *conn, int64_t stream);
+    /* An own stream that has no end yet is closed: the peer asked for that with STOP_SENDING. */
+    void (*stream_stopped)(void *user, struct tbi_conn *conn, int64_t stream);
 };
 
 struct tbi_endpoint_config {

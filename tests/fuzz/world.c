@@ -91,7 +91,9 @@ static void make_peer(struct world *w)
         .idle_timeout_ms = 60000,
         .handshake_timeout_ms = 5000,
         .stream_window = 1 << 20,
-        .sink = {.stream_data = ignore_data, .stream_reset = ignore_reset},
+        .sink = {.stream_data = ignore_data,
+                 .stream_reset = ignore_reset,
+                 .stream_stopped = ignore_reset},
     };
     fixed_seed(config.seed, 7);
     require(tbi_identity_credentials(peer_identity, &config.credentials) == 0);

@@ -111,5 +111,33 @@ URIs: http://mirror.example/debian/
 Suites: bookworm-backports
 Components: main"
 
+n=$((n + 1))
+got=$("$setup" --sources bookworm trixie | grep Suites)
+if [ "$got" = "Suites: trixie" ]; then
+    echo "ok $n - the same way leads to another suite"
+else
+    failed=1
+    echo "not ok $n - the same way leads to another suite"
+    echo "# $got"
+fi
+
+# What is only unpacked is missed too, by its name, and --check leaves it at that.
+n=$((n + 1))
+what="--check names what is not unpacked"
+if command -v gtlsserver >/dev/null; then
+    echo "ok $n - $what # SKIP ngtcp2-server is installed"
+else
+    got=$(TBQUIC_INTEROP=$PWD/nowhere "$setup" ci --check 2>&1)
+    status=$?
+    case "$status $got" in
+    "2 "*"missing:"*" ngtcp2-server"*"nowhere"*) [ ! -e nowhere ] && echo "ok $n - $what" ;;
+    *) false ;;
+    esac || {
+        failed=1
+        echo "not ok $n - $what"
+        printf 'exit %s\n%s\n' "$status" "$got" | sed 's/^/# /'
+    }
+fi
+
 echo "1..$n"
 exit $failed

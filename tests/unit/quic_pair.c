@@ -42,16 +42,18 @@ static void init_end(struct quic_pair *p, struct quic_end *e, uint8_t number)
     ck_assert_int_eq(tbi_identity_new(&e->identity, &p->steady, seed, &p->rng), 0);
     ck_assert_int_eq(tbi_addr_from_bytes(&e->addr, ip, 4, 8443), 0);
     e->consume = true;
-    e->config = (struct tbi_endpoint_config){
-        .alloc = &e->memory.alloc,
-        .log = &p->log,
-        .crypto = tbi_identity_crypto(e->identity),
-        .max_connections = 4,
-        .accept = number == 2,
-        .idle_timeout_ms = 60000,
-        .handshake_timeout_ms = 5000,
-        .stream_window = 1 << 20,
-        .sink = {.user = e, .stream_data = on_data, .stream_reset = on_reset}};
+    e->config = (struct tbi_endpoint_config){.alloc = &e->memory.alloc,
+                                             .log = &p->log,
+                                             .crypto = tbi_identity_crypto(e->identity),
+                                             .max_connections = 4,
+                                             .accept = number == 2,
+                                             .idle_timeout_ms = 60000,
+                                             .handshake_timeout_ms = 5000,
+                                             .stream_window = 1 << 20,
+                                             .sink = {.user = e,
+                                                      .stream_data = on_data,
+                                                      .stream_reset = on_reset,
+                                                      .stream_stopped = on_reset}};
     tbi_rng_bytes(&p->rng, e->config.seed, sizeof e->config.seed);
 }
 

@@ -14,6 +14,24 @@ static struct tbi_node *node;
 static size_t told[TBQ_EVENT_TRUST + 1];
 static char last_words[256]; /* of the latest DISCONNECTED */
 static int64_t control;
+static struct tbi_quic_sink usual; /* of the peer */
+static uint8_t heard[2048];        /* what the node said on its control stream */
+static size_t heard_size;
+
+static void hear(void *user, struct tbi_conn *conn, int64_t stream, const uint8_t *data,
+                 size_t size, bool fin)
+{
+    usual.stream_data(user, conn, stream, data, size, fin);
+    if (stream == p.a.order[0] && size <= sizeof heard - heard_size) {
+        memcpy(heard + heard_size, data, size);
+        heard_size += size;
+    }
+}
+
+static bool node_said(const char *bytes, size_t size)
+{
+    return memmem(heard, heard_size, bytes, size) != NULL;
+}
 
 static void begin(void)
 {
@@ -21,6 +39,9 @@ static void begin(void)
 
     quic_init(&p);
     p.a.config.max_connections = 8;
+    usual = p.a.config.sink;
+    p.a.config.sink.stream_data = hear;
+    heard_size = 0;
     ck_assert_int_eq(quic_start(&p.a), 0);
     tbi_trust_init(&trust, &p.steady, &p.rng);
     memset(told, 0, sizeof told);
@@ -211,6 +232,18 @@ START_TEST(a_confirm_before_hello)
 {
     dial();
     say_confirm();
+    closed_with(TBI_CLOSE_PROTOCOL);
+}
+END_TEST
+
+START_TEST(busy_behind_hello)
+{
+    dial();
+    say_hello(1);
+    if (_i == 1) {
+        say_confirm();
+    }
+    say(control, "\x0c\x01\x00", 3, false);
     closed_with(TBI_CLOSE_PROTOCOL);
 }
 END_TEST
@@ -409,6 +442,32 @@ START_TEST(too_many_lane_bytes_before_confirm)
 }
 END_TEST
 
+/* A PING with a field that must be understood and is not: as if nobody knew the kind. */
+START_TEST(a_mandatory_field_that_is_unknown)
+{
+    uint8_t ping[] = {0x14, 0x20, 0x0e, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0};
+    come_up(1);
+    ping[4] = _i == 0 ? 0 : TBI_MESSAGE_SKIPPABLE;
+    open_with(ping, sizeof ping, false);
+    still_open();
+    ck_assert_int_eq(node_said("\x08\x04\x02\x01\x00\x02", 6), _i == 0); /* UNKNOWN_KIND */
+    ck_assert(node_said("\x04\x05\x02\x01\x00\x01\x00", 7)); /* ACK: both sets have it */
+}
+END_TEST
+
+/* The node's own streams are asked to end: the first it opened is its control stream, and its PONG
+ * opens lane 2. Only an unordered one may be stopped. */
+START_TEST(own_streams_that_the_peer_stops)
+{
+    static const uint8_t ping[] = {0x14, 0x20, 0x0c, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0};
+    come_up(1);
+    open_with(ping, sizeof ping, false);
+    run(50);
+    tbi_conn_stop_sending(quic_conn(&p.a), p.a.order[_i == 0 ? 0 : p.a.seen - 1], 0);
+    closed_with(TBI_CLOSE_PROTOCOL);
+}
+END_TEST
+
 /* --- Two connections -------------------------------------------------------------------------- */
 
 START_TEST(the_same_process_twice)
@@ -456,6 +515,7 @@ int main(void)
     tcase_add_test(tc, a_confirm_that_never_comes);
     tcase_add_test(tc, a_second_hello);
     tcase_add_test(tc, a_confirm_before_hello);
+    tcase_add_loop_test(tc, busy_behind_hello, 0, 2);
     tcase_add_test(tc, a_second_confirm);
     tcase_add_test(tc, a_hello_that_is_none);
     tcase_add_test(tc, a_confirm_that_is_none);
@@ -475,6 +535,8 @@ int main(void)
     tcase_add_test(tc, streams_of_an_optional_type_that_go_on);
     tcase_add_test(tc, lane_bytes_before_confirm_are_kept);
     tcase_add_test(tc, too_many_lane_bytes_before_confirm);
+    tcase_add_loop_test(tc, a_mandatory_field_that_is_unknown, 0, 2);
+    tcase_add_loop_test(tc, own_streams_that_the_peer_stops, 0, 2);
     tcase_add_test(tc, the_same_process_twice);
     tcase_add_test(tc, two_processes_of_one_key);
     tcase_add_test(tc, last_words_that_would_be_more_than_one_line);
