@@ -276,7 +276,7 @@ void tbi_bond_drain(struct tbi_bond *b)
             break;
         case TBI_LINK_ERROR:
             if (b->session != NULL) {
-                tbi_session_close(b->session, a.u.error.code, a.u.error.text);
+                tbi_session_breaks(b->session, a.u.error.code, a.u.error.text);
             }
             break;
         }
