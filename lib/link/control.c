@@ -7,6 +7,33 @@
 #define SETTLED_EMPTY_NS (1 * TBI_NS_PER_S) /* section 7.5: a lane without anything unsettled */
 #define FRAME_MAX (TBI_FRAME_HEAD_MAX + TBI_CONTROL_FRAME_MAX)
 
+/* --- The control stream ------------------------------------------------------------------------
+ */
+
+/* Whether something may be written to the control stream now. */
+static bool room(struct tbi_link *link)
+{
+    if (link->control_blocked) {
+        return false;
+    }
+    link->control_blocked = link->conn.room(link->conn.user, TBI_LINK_CONTROL) == 0;
+    return !link->control_blocked;
+}
+
+static bool put(struct tbi_link *link, struct tbi_now now, const struct tbi_writer *w)
+{
+    int rv = tbi_put_error(w);
+
+    if (rv == 0) {
+        rv = link->conn.write(link->conn.user, TBI_LINK_CONTROL, w->begin, tbi_put_size(w), NULL);
+    }
+    if (rv < 0) {
+        link->control_blocked = true;
+        link->retry_at = now.mono_ns + link->ack_delay;
+    }
+    return rv == 0;
+}
+
 /* --- In: about what we sent ------------------------------------------------------------------ */
 
 static uint64_t set_end(const struct tbi_ack_set *s)
@@ -82,16 +109,40 @@ static void got_declined(struct tbi_link *link, const struct tbi_declined *f)
 
 /* --- In: about what we receive --------------------------------------------------------------- */
 
+/* What is declined already is told once more, where there is room: on every connection all of it is
+ * told once, so that who asks again and again gets no more than it asks for. */
+static void tell_again(struct tbi_link *link, struct tbi_now now, struct tbi_declined *f)
+{
+    uint8_t frame[FRAME_MAX];
+    struct tbi_writer w;
+
+    if (f->len > 0 && room(link)) {
+        tbi_put_init(&w, frame, sizeof frame);
+        tbi_put_declined(&w, f);
+        (void)put(link, now, &w);
+    }
+    f->len = 0;
+}
+
 static void got_skip(struct tbi_link *link, struct tbi_now now, const struct tbi_numbers *f)
 {
     struct tbi_rx_lane *l = &link->rx[f->lane];
+    struct tbi_declined again = {.lane = f->lane};
 
     for (size_t i = 0; i < f->len; i++) {
         uint64_t n = f->number[i];
         if (!tbi_inbox_in_window(link, f->lane, n)) {
             return;
         }
-        if (tbi_taken_declined_again(l, n) || tbi_ranges_has(&l->received, n)) {
+        struct tbi_declined_entry *e = &again.entry[again.len];
+        if (tbi_taken_declined(l, n, &e->code)) {
+            e->number = n;
+            if (++again.len == TBI_DECLINED_MAX) {
+                tell_again(link, now, &again);
+            }
+            continue;
+        }
+        if (tbi_ranges_has(&l->received, n)) {
             continue;
         }
         if (tbi_taken_decline(link, f->lane, n, n + 1, TBI_DECLINE_SKIPPED) < 0) {
@@ -100,6 +151,7 @@ static void got_skip(struct tbi_link *link, struct tbi_now now, const struct tbi
         }
         tbi_inbox_drop(link, f->lane, n);
     }
+    tell_again(link, now, &again);
     l->ack_at = now.mono_ns; /* the sender waits for the answer */
 }
 
@@ -166,36 +218,13 @@ void tbi_link_control(struct tbi_link *link, struct tbi_now now, uint64_t type,
 
 /* --- Out ------------------------------------------------------------------------------------ */
 
-/* Whether something may be written to the control stream now. */
-static bool room(struct tbi_link *link)
-{
-    if (link->control_blocked) {
-        return false;
-    }
-    link->control_blocked = link->conn.room(link->conn.user, TBI_LINK_CONTROL) == 0;
-    return !link->control_blocked;
-}
-
-static bool put(struct tbi_link *link, struct tbi_now now, const struct tbi_writer *w)
-{
-    int rv = tbi_put_error(w);
-
-    if (rv == 0) {
-        rv = link->conn.write(link->conn.user, TBI_LINK_CONTROL, w->begin, tbi_put_size(w), NULL);
-    }
-    if (rv < 0) {
-        link->control_blocked = true;
-        link->retry_at = now.mono_ns + link->ack_delay;
-    }
-    return rv == 0;
-}
-
 /* Fills f with the next entries that were not told; false when there is none. `l->runs` is marked
  * as told only by told_declined(), when they were written. */
 static bool next_declined(const struct tbi_rx_lane *l, struct tbi_declined *f)
 {
     f->len = 0;
-    for (size_t i = 0; i < l->runs_len && f->len < TBI_DECLINED_MAX; i++) {
+    for (size_t i = tbi_taken_run(l, l->untold_from); i < l->runs_len && f->len < TBI_DECLINED_MAX;
+         i++) {
         const struct tbi_decline_run *r = &l->runs[i];
         for (uint64_t n = r->told; n < r->to && f->len < TBI_DECLINED_MAX; n++) {
             f->entry[f->len++] = (struct tbi_declined_entry){.number = n, .code = r->code};
@@ -208,12 +237,13 @@ static void told_declined(struct tbi_rx_lane *l, const struct tbi_declined *f)
 {
     size_t k = 0;
 
-    for (size_t i = 0; i < l->runs_len && k < f->len; i++) {
+    for (size_t i = tbi_taken_run(l, l->untold_from); i < l->runs_len && k < f->len; i++) {
         struct tbi_decline_run *r = &l->runs[i];
         while (k < f->len && f->entry[k].number < r->to) {
             r->told = f->entry[k++].number + 1;
         }
     }
+    l->untold_from = f->entry[f->len - 1].number + 1;
 }
 
 static void flush_declined(struct tbi_link *link, struct tbi_now now, tbq_lane lane)

@@ -70,7 +70,7 @@ bool tbi_inbox_in_window(struct tbi_link *link, tbq_lane lane, uint64_t number)
  * is given up (section 6.3). */
 static bool come_by(struct source *s, uint64_t number)
 {
-    if (!tbi_inbox_in_window(s->link, s->lane, number)) {
+    if (!tbi_inbox_in_window(s->link, s->lane, number) || tbi_taken_full(s->link, s->lane)) {
         return false;
     }
     if (s->stream != NULL) {

@@ -14,7 +14,8 @@
 #define TBI_LINK_WINDOW 65536U    /* numbers in use above the lowest not taken, section 6.2 */
 #define TBI_LINK_ACK_MESSAGES 32U /* changes after which ACK is not put off any more */
 #define TBI_LINK_RANGES_MAX (TBI_LINK_WINDOW / 2 + 2) /* more do not fit in the window */
-#define TBI_LINK_FIRST_BLOCK 65536U /* bytes; a body's block grows beyond as its bytes come */
+#define TBI_LINK_DECLINES_MAX 65536U /* runs of declined numbers of a lane that are not settled */
+#define TBI_LINK_FIRST_BLOCK 65536U  /* bytes; a body's block grows beyond as its bytes come */
 
 /* What waits to be fetched as an action: a message's fate or a delivery. The slot is part of the
  * message itself, so telling needs no memory. */
@@ -95,13 +96,14 @@ struct tbi_rx_lane {
     struct tbi_decline_run *runs;
     size_t runs_len;
     size_t runs_capacity;
-    bool untold;         /* some run is not told on this connection */
-    size_t open;         /* deliveries out: each has a place reserved in taken and runs */
-    uint64_t order_next; /* the lowest number that was not yet come by in order */
-    uint64_t seen;       /* the first number above all that were seen */
-    uint64_t settled;    /* by the peer */
-    uint64_t ack_at;     /* when ACK is due, or TBI_NEVER */
-    unsigned changes;    /* since the last ACK */
+    bool untold;          /* some run is not told on this connection: */
+    uint64_t untold_from; /* none below */
+    size_t open;          /* deliveries out: each has a place reserved in taken and runs */
+    uint64_t order_next;  /* the lowest number that was not yet come by in order */
+    uint64_t seen;        /* the first number above all that were seen */
+    uint64_t settled;     /* by the peer */
+    uint64_t ack_at;      /* when ACK is due, or TBI_NEVER */
+    unsigned changes;     /* since the last ACK */
     struct tbi_intake in;
 };
 
@@ -212,7 +214,14 @@ int tbi_taken_reserve(struct tbi_rx_lane *l, const struct tbi_alloc *alloc);
 int tbi_taken_receive(struct tbi_rx_lane *l, uint64_t number);
 void tbi_taken_take(struct tbi_rx_lane *l, uint64_t number); /* the room was reserved */
 
-/* Covers from..to-1 in both sets and remembers the reason. 0, or TBQ_ERR_NOMEM: unchanged. */
+/* The index of the first run of declines that ends above n. */
+size_t tbi_taken_run(const struct tbi_rx_lane *l, uint64_t n);
+
+/* True, and the connection failed, when nothing more can be declined before SETTLED comes. */
+bool tbi_taken_full(struct tbi_link *link, tbq_lane lane);
+
+/* Covers from..to-1 in both sets and remembers the reason. 0; unchanged: TBQ_ERR_NOMEM, or
+ * TBQ_ERR_LIMIT (full; the connection failed). */
 int tbi_taken_decline(struct tbi_link *link, tbq_lane lane, uint64_t from, uint64_t to,
                       uint64_t code);
 
@@ -222,8 +231,7 @@ void tbi_taken_refuse(struct tbi_link *link, tbq_lane lane, uint64_t number, uin
 /* As tbi_taken_decline() for what is missing in from..to-1. */
 int tbi_taken_give_up(struct tbi_link *link, tbq_lane lane, uint64_t from, uint64_t to);
 
-/* Whether the number is declined; it will be told again then. */
-bool tbi_taken_declined_again(struct tbi_rx_lane *l, uint64_t number);
+bool tbi_taken_declined(const struct tbi_rx_lane *l, uint64_t number, uint64_t *code);
 int tbi_taken_settled(struct tbi_link *link, tbq_lane lane, uint64_t below);
 
 /* --- inbox.c */

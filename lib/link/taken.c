@@ -86,8 +86,7 @@ void tbi_taken_changed(struct tbi_link *link, tbq_lane lane, struct tbi_now now)
 
 /* --- Declines ------------------------------------------------------------------------------- */
 
-/* The index of the first run that ends above n. */
-static size_t run_above(const struct tbi_rx_lane *l, uint64_t n)
+size_t tbi_taken_run(const struct tbi_rx_lane *l, uint64_t n)
 {
     size_t low = 0, high = l->runs_len;
     while (low < high) {
@@ -104,7 +103,7 @@ static size_t run_above(const struct tbi_rx_lane *l, uint64_t n)
 /* There is room for one more run. */
 static void add_run(struct tbi_rx_lane *l, uint64_t from, uint64_t to, uint64_t code)
 {
-    size_t i = run_above(l, from);
+    size_t i = tbi_taken_run(l, from);
 
     if (i > 0 && l->runs[i - 1].to == from && l->runs[i - 1].code == code) {
         l->runs[i - 1].to = to;
@@ -113,7 +112,17 @@ static void add_run(struct tbi_rx_lane *l, uint64_t from, uint64_t to, uint64_t 
         l->runs[i] = (struct tbi_decline_run){.from = from, .to = to, .told = from, .code = code};
         l->runs_len++;
     }
+    l->untold_from = l->untold && l->untold_from < from ? l->untold_from : from;
     l->untold = true;
+}
+
+bool tbi_taken_full(struct tbi_link *link, tbq_lane lane)
+{
+    if (link->rx[lane].runs_len >= TBI_LINK_DECLINES_MAX) {
+        tbi_link_fail(link, TBI_CLOSE_LIMIT, "too many declined numbers that are not settled");
+        return true;
+    }
+    return false;
 }
 
 int tbi_taken_decline(struct tbi_link *link, tbq_lane lane, uint64_t from, uint64_t to,
@@ -121,6 +130,9 @@ int tbi_taken_decline(struct tbi_link *link, tbq_lane lane, uint64_t from, uint6
 {
     struct tbi_rx_lane *l = &link->rx[lane];
 
+    if (tbi_taken_full(link, lane)) {
+        return TBQ_ERR_LIMIT;
+    }
     /* nothing below can fail once this has not; the limit of the sets is what the window holds */
     if (tbi_taken_reserve(l, link->alloc) < 0 || tbi_ranges_add(&l->received, from, to) < 0 ||
         tbi_ranges_add(&l->taken, from, to) < 0) {
@@ -176,15 +188,14 @@ int tbi_taken_give_up(struct tbi_link *link, tbq_lane lane, uint64_t from, uint6
     }
 }
 
-bool tbi_taken_declined_again(struct tbi_rx_lane *l, uint64_t number)
+bool tbi_taken_declined(const struct tbi_rx_lane *l, uint64_t number, uint64_t *code)
 {
-    size_t i = run_above(l, number);
+    size_t i = tbi_taken_run(l, number);
 
     if (i == l->runs_len || number < l->runs[i].from) {
         return false;
     }
-    l->runs[i].told = l->runs[i].from;
-    l->untold = true;
+    *code = l->runs[i].code;
     return true;
 }
 
@@ -200,7 +211,7 @@ int tbi_taken_settled(struct tbi_link *link, tbq_lane lane, uint64_t below)
         tbi_ranges_add(&l->taken, 0, below) < 0) {
         return TBQ_ERR_NOMEM;
     }
-    gone = run_above(l, below - 1); /* the runs before it end at or below `below` - 1... */
+    gone = tbi_taken_run(l, below - 1); /* the runs before it end at or below `below` - 1... */
     if (gone < l->runs_len && l->runs[gone].to <= below) {
         gone++; /* ...and this one holds the last number below it and no more */
     }
@@ -247,6 +258,7 @@ void tbi_taken_retell(struct tbi_link *link)
             l->runs[k].told = l->runs[k].from;
         }
         l->untold = l->runs_len > 0;
+        l->untold_from = 0;
         l->ack_at = l->received.count > 0 ? 0 : TBI_NEVER; /* at once, where there is state */
         l->changes = 0;
     }

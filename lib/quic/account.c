@@ -1,7 +1,7 @@
 /* quic/account.c - what ngtcp2 holds for one connection because of what its peer has said: bytes
- * that came out of order, the gaps between them, streams, ids, acknowledgements to be made. All that
- * is allocated while a packet is read counts, and has a limit; what this side sends does not: that
- * is bounded by what the owner queues. */
+ * that came out of order, the gaps between them, streams, ids, acknowledgements to be made. All
+ * that is allocated while a packet is read counts, and has a limit; what this side sends does not:
+ * that is bounded by what the owner queues. */
 #include <string.h>
 
 #include "quic/parts.h"
