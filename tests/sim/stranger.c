@@ -517,7 +517,8 @@ static ngtcp2_ssize write_forged(struct stranger *x, ngtcp2_path *path, ngtcp2_p
                                  uint8_t *to, uint64_t now)
 {
     static uint8_t filler[1000]; /* which the packet is made for, and which is never sent */
-    ngtcp2_vec v = {filler, sizeof filler};
+    size_t size = x->options.forge_size;
+    ngtcp2_vec v = {filler, size > 0 ? size : sizeof filler};
     ngtcp2_ssize used, n;
 
     do {

@@ -46,6 +46,7 @@ struct stranger_options {
     size_t (*forge)(struct stranger *x, uint8_t *frames, size_t size);
     const void *forge_arg; /* whatever it likes */
     unsigned forgeries;
+    size_t forge_size; /* bytes of frames in each of these packets, at most 1,000, its default */
 };
 
 struct stranger {

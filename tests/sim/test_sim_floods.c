@@ -9,9 +9,9 @@
 #include "../unit/harness.h"
 #include "node/parts.h"
 #include "quic/parts.h"
+#include "scales.h"
 #include "stranger.h"
 
-#define AMPLIFICATION_MAX 3   /* RFC 9000, section 8 */
 #define HALF_OPEN_BYTES 49152 /* of memory that a handshake under way may take, GnuTLS aside */
 
 struct world {
@@ -20,7 +20,7 @@ struct world {
     struct stranger *x;         /* makes what the attack sends */
     struct stranger *honest;    /* of another network */
     struct stranger *neighbour; /* of the attacker's network */
-    uint64_t injected;          /* bytes from addresses where nobody is */
+    struct scales *scales;      /* bytes from and to addresses where nobody is */
     size_t before;              /* bytes of memory */
 };
 
@@ -28,6 +28,11 @@ static void put_at(struct stranger *s, uint8_t a, uint8_t b, uint8_t c, uint8_t 
 {
     uint8_t ip[4] = {a, b, c, d};
     ck_assert_int_eq(tbi_addr_from_bytes(&s->place->addr, ip, 4, 8443), 0);
+}
+
+static void weigh(struct sim_node *n, const struct tbi_addr *to, size_t size)
+{
+    scales_to(((struct world *)n->user)->scales, to, size);
 }
 
 static void begin(struct world *w)
@@ -44,6 +49,9 @@ static void begin(struct world *w)
         }
     }
     w->n = place[0];
+    w->n->user = w;
+    w->n->on_nowhere = weigh;
+    w->scales = scales_new();
     w->x = stranger_new(place[1], &plain);
     w->honest = stranger_new(place[2], &plain);
     w->neighbour = stranger_new(place[3], &plain);
@@ -62,7 +70,7 @@ static const struct tbi_endpoint_stats *stats(const struct world *w)
 static void inject(struct world *w, const struct tbi_addr *from, const uint8_t *data, size_t size)
 {
     struct tbi_datagram d = {.local = w->n->addr, .remote = *from, .data = data, .size = size};
-    w->injected += size;
+    scales_from(w->scales, from, size);
     ck_assert_int_eq(tbi_node_recv(w->n->node, sim_now(w->sim), &d, 1), 0);
 }
 
@@ -117,7 +125,7 @@ static void accounted_for(const struct world *w)
 
 static void not_amplified(const struct world *w)
 {
-    ck_assert_uint_le(w->n->to_nowhere, AMPLIFICATION_MAX * w->injected);
+    ck_assert_uint_eq(scales_excess(w->scales), 0);
 }
 
 /* All that the attack began has been given up: nothing of it is left. */
@@ -139,6 +147,7 @@ static void end(struct world *w)
     stranger_free(w->honest);
     stranger_free(w->neighbour);
     sim_free(w->sim);
+    scales_free(w->scales);
 }
 
 /* --- Beginnings that nobody goes on with ------------------------------------------------------ */
@@ -188,6 +197,8 @@ START_TEST(forged_initials_from_one_network_cost_no_other_a_round_trip)
     ck_assert_uint_eq(w.honest->retries, 0);
     still_serves(&w, w.neighbour); /* it pays with a round trip */
     ck_assert_uint_eq(w.neighbour->retries, 1);
+    ck_assert_uint_le(w.n->memory->most,
+                      w.before + (TBI_HALF_OPEN_RETRY_NETWORK + 2) * HALF_OPEN_BYTES);
     recovers(&w);
     not_amplified(&w);
     end(&w);
@@ -269,6 +280,7 @@ START_TEST(a_token_that_is_shown_again_and_again)
     ck_assert_uint_le(stats(&w)->accepted, 3);
     ck_assert_uint_gt(stats(&w)->refused_token, 100);
     ck_assert_uint_gt(stats(&w)->to_connections, 900);
+    ck_assert_uint_le(w.n->memory->most, w.before + 3 * HALF_OPEN_BYTES);
     not_amplified(&w);
     still_serves(&w, w.honest);
     recovers(&w);
@@ -306,6 +318,7 @@ START_TEST(mutated_datagrams_and_noise)
     ck_assert_uint_gt(stats(&w)->dropped_unknown, 0);
     ck_assert_uint_gt(stats(&w)->dropped_reserved, 0);
     ck_assert_uint_gt(stats(&w)->resets_sent, 0);
+    ck_assert_uint_le(w.n->memory->most, w.before + (TBI_HALF_OPEN_RETRY + 1) * HALF_OPEN_BYTES);
     not_amplified(&w);
     recovers(&w);
     not_amplified(&w);

@@ -35,7 +35,7 @@ struct world {
     size_t kept_len;
     size_t events[TBQ_EVENT_TRUST + 1]; /* at n, of x */
     size_t fates[TBQ_UNKNOWN + 1];      /* of what n sent to x */
-    size_t served;                      /* messages between n and h that are known to be delivered */
+    size_t served; /* messages between n and h that are known to be delivered */
 };
 
 static bool is_x(const struct world *w, const tbq_event *e)
@@ -193,8 +193,8 @@ static void recovers(struct world *w)
     still_serves(w);
     sim_run(w->sim, 3000, NULL, NULL);
     ck_assert_uint_eq(tbi_map_count(&w->n->node->sessions), 1);
-    ck_assert_msg(w->n->memory->live <= w->before + (128 << 10), "%zu bytes before, %zu after", w->before,
-                  w->n->memory->live);
+    ck_assert_msg(w->n->memory->live <= w->before + (128 << 10), "%zu bytes before, %zu after",
+                  w->before, w->n->memory->live);
 }
 
 static void end(struct world *w)
@@ -385,7 +385,10 @@ static void messages_that_never_end(struct world *w)
             tbi_put_message_head(&w->w, &m, 65536);
             w->begun[i] = true;
         }
-        tbi_put_bytes(&w->w, some, w->round < 3 ? sizeof some : w->round == 3 ? sizeof some - 1 : 0);
+        tbi_put_bytes(&w->w, some,
+                      w->round < 3    ? sizeof some
+                      : w->round == 3 ? sizeof some - 1
+                                      : 0);
         say_flush(w, i);
     }
 }
@@ -440,14 +443,13 @@ static uint64_t requests_refused(const struct world *w)
 static const struct talk {
     void (*say)(struct world *w);
     unsigned rounds;
-    uint64_t code;                             /* that the connection is closed with */
-    size_t memory;                             /* KiB that the node may take for it, at most */
+    uint64_t code;                              /* that the connection is closed with */
+    size_t memory;                              /* KiB that the node may take for it, at most */
     uint64_t (*counter)(const struct world *w); /* which tells of it, */
-    uint64_t least;                            /* at least so much */
+    uint64_t least;                             /* at least so much */
 } talks[] = {
     {acks_of_numbers_never_used, 1, TBI_CLOSE_PROTOCOL, 256, protocol_errors, 1},
-    {declines_of_numbers_never_used, 1, TBI_CLOSE_PROTOCOL, 256, protocol_errors,
-     1},
+    {declines_of_numbers_never_used, 1, TBI_CLOSE_PROTOCOL, 256, protocol_errors, 1},
     {acks_that_grow_and_shrink, 200, GOES_ON, 256, three_are_delivered, 1},
     {fates_that_change, 200, GOES_ON, 256, three_are_delivered, 1},
     {skips_again_and_again, 300, GOES_ON, 4096, declined, 32768},
