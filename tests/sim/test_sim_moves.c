@@ -183,9 +183,9 @@ static const struct move {
     bool has_news; /* the node has its outbox full for it */
     bool moves;    /* it counts as a move: who only asks has not moved */
 } moves[] = {
-    {forge_ping, 0, false, true},     {forge_ping, 20, false, true},
+    {forge_ping, 0, false, true},       {forge_ping, 20, false, true},
     {forge_challenge, 0, false, false}, {forge_challenge, 20, false, false},
-    {forge_ping, 0, true, true},      {forge_ping, 20, true, true},
+    {forge_ping, 0, true, true},        {forge_ping, 20, true, true},
 };
 
 START_TEST(a_peer_that_comes_from_elsewhere_with_every_packet)
