@@ -23,11 +23,14 @@ static struct scales_pan *pan_of(struct scales *s, const struct tbi_addr *a)
 {
     size_t size;
     const uint8_t *ip = tbi_addr_bytes(a, &size);
-    uint64_t key = UINT64_C(1) << 48 | (uint64_t)ip[0] << 40 | (uint64_t)ip[1] << 32 |
-                   (uint64_t)ip[2] << 24 | (uint64_t)ip[3] << 16 | tbi_addr_port(a);
-    size_t at = (size_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 48) % SCALES_MAX;
+    uint64_t key =
+        14695981039346656037U ^ tbi_addr_port(a); /* FNV-1a: no two are ever alike here */
 
-    assert(size == 4);
+    for (size_t i = 0; i < size; i++) {
+        key = (key ^ ip[i]) * 1099511628211U;
+    }
+    key |= 1; /* never 0, which is an empty pan */
+    size_t at = (size_t)(key >> 32) % SCALES_MAX;
     while (s->pan[at].address != 0 && s->pan[at].address != key) {
         at = (at + 1) % SCALES_MAX;
     }

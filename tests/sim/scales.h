@@ -12,7 +12,7 @@
 
 struct scales {
     struct scales_pan {
-        uint64_t address; /* IPv4 and port; 0: none */
+        uint64_t address; /* and port, as a hash; 0: none */
         uint64_t from, to;
     } pan[SCALES_MAX];
     size_t addresses;

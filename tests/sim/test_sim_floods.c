@@ -205,6 +205,44 @@ START_TEST(forged_initials_from_one_network_cost_no_other_a_round_trip)
 }
 END_TEST
 
+/* A host of an IPv6 network: /56 is what one customer has, and a /64 of it what he uses at a time.
+ */
+static struct tbi_addr v6(uint8_t network, uint8_t part, uint8_t host)
+{
+    uint8_t ip[16] = {0x20, 0x01, 0x0d, 0xb8, 0, 0, network, part, [15] = host};
+    struct tbi_addr a;
+    ck_assert_int_eq(tbi_addr_from_bytes(&a, ip, 16, 4000), 0);
+    return a;
+}
+
+START_TEST(forged_initials_from_one_ipv6_network)
+{
+    struct world w;
+    uint8_t data[1500];
+    begin(&w);
+    for (size_t i = 0; i < 200; i++) {
+        struct tbi_addr from = v6(1, (uint8_t)i, (uint8_t)(i * 7));
+        size_t size = initial(&w, data, sizeof data);
+        inject(&w, &from, data, size);
+        sim_run(w.sim, 1, NULL, NULL);
+    }
+    ck_assert_uint_eq(stats(&w)->half_open, TBI_HALF_OPEN_RETRY_NETWORK);
+    ck_assert_uint_eq(stats(&w)->retries_sent, 200 - TBI_HALF_OPEN_RETRY_NETWORK);
+    struct tbi_addr other = v6(2, 0, 1);
+    size_t size = initial(&w, data, sizeof data);
+    inject(&w, &other, data, size);
+    ck_assert_uint_eq(stats(&w)->accepted, TBI_HALF_OPEN_RETRY_NETWORK + 1);
+    ck_assert_uint_eq(stats(&w)->retries_sent, 200 - TBI_HALF_OPEN_RETRY_NETWORK);
+    still_serves(&w, w.honest);
+    ck_assert_uint_eq(w.honest->retries, 0);
+    ck_assert_uint_le(w.n->memory->most,
+                      w.before + (TBI_HALF_OPEN_RETRY_NETWORK + 2) * HALF_OPEN_BYTES);
+    recovers(&w);
+    not_amplified(&w);
+    end(&w);
+}
+END_TEST
+
 /* What the node says now goes to x, which moves to the address that it is for. */
 static void answer_to_x(struct world *w)
 {
@@ -333,6 +371,7 @@ int main(void)
     tcase_set_timeout(c, 120);
     tcase_add_test(c, forged_initials_from_everywhere);
     tcase_add_test(c, forged_initials_from_one_network_cost_no_other_a_round_trip);
+    tcase_add_test(c, forged_initials_from_one_ipv6_network);
     tcase_add_test(c, proved_addresses_of_one_network_leave_room_for_the_rest);
     tcase_add_test(c, a_token_that_is_shown_again_and_again);
     tcase_add_test(c, mutated_datagrams_and_noise);

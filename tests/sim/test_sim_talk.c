@@ -547,6 +547,28 @@ START_TEST(a_peer_that_reads_slowly_or_not_at_all)
 }
 END_TEST
 
+/* Each time another process of the same key, as it says, and each time gone without a word. */
+START_TEST(a_peer_that_is_another_process_every_time)
+{
+    struct world w;
+    begin(&w, &(struct stranger_options){
+                  .cert = CERT_ED25519, .alpn = TBI_ALPN, .hello = true, .confirm = true});
+    for (int i = 0; i < 200; i++) {
+        stranger_dial(w.x, w.n);
+        sim_run(w.sim, 200, NULL, NULL);
+        if (i % 50 == 0) {
+            still_serves(&w);
+        }
+    }
+    ck_assert_uint_eq(w.events[TBQ_EVENT_CONNECTED], 201);
+    ck_assert_uint_eq(stats(&w).peers, 2);
+    ck_assert_uint_le(stats(&w).connections, 64); /* 10 s of silence, five in a second */
+    within(&w, 64 * 48);
+    recovers(&w);
+    end(&w);
+}
+END_TEST
+
 /* Told RECEIVED for all, it settles nothing: what waits for its fate has a limit of its own. */
 START_TEST(a_peer_that_receives_and_never_takes)
 {
@@ -584,6 +606,7 @@ int main(void)
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, a_flood_of_talk, 0, (int)(sizeof talks / sizeof talks[0]));
     tcase_add_loop_test(c, a_peer_that_reads_slowly_or_not_at_all, 0, 3);
+    tcase_add_test(c, a_peer_that_is_another_process_every_time);
     tcase_add_test(c, a_peer_that_receives_and_never_takes);
     suite_add_tcase(s, c);
     return tbi_test_main(s);
