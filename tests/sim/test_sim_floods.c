@@ -178,21 +178,47 @@ START_TEST(forged_initials_from_everywhere)
 }
 END_TEST
 
+/* A host of an IPv6 network: /56 is what one customer has, and a /64 of it what he uses at a time.
+ */
+static struct tbi_addr v6(uint8_t network, uint8_t part, uint8_t host)
+{
+    uint8_t ip[16] = {0x20, 0x01, 0x0d, 0xb8, 0, 0, network, part, [15] = host};
+    struct tbi_addr a;
+    ck_assert_int_eq(tbi_addr_from_bytes(&a, ip, 16, 4000), 0);
+    return a;
+}
+
+static struct tbi_addr v6_of_one(size_t i)
+{
+    return v6(1, (uint8_t)i, (uint8_t)(i * 7));
+}
+
+static struct tbi_addr v4(size_t i)
+{
+    uint8_t ip[4] = {10, 9, 8, (uint8_t)i};
+    struct tbi_addr a;
+    ck_assert_int_eq(tbi_addr_from_bytes(&a, ip, 4, 4000), 0);
+    return a;
+}
+
+static void from_one_network(struct world *w, struct tbi_addr (*address)(size_t i))
+{
+    uint8_t data[1500];
+    for (size_t i = 0; i < 200; i++) {
+        struct tbi_addr from = address(i);
+        size_t size = initial(w, data, sizeof data);
+        inject(w, &from, data, size);
+        sim_run(w->sim, 1, NULL, NULL);
+    }
+    ck_assert_uint_eq(stats(w)->half_open, TBI_HALF_OPEN_RETRY_NETWORK);
+    ck_assert_uint_eq(stats(w)->retries_sent, 200 - TBI_HALF_OPEN_RETRY_NETWORK);
+}
+
 START_TEST(forged_initials_from_one_network_cost_no_other_a_round_trip)
 {
     struct world w;
-    uint8_t data[1500];
     begin(&w);
-    for (size_t i = 0; i < 200; i++) {
-        uint8_t ip[4] = {10, 9, 8, (uint8_t)i};
-        struct tbi_addr from;
-        ck_assert_int_eq(tbi_addr_from_bytes(&from, ip, 4, 4000), 0);
-        size_t size = initial(&w, data, sizeof data);
-        inject(&w, &from, data, size);
-        sim_run(w.sim, 1, NULL, NULL);
-    }
-    ck_assert_uint_eq(stats(&w)->half_open, TBI_HALF_OPEN_RETRY_NETWORK);
-    ck_assert_uint_eq(stats(&w)->retries_sent, 200 - TBI_HALF_OPEN_RETRY_NETWORK);
+    from_one_network(&w, v4);
     still_serves(&w, w.honest);
     ck_assert_uint_eq(w.honest->retries, 0);
     still_serves(&w, w.neighbour); /* it pays with a round trip */
@@ -205,29 +231,12 @@ START_TEST(forged_initials_from_one_network_cost_no_other_a_round_trip)
 }
 END_TEST
 
-/* A host of an IPv6 network: /56 is what one customer has, and a /64 of it what he uses at a time.
- */
-static struct tbi_addr v6(uint8_t network, uint8_t part, uint8_t host)
-{
-    uint8_t ip[16] = {0x20, 0x01, 0x0d, 0xb8, 0, 0, network, part, [15] = host};
-    struct tbi_addr a;
-    ck_assert_int_eq(tbi_addr_from_bytes(&a, ip, 16, 4000), 0);
-    return a;
-}
-
 START_TEST(forged_initials_from_one_ipv6_network)
 {
     struct world w;
     uint8_t data[1500];
     begin(&w);
-    for (size_t i = 0; i < 200; i++) {
-        struct tbi_addr from = v6(1, (uint8_t)i, (uint8_t)(i * 7));
-        size_t size = initial(&w, data, sizeof data);
-        inject(&w, &from, data, size);
-        sim_run(w.sim, 1, NULL, NULL);
-    }
-    ck_assert_uint_eq(stats(&w)->half_open, TBI_HALF_OPEN_RETRY_NETWORK);
-    ck_assert_uint_eq(stats(&w)->retries_sent, 200 - TBI_HALF_OPEN_RETRY_NETWORK);
+    from_one_network(&w, v6_of_one);
     struct tbi_addr other = v6(2, 0, 1);
     size_t size = initial(&w, data, sizeof data);
     inject(&w, &other, data, size);

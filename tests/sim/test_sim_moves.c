@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../unit/harness.h"
+#include "honest.h"
 #include "node/parts.h"
 #include "scales.h"
 #include "stranger.h"
@@ -14,14 +15,13 @@
 
 struct world {
     struct sim *sim;
-    struct sim_node *n, *h; /* under attack, and an honest node */
+    struct sim_node *n; /* under attack */
+    struct honest honest;
     struct stranger *x;
     struct tbi_addr home; /* x's own address, which it has proved */
     struct scales *scales;
     uint64_t moved; /* times that x has changed its address */
     bool has_news;  /* the node has much to tell x */
-    size_t served;
-    size_t lost; /* connections between n and h */
 };
 
 static void weigh(struct sim_node *n, const struct tbi_addr *to, size_t size)
@@ -32,25 +32,15 @@ static void weigh(struct sim_node *n, const struct tbi_addr *to, size_t size)
     }
 }
 
-static int send_from(struct sim_node *from, const tbq_peer_id *to, size_t size)
-{
-    static const uint8_t bytes[10000];
-    tbq_message m = tbq_transition(bytes, size);
-    tbq_send_options o;
-
-    tbq_send_options_init(&o);
-    return tbi_node_send_to(from->node, sim_now(from->sim), to, &m, &o);
-}
-
 static bool on_event(struct sim_node *n, tbq_event *e)
 {
     struct world *w = n->user;
     bool of_x = e->peer != NULL && tbq_peer_id_compare(e->peer, &w->x->id) == 0;
 
-    w->lost += e->type == TBQ_EVENT_DISCONNECTED && !of_x;
-    w->served += e->type == TBQ_EVENT_FATE && e->fate == TBQ_DELIVERED && !of_x;
-    if (e->type == TBQ_EVENT_CONNECTED && of_x && w->has_news) {
-        while (send_from(w->n, &w->x->id, 10000) == 0) {
+    if (!of_x) {
+        honest_event(&w->honest, e);
+    } else if (e->type == TBQ_EVENT_CONNECTED && w->has_news) {
+        while (honest_send(w->n, &w->x->id, 10000) == 0) {
         }
     }
     return true;
@@ -62,21 +52,15 @@ static void begin(struct world *w, const struct stranger_options *o)
     w->scales = scales_new();
     w->sim = sim_new(61);
     w->n = sim_add(w->sim);
-    w->h = sim_add(w->sim);
+    honest_add(&w->honest, w->n, on_event, w);
     struct sim_node *px = sim_add(w->sim);
-    sim_both(w->n, w->h, (struct sim_link){.delay_ms = 10});
     sim_both(w->n, px, (struct sim_link){.delay_ms = 1});
-    w->n->user = w->h->user = w;
-    w->n->on_event = w->h->on_event = on_event;
     w->n->on_nowhere = weigh;
     sim_settings(w->n)->outbox_bytes = OUTBOX;
     sim_settings(w->n)->peer_timeout_ms = 5000;
-    sim_boot(w->n);
-    sim_boot(w->h);
     w->x = stranger_new(px, o);
     w->home = px->addr;
-    sim_dial(w->h, w->n, true);
-    sim_run(w->sim, 4000, NULL, NULL);
+    honest_dial(&w->honest);
     w->n->memory->most = w->n->memory->live;
 }
 
@@ -85,30 +69,6 @@ static void end(struct world *w)
     stranger_free(w->x);
     sim_free(w->sim);
     scales_free(w->scales);
-}
-
-static bool served_both(void *arg)
-{
-    return ((struct world *)arg)->served >= 2;
-}
-
-/* A message each way between the node and the honest one has its fate within a second. */
-static void still_serves(struct world *w)
-{
-    w->served = 0;
-    ck_assert_int_eq(send_from(w->n, &w->h->node->id, 5), 0);
-    ck_assert_int_eq(send_from(w->h, &w->n->node->id, 5), 0);
-    if (!sim_run(w->sim, 1000, served_both, w)) {
-        ck_abort_msg("an honest peer was not served within a second");
-    }
-    ck_assert_uint_eq(w->lost, 0);
-}
-
-static tbq_stats stats(const struct world *w)
-{
-    tbq_stats s = {0};
-    tbi_node_stats(w->n->node, &s);
-    return s;
 }
 
 static struct tbi_addr address(uint64_t number)
@@ -124,12 +84,12 @@ START_TEST(a_peer_behind_a_nat_that_forgets)
     struct world w;
     begin(&w, &(struct stranger_options){.cert = CERT_ED25519, .alpn = TBI_ALPN});
     for (uint64_t i = 0; i < 5; i++) {
-        w.h->addr = address(i);
-        still_serves(&w);
-        ck_assert_uint_eq(stats(&w).paths_proved, i + 1);
+        w.honest.h->addr = address(i);
+        honest_is_served(&w.honest);
+        ck_assert_uint_eq(honest_stats(w.n).paths_proved, i + 1);
     }
-    ck_assert_uint_eq(stats(&w).paths_unproved, 0);
-    ck_assert_uint_eq(stats(&w).accepted, 1);
+    ck_assert_uint_eq(honest_stats(w.n).paths_unproved, 0);
+    ck_assert_uint_eq(honest_stats(w.n).accepted, 1);
     end(&w);
 }
 END_TEST
@@ -209,20 +169,20 @@ START_TEST(a_peer_that_comes_from_elsewhere_with_every_packet)
     size_t before = w.n->memory->live, most = (m->has_news ? OUTBOX : 0) + (256 << 10);
     stranger_dial(w.x, w.n);
     sim_run(w.sim, 50, attacked, w.x);
-    still_serves(&w);
+    honest_is_served(&w.honest);
     sim_run(w.sim, 2000, attacked, w.x);
     w.x->gone = w.x->said_close = true;
-    still_serves(&w);
+    honest_is_served(&w.honest);
     ck_assert_uint_ge(w.x->forged, m->size > 0 ? 150 : 10);
-    ck_assert_uint_le(stats(&w).paths_proved, 1); /* the last one, where it stays */
-    ck_assert_uint_ge(stats(&w).paths_unproved, m->moves ? w.x->forged / 2 : 0);
+    ck_assert_uint_le(honest_stats(w.n).paths_proved, 1); /* the last one, where it stays */
+    ck_assert_uint_ge(honest_stats(w.n).paths_unproved, m->moves ? w.x->forged / 2 : 0);
     ck_assert_uint_eq(scales_excess(w.scales), 0);
     ck_assert_msg(w.n->memory->most <= before + most, "%zu bytes", w.n->memory->most - before);
     sim_run(w.sim, 120000, NULL, NULL);
     ck_assert_uint_eq(scales_excess(w.scales), 0);
-    ck_assert_uint_eq(stats(&w).connections, 1);
+    ck_assert_uint_eq(honest_stats(w.n).connections, 1);
     ck_assert_uint_le(w.n->memory->live, before + 16384);
-    still_serves(&w);
+    honest_is_served(&w.honest);
     end(&w);
 }
 END_TEST

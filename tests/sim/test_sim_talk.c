@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../unit/harness.h"
+#include "honest.h"
 #include "node/parts.h"
 #include "stranger.h"
 #include "wire/kind.h"
@@ -21,7 +22,7 @@
 struct world {
     struct sim *sim;
     struct sim_node *n; /* under attack */
-    struct sim_node *h; /* honest */
+    struct honest honest;
     struct stranger *x;
     struct sim_node *x_place;
     uint8_t out[1 << 16]; /* what x says next */
@@ -57,8 +58,8 @@ static bool on_event(struct sim_node *n, tbq_event *e)
             w->kept[w->kept_len++] = e;
             return false;
         }
-    } else if (e->type == TBQ_EVENT_FATE && e->fate == TBQ_DELIVERED) {
-        w->served++;
+    } else {
+        honest_event(&w->honest, e);
     }
     return true;
 }
@@ -83,22 +84,10 @@ static void message(struct world *w, uint64_t kind, size_t body_size)
     tbi_put_message_head(&w->w, &m, body_size);
 }
 
-static void whole_message(struct world *w, uint64_t kind, const struct tbi_writer *body)
-{
-    message(w, kind, tbi_put_size(body));
-    tbi_put_bytes(&w->w, body->begin, tbi_put_size(body));
-}
-
 static bool is_up(void *arg)
 {
     struct world *w = arg;
     return w->events[TBQ_EVENT_CONNECTED] > 0;
-}
-
-static bool are_up(void *arg)
-{
-    struct world *w = arg;
-    return tbi_map_count(&w->h->node->sessions) == 1 && tbi_map_count(&w->n->node->sessions) == 1;
 }
 
 static void begin(struct world *w, const struct stranger_options *o)
@@ -109,12 +98,9 @@ static void begin(struct world *w, const struct stranger_options *o)
     ck_assert_ptr_nonnull(w->kept);
     w->sim = sim_new(51);
     w->n = sim_add(w->sim);
-    w->h = sim_add(w->sim);
+    honest_add(&w->honest, w->n, on_event, w);
     w->x_place = sim_add(w->sim);
-    sim_both(w->n, w->h, (struct sim_link){.delay_ms = 10});
     sim_both(w->n, w->x_place, (struct sim_link){.delay_ms = 2});
-    w->n->user = w->h->user = w;
-    w->n->on_event = w->h->on_event = on_event;
     tbq_config *c = sim_settings(w->n);
     c->max_message_size = 65536;
     c->receive_window = 2 * 65536 + 65536;
@@ -123,48 +109,12 @@ static void begin(struct world *w, const struct stranger_options *o)
     c->peer_timeout_ms = 5000;
     c->idle_timeout_ms = 10000;
     c->ping_interval_ms = 2000;
-    sim_boot(w->n);
-    sim_boot(w->h);
     w->x = stranger_new(w->x_place, o);
-    sim_dial(w->h, w->n, true);
-    sim_run(w->sim, 500, are_up, w);
-    sim_run(w->sim, 3000, NULL, NULL); /* what they have to tell each other at first */
+    honest_dial(&w->honest);
     w->before = w->n->memory->live;
     w->n->memory->most = w->before;
     stranger_dial(w->x, w->n);
     ck_assert(sim_run(w->sim, 1000, is_up, w));
-}
-
-static int send_from(struct sim_node *from, const tbq_peer_id *to, const void *data, size_t size)
-{
-    tbq_message m = tbq_transition(data, size);
-    tbq_send_options o;
-
-    tbq_send_options_init(&o);
-    return tbi_node_send_to(from->node, sim_now(from->sim), to, &m, &o);
-}
-
-static bool served_both(void *arg)
-{
-    return ((struct world *)arg)->served >= 2;
-}
-
-/* A message each way between the node and the honest one has its fate within a second. */
-static void still_serves(struct world *w)
-{
-    w->served = 0;
-    ck_assert_int_eq(send_from(w->n, &w->h->node->id, "hello", 5), 0);
-    ck_assert_int_eq(send_from(w->h, &w->n->node->id, "hello", 5), 0);
-    if (!sim_run(w->sim, 1000, served_both, w)) {
-        ck_abort_msg("an honest peer was not served within a second");
-    }
-}
-
-static tbq_stats stats(const struct world *w)
-{
-    tbq_stats s = {0};
-    tbi_node_stats(w->n->node, &s);
-    return s;
 }
 
 static tbq_peer_stats stats_of_x(const struct world *w)
@@ -190,7 +140,7 @@ static void recovers(struct world *w)
         tbi_node_event_release(w->kept[--w->kept_len]);
     }
     sim_run(w->sim, 40000, NULL, NULL);
-    still_serves(w);
+    honest_is_served(&w->honest);
     sim_run(w->sim, 3000, NULL, NULL);
     ck_assert_uint_eq(tbi_map_count(&w->n->node->sessions), 1);
     ck_assert_msg(w->n->memory->live <= w->before + (128 << 10), "%zu bytes before, %zu after",
@@ -303,62 +253,65 @@ static void frames_that_are_skipped(struct world *w)
     say_flush(w, CONTROL);
 }
 
-static void repeat(struct world *w, uint64_t kind, const struct tbi_writer *body)
+static void put_body(struct tbi_writer *body, tbq_kind kind, uint64_t id)
 {
+    switch (kind) {
+    case TBQ_PING:
+        tbi_put_ping(body, &(struct tbi_ping){.id = id});
+        break;
+    case TBQ_PONG:
+        tbi_put_pong(body, &(struct tbi_pong){.id = id});
+        break;
+    case TBQ_DISCOVER:
+        tbi_put_discover(body, &(struct tbi_discover){.max = TBI_PEER_LIST_MAX});
+        break;
+    case TBQ_RESOURCE_REQUEST:
+        tbi_put_resource_request(body,
+                                 &(struct tbi_resource_request){.id = id, .timeout_ms = 80000000});
+        break;
+    default:
+        tbi_put_resource_response(body, &(struct tbi_resource_response){.id = id});
+        break;
+    }
+}
+
+static void many(struct world *w, tbq_kind kind)
+{
+    uint8_t bytes[32];
+    struct tbi_writer body;
+
+    tbi_put_init(&body, bytes, sizeof bytes);
+    put_body(&body, kind, w->round);
     for (int i = 0; i < 50; i++) {
-        whole_message(w, kind, body);
+        message(w, kind, tbi_put_size(&body));
+        tbi_put_bytes(&w->w, bytes, tbi_put_size(&body));
     }
     say_flush(w, LANE);
 }
 
 static void pings(struct world *w)
 {
-    uint8_t bytes[32];
-    struct tbi_writer body;
-    struct tbi_ping m = {.id = w->round};
-    tbi_put_init(&body, bytes, sizeof bytes);
-    tbi_put_ping(&body, &m);
-    repeat(w, TBQ_PING, &body);
+    many(w, TBQ_PING);
 }
 
 static void pongs_of_no_ping(struct world *w)
 {
-    uint8_t bytes[32];
-    struct tbi_writer body;
-    struct tbi_pong m = {.id = w->round};
-    tbi_put_init(&body, bytes, sizeof bytes);
-    tbi_put_pong(&body, &m);
-    repeat(w, TBQ_PONG, &body);
+    many(w, TBQ_PONG);
 }
 
 static void discovers(struct world *w)
 {
-    uint8_t bytes[32];
-    struct tbi_writer body;
-    struct tbi_discover m = {.max = TBI_PEER_LIST_MAX};
-    tbi_put_init(&body, bytes, sizeof bytes);
-    tbi_put_discover(&body, &m);
-    repeat(w, TBQ_DISCOVER, &body);
+    many(w, TBQ_DISCOVER);
 }
 
 static void requests(struct world *w)
 {
-    uint8_t bytes[32];
-    struct tbi_writer body;
-    struct tbi_resource_request m = {.id = w->round, .timeout_ms = 4000000000};
-    tbi_put_init(&body, bytes, sizeof bytes);
-    tbi_put_resource_request(&body, &m);
-    repeat(w, TBQ_RESOURCE_REQUEST, &body);
+    many(w, TBQ_RESOURCE_REQUEST);
 }
 
 static void responses_to_no_request(struct world *w)
 {
-    uint8_t bytes[32];
-    struct tbi_writer body;
-    struct tbi_resource_response m = {.id = w->round};
-    tbi_put_init(&body, bytes, sizeof bytes);
-    tbi_put_resource_response(&body, &m);
-    repeat(w, TBQ_RESOURCE_RESPONSE, &body);
+    many(w, TBQ_RESOURCE_RESPONSE);
 }
 
 /* The application takes none of them. */
@@ -401,7 +354,7 @@ static uint64_t nothing(const struct world *w)
 
 static uint64_t protocol_errors(const struct world *w)
 {
-    return stats(w).protocol_errors;
+    return honest_stats(w->n).protocol_errors;
 }
 
 static uint64_t three_are_delivered(const struct world *w)
@@ -432,12 +385,12 @@ static uint64_t held(const struct world *w)
 
 static uint64_t discovers_ignored(const struct world *w)
 {
-    return stats(w).discovers_ignored;
+    return honest_stats(w->n).discovers_ignored;
 }
 
 static uint64_t requests_refused(const struct world *w)
 {
-    return stats(w).requests_refused;
+    return honest_stats(w->n).requests_refused;
 }
 
 static const struct talk {
@@ -474,25 +427,25 @@ START_TEST(a_flood_of_talk)
                   .cert = CERT_ED25519, .alpn = TBI_ALPN, .hello = true, .confirm = true});
     w.keep = t->say == requests;
     for (int i = 0; i < 3; i++) {
-        ck_assert_int_eq(send_from(w.n, &w.x->id, "for you", 7), 0);
+        ck_assert_int_eq(honest_send(w.n, &w.x->id, 7), 0);
     }
     sim_run(w.sim, 10, NULL, NULL);
     for (; w.round < t->rounds && !w.x->gone; w.round++) {
         t->say(&w);
         sim_run(w.sim, 5, NULL, NULL);
         if (w.round == t->rounds / 2) {
-            still_serves(&w);
+            honest_is_served(&w.honest);
         }
     }
     sim_run(w.sim, 100, NULL, NULL);
-    still_serves(&w);
+    honest_is_served(&w.honest);
     ck_assert(w.x->closed == (t->code != GOES_ON));
     if (t->code != GOES_ON) {
         ck_assert(w.x->by_code);
         ck_assert_uint_eq(w.x->code, t->code);
     }
     ck_assert_uint_ge(t->counter(&w), t->least);
-    ck_assert_uint_eq(stats(&w).violations, 0);
+    ck_assert_uint_eq(honest_stats(w.n).violations, 0);
     within(&w, t->memory);
     recovers(&w);
     end(&w);
@@ -503,10 +456,9 @@ END_TEST
 
 static size_t fill(struct world *w, size_t size)
 {
-    static const uint8_t bytes[10000];
     size_t sent = 0;
     int rv;
-    while ((rv = send_from(w->n, &w->x->id, bytes, size)) == 0) {
+    while ((rv = honest_send(w->n, &w->x->id, size)) == 0) {
         ck_assert_uint_lt(++sent, 10000);
     }
     ck_assert_int_eq(rv, TBQ_ERR_AGAIN);
@@ -532,7 +484,7 @@ START_TEST(a_peer_that_reads_slowly_or_not_at_all)
         ck_assert_uint_le(more, 2);
         sent += more;
         if (i % 10 == 0) {
-            still_serves(&w);
+            honest_is_served(&w.honest);
         }
     }
     ck_assert_uint_le(sent * 10000, (1 << 20) + 20000); /* outbox_bytes, and what it has read */
@@ -557,12 +509,12 @@ START_TEST(a_peer_that_is_another_process_every_time)
         stranger_dial(w.x, w.n);
         sim_run(w.sim, 200, NULL, NULL);
         if (i % 50 == 0) {
-            still_serves(&w);
+            honest_is_served(&w.honest);
         }
     }
     ck_assert_uint_eq(w.events[TBQ_EVENT_CONNECTED], 201);
-    ck_assert_uint_eq(stats(&w).peers, 2);
-    ck_assert_uint_le(stats(&w).connections, 64); /* 10 s of silence, five in a second */
+    ck_assert_uint_eq(honest_stats(w.n).peers, 2);
+    ck_assert_uint_le(honest_stats(w.n).connections, 64); /* 10 s of silence, five in a second */
     within(&w, 64 * 48);
     recovers(&w);
     end(&w);
@@ -585,7 +537,7 @@ START_TEST(a_peer_that_receives_and_never_takes)
         sim_run(w.sim, 20, NULL, NULL);
         ck_assert_uint_eq(fill(&w, 100), 0);
         if (w.round % 25 == 0) {
-            still_serves(&w);
+            honest_is_served(&w.honest);
         }
     }
     tbq_peer_stats s = stats_of_x(&w);
