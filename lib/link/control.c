@@ -54,6 +54,24 @@ static bool set_has(const struct tbi_ack_set *s, uint64_t n, size_t *at)
     return *at < s->ranges_len && n >= s->ranges[*at].from;
 }
 
+/* False: all of it was told before. What finds no room is looked at again the next time. */
+static bool learn(struct tbi_ranges *known, const struct tbi_ack_set *s)
+{
+    bool news = tbi_ranges_gap(known, 0) < s->below;
+
+    if (news) {
+        (void)tbi_ranges_add(known, 0, s->below);
+    }
+    for (size_t i = 0; i < s->ranges_len; i++) {
+        uint64_t from = s->ranges[i].from, to = from + s->ranges[i].count;
+        if (tbi_ranges_gap(known, from) < to) {
+            (void)tbi_ranges_add(known, from, to);
+            news = true;
+        }
+    }
+    return news;
+}
+
 static void got_ack(struct tbi_link *link, const struct tbi_ack *f)
 {
     struct tbi_tx_lane *l = &link->tx[f->lane];
@@ -68,6 +86,10 @@ static void got_ack(struct tbi_link *link, const struct tbi_ack *f)
     }
     if (f->taken.below > l->taken_below) {
         l->taken_below = f->taken.below;
+    }
+    bool news = learn(&l->told_received, &f->received);
+    if (!learn(&l->told_taken, &f->taken) && !news) {
+        return;
     }
     for (struct tbi_out *m = tbi_outbox_next(l, NULL); m != NULL && m->fate.number < end;
          m = next) {
@@ -96,6 +118,10 @@ static void got_declined(struct tbi_link *link, const struct tbi_declined *f)
             l->declined_high = n > l->declined_high ? n : l->declined_high;
             l->declined = true;
         }
+        if (tbi_ranges_has(&l->told_taken, n)) {
+            continue;
+        }
+        (void)tbi_ranges_add(&l->told_taken, n, n + 1);
         while (m != NULL && m->fate.number < n) {
             m = tbi_outbox_next(l, m);
         }

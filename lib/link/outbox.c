@@ -20,6 +20,8 @@ void tbi_outbox_init(struct tbi_link *link)
         tbi_list_init(&l->aside);
         tbi_list_init(&l->sent);
         tbi_list_init(&l->to_stream);
+        tbi_ranges_init(&l->told_received, link->alloc, TBI_LINK_RANGES_MAX);
+        tbi_ranges_init(&l->told_taken, link->alloc, TBI_LINK_RANGES_MAX);
         l->settled_at = TBI_NEVER;
         l->declined_low = UINT64_MAX;
     }
@@ -42,6 +44,8 @@ void tbi_outbox_free(struct tbi_link *link)
         free_list(link, &link->tx[i].waiting);
         free_list(link, &link->tx[i].aside);
         free_list(link, &link->tx[i].sent);
+        tbi_ranges_free(&link->tx[i].told_received);
+        tbi_ranges_free(&link->tx[i].told_taken);
     }
 }
 
@@ -309,6 +313,8 @@ static void resume_lane(struct tbi_link *link, struct tbi_tx_lane *l, bool resum
     l->resend = tbi_outbox_next(l, NULL);
     if (!resumed) {
         l->taken_below = l->confirmed_base;
+        tbi_ranges_clear(&l->told_received);
+        tbi_ranges_clear(&l->told_taken);
     }
     /* SETTLED may have been lost with the connection; where something was declined it is due soon
      */

@@ -275,7 +275,6 @@ START_TEST(a_full_window_behind_heavy_loss_has_room)
     ck_assert_uint_eq(t->ab.told[TBQ_DELIVERED], 700);
     tbq_stats stats = {0};
     tbi_node_stats(t->b->node, &stats);
-    printf("# %zu bytes of a window of %zu\n", (size_t)stats.connection_memory, window);
     ck_assert_uint_eq(stats.over_memory, 0);
     ck_assert_uint_gt(stats.connection_memory, 2 * window);
     ck_assert_uint_le(stats.connection_memory, 4 * window + window / 2);

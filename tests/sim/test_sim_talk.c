@@ -515,7 +515,7 @@ START_TEST(a_peer_that_is_another_process_every_time)
     ck_assert_uint_eq(w.events[TBQ_EVENT_CONNECTED], 201);
     ck_assert_uint_eq(honest_stats(w.n).peers, 2);
     ck_assert_uint_le(honest_stats(w.n).connections, 64); /* 10 s of silence, five in a second */
-    within(&w, 64 * 48);
+    within(&w, 64 * 64);
     recovers(&w);
     end(&w);
 }
