@@ -159,7 +159,13 @@ static int link_write(void *user, int stream, const uint8_t *head, size_t head_s
             return rv;
         }
     }
-    return tbi_conn_write(tbi_session_conn(s), stream_out(s, stream), head, head_size, body, false);
+    struct tbi_conn *conn = tbi_session_conn(s);
+    int64_t id = stream_out(s, stream);
+    int rv = tbi_conn_write(conn, id, head, head_size, body, false);
+    if (rv == TBQ_ERR_CLOSED && tbi_conn_unwanted(conn, id)) {
+        tbi_session_violation(s, TBQ_ERR_PROTOCOL, "a control or lane stream is not wanted");
+    }
+    return rv;
 }
 
 static int link_write_unordered(void *user, tbq_lane lane, const uint8_t *head, size_t head_size,

@@ -611,6 +611,12 @@ size_t tbi_conn_unsent(const struct tbi_conn *c, int64_t stream)
     return o != NULL ? o->unsent : 0;
 }
 
+bool tbi_conn_unwanted(const struct tbi_conn *c, int64_t stream)
+{
+    const struct tbi_ostream *o = tbi_conn_ostream(c, stream);
+    return c->state == TBI_CONN_ALIVE && !c->want_close && (o == NULL || o->closed);
+}
+
 void tbi_conn_consume(struct tbi_conn *c, int64_t stream, uint64_t size)
 {
     if (size > 0 && c->state == TBI_CONN_ALIVE) {

@@ -139,6 +139,10 @@ int tbi_conn_write(struct tbi_conn *c, int64_t stream, const uint8_t *head, size
  * TBI_STREAM_UNSENT_MAX or more has less than half of it. */
 size_t tbi_conn_unsent(const struct tbi_conn *c, int64_t stream);
 
+/* The peer asked that nothing more be sent on that stream of ours (STOP_SENDING), or it has ended.
+ */
+bool tbi_conn_unwanted(const struct tbi_conn *c, int64_t stream);
+
 void tbi_conn_consume(struct tbi_conn *c, int64_t stream, uint64_t size); /* MAX_STREAM_DATA */
 void tbi_conn_stream_done(struct tbi_conn *c, int64_t stream);            /* MAX_STREAMS */
 void tbi_conn_stop_sending(struct tbi_conn *c, int64_t stream, uint64_t code);

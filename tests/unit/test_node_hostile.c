@@ -341,6 +341,18 @@ START_TEST(a_lane_stream_ends)
 }
 END_TEST
 
+/* The node's first stream is its control stream; it notices when it has something to say. */
+START_TEST(a_control_stream_that_is_not_wanted)
+{
+    static const uint8_t message[] = {0x14, 0x20, 0x05, 0x00, 0x00, 0x06, 'h', 'i'};
+    come_up(1);
+    tbi_conn_stop_sending(quic_conn(&p.a), 3, 0);
+    run(10);
+    open_with(message, sizeof message, false);
+    closed_with(TBI_CLOSE_PROTOCOL);
+}
+END_TEST
+
 START_TEST(a_stream_of_an_unknown_mandatory_type)
 {
     come_up(1);
@@ -469,6 +481,7 @@ int main(void)
     tcase_add_test(tc, a_second_stream_of_a_lane);
     tcase_add_test(tc, the_control_stream_ends);
     tcase_add_test(tc, a_lane_stream_ends);
+    tcase_add_test(tc, a_control_stream_that_is_not_wanted);
     tcase_add_test(tc, a_stream_of_an_unknown_mandatory_type);
     tcase_add_test(tc, a_stream_that_ends_within_its_type);
     tcase_add_test(tc, streams_of_an_optional_type_that_end);
