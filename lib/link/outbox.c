@@ -313,8 +313,6 @@ static void resume_lane(struct tbi_link *link, struct tbi_tx_lane *l, bool resum
     l->resend = tbi_outbox_next(l, NULL);
     if (!resumed) {
         l->taken_below = l->confirmed_base;
-        tbi_ranges_clear(&l->told_received);
-        tbi_ranges_clear(&l->told_taken);
     }
     /* SETTLED may have been lost with the connection; where something was declined it is due soon
      */

@@ -52,15 +52,17 @@ struct tbi_tx_lane {
     struct tbi_out *resend;    /* the first in `sent` that is not on this connection's lane yet */
     uint64_t next;             /* the next unused number */
     uint64_t taken_below;      /* lowest number that ACKs leave uncovered in TAKEN */
-    struct tbi_ranges told_received; /* numbers, as the peer's present state has told; so that */
-    struct tbi_ranges told_taken;    /* what it tells again costs nothing. Declined ones too */
-    uint64_t confirmed_base;         /* as last told in CONFIRM */
-    size_t skips;                    /* in `sent` with skip and not skip_told */
-    uint64_t settled_told;           /* on this connection */
-    uint64_t settled_at;             /* when SETTLED is due, or TBI_NEVER */
-    bool declined;                   /* the peer has ever declined a number */
-    uint64_t declined_low;  /* SETTLED hurries when it passes this; UINT64_MAX: nothing declined */
-    uint64_t declined_high; /* the highest number known to be declined */
+    /* What the peer has ever told, so that telling it again costs nothing; declined numbers count
+     * as taken. A peer that begins anew takes nothing back: all of these are settled then. */
+    struct tbi_ranges told_received;
+    struct tbi_ranges told_taken;
+    uint64_t confirmed_base; /* as last told in CONFIRM */
+    size_t skips;            /* in `sent` with skip and not skip_told */
+    uint64_t settled_told;   /* on this connection */
+    uint64_t settled_at;     /* when SETTLED is due, or TBI_NEVER */
+    bool declined;           /* the peer has ever declined a number */
+    uint64_t declined_low;   /* SETTLED hurries when it passes this; UINT64_MAX: nothing declined */
+    uint64_t declined_high;  /* the highest number known to be declined */
 };
 
 /* Numbers from..to-1, declined for one reason. */
