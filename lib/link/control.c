@@ -7,8 +7,7 @@
 #define SETTLED_EMPTY_NS (1 * TBI_NS_PER_S) /* section 7.5: a lane without anything unsettled */
 #define FRAME_MAX (TBI_FRAME_HEAD_MAX + TBI_CONTROL_FRAME_MAX)
 
-/* --- The control stream ------------------------------------------------------------------------
- */
+/* --- The control stream ---------------------------------------------------------------------- */
 
 /* Whether something may be written to the control stream now. */
 static bool room(struct tbi_link *link)
