@@ -106,6 +106,16 @@ typedef struct tbq_stats {
 
     uint64_t busy_told;  /* clients told that there is no room, and who may have some */
     uint64_t violations; /* connections ended for what QUIC or TLS forbids, or has limits for */
+
+    uint64_t over_memory;       /* of these: too much came out of order; see connection_memory */
+    uint64_t connection_memory; /* the most that one connection held because of what its peer sent
+                                   out of order, bytes; it may have 4.5 receive windows and 1 MiB */
+    uint64_t paths_proved;      /* connected peers that came from a new address, and proved it */
+    uint64_t paths_unproved;    /* new addresses that were not proved: left, or silent */
+    uint64_t protocol_errors;   /* connections ended for what tbq/1 forbids, or has limits for */
+    uint64_t discovers_ignored; /* answered with no peers: more than one peer may ask for */
+    uint64_t records_ignored;   /* claims about peers not looked at: too many from one peer */
+    uint64_t requests_refused;  /* of peers: too many have no answer yet */
 } tbq_stats;
 
 #define tbq_stats_init(stats) tbq_stats_init_sized((stats), sizeof(tbq_stats))

@@ -7,6 +7,34 @@
 #define SETTLED_EMPTY_NS (1 * TBI_NS_PER_S) /* section 7.5: a lane without anything unsettled */
 #define FRAME_MAX (TBI_FRAME_HEAD_MAX + TBI_CONTROL_FRAME_MAX)
 
+/* --- The control stream ---------------------------------------------------------------------- */
+
+/* Whether something may be written to the control stream now. */
+static bool room(struct tbi_link *link)
+{
+    if (link->control == NULL || link->control_blocked) {
+        return false;
+    }
+    const struct tbi_link_conn *conn = &link->control->conn;
+    link->control_blocked = conn->room(conn->user, TBI_LINK_CONTROL) == 0;
+    return !link->control_blocked;
+}
+
+static bool put(struct tbi_link *link, struct tbi_now now, const struct tbi_writer *w)
+{
+    const struct tbi_link_conn *conn = &link->control->conn;
+    int rv = tbi_put_error(w);
+
+    if (rv == 0) {
+        rv = conn->write(conn->user, TBI_LINK_CONTROL, w->begin, tbi_put_size(w), NULL);
+    }
+    if (rv < 0) {
+        link->control_blocked = true;
+        link->retry_at = now.mono_ns + link->ack_delay;
+    }
+    return rv == 0;
+}
+
 /* --- In: about what we sent ------------------------------------------------------------------ */
 
 static uint64_t set_end(const struct tbi_ack_set *s)
@@ -27,6 +55,24 @@ static bool set_has(const struct tbi_ack_set *s, uint64_t n, size_t *at)
     return *at < s->ranges_len && n >= s->ranges[*at].from;
 }
 
+/* False: all of it was told before. What finds no room is looked at again the next time. */
+static bool learn(struct tbi_ranges *known, const struct tbi_ack_set *s)
+{
+    bool news = tbi_ranges_gap(known, 0) < s->below;
+
+    if (news) {
+        (void)tbi_ranges_add(known, 0, s->below);
+    }
+    for (size_t i = 0; i < s->ranges_len; i++) {
+        uint64_t from = s->ranges[i].from, to = from + s->ranges[i].count;
+        if (tbi_ranges_gap(known, from) < to) {
+            (void)tbi_ranges_add(known, from, to);
+            news = true;
+        }
+    }
+    return news;
+}
+
 static void got_ack(struct tbi_link_path *path, const struct tbi_ack *f)
 {
     struct tbi_link *link = path->link;
@@ -42,6 +88,10 @@ static void got_ack(struct tbi_link_path *path, const struct tbi_ack *f)
     }
     if (f->taken.below > l->taken_below) {
         l->taken_below = f->taken.below;
+    }
+    bool news = learn(&l->told_received, &f->received);
+    if (!learn(&l->told_taken, &f->taken) && !news) {
+        return;
     }
     for (struct tbi_out *m = tbi_outbox_next(l, NULL); m != NULL && m->fate.number < end;
          m = next) {
@@ -71,6 +121,10 @@ static void got_declined(struct tbi_link_path *path, const struct tbi_declined *
             l->declined_high = n > l->declined_high ? n : l->declined_high;
             l->declined = true;
         }
+        if (tbi_ranges_has(&l->told_taken, n)) {
+            continue;
+        }
+        (void)tbi_ranges_add(&l->told_taken, n, n + 1);
         while (m != NULL && m->fate.number < n) {
             m = tbi_outbox_next(l, m);
         }
@@ -84,17 +138,41 @@ static void got_declined(struct tbi_link_path *path, const struct tbi_declined *
 
 /* --- In: about what we receive --------------------------------------------------------------- */
 
+/* What is declined already is told once more, where there is room: on every connection all of it is
+ * told once, so that who asks again and again gets no more than it asks for. */
+static void tell_again(struct tbi_link *link, struct tbi_now now, struct tbi_declined *f)
+{
+    uint8_t frame[FRAME_MAX];
+    struct tbi_writer w;
+
+    if (f->len > 0 && room(link)) {
+        tbi_put_init(&w, frame, sizeof frame);
+        tbi_put_declined(&w, f);
+        (void)put(link, now, &w);
+    }
+    f->len = 0;
+}
+
 static void got_skip(struct tbi_link_path *path, struct tbi_now now, const struct tbi_numbers *f)
 {
     struct tbi_link *link = path->link;
     struct tbi_rx_lane *l = &link->rx[f->lane];
+    struct tbi_declined again = {.lane = f->lane};
 
     for (size_t i = 0; i < f->len; i++) {
         uint64_t n = f->number[i];
         if (!tbi_inbox_in_window(path, f->lane, n)) {
             return;
         }
-        if (tbi_taken_declined_again(l, n) || tbi_ranges_has(&l->received, n)) {
+        struct tbi_declined_entry *e = &again.entry[again.len];
+        if (tbi_taken_declined(l, n, &e->code)) {
+            e->number = n;
+            if (++again.len == TBI_DECLINED_MAX) {
+                tell_again(link, now, &again);
+            }
+            continue;
+        }
+        if (tbi_ranges_has(&l->received, n)) {
             continue;
         }
         if (tbi_taken_decline(link, f->lane, n, n + 1, TBI_DECLINE_SKIPPED) < 0) {
@@ -104,6 +182,7 @@ static void got_skip(struct tbi_link_path *path, struct tbi_now now, const struc
         tbi_inbox_drop(link, f->lane, n);
         tbi_inbox_release(link, f->lane);
     }
+    tell_again(link, now, &again);
     l->ack_at = now.mono_ns; /* the sender waits for the answer */
 }
 
@@ -178,38 +257,13 @@ void tbi_link_control(struct tbi_link_path *path, struct tbi_now now, uint64_t t
 
 /* --- Out ------------------------------------------------------------------------------------ */
 
-/* Whether something may be written to the control stream now. */
-static bool room(struct tbi_link *link)
-{
-    if (link->control_blocked) {
-        return false;
-    }
-    const struct tbi_link_conn *conn = &link->control->conn;
-    link->control_blocked = conn->room(conn->user, TBI_LINK_CONTROL) == 0;
-    return !link->control_blocked;
-}
-
-static bool put(struct tbi_link *link, struct tbi_now now, const struct tbi_writer *w)
-{
-    const struct tbi_link_conn *conn = &link->control->conn;
-    int rv = tbi_put_error(w);
-
-    if (rv == 0) {
-        rv = conn->write(conn->user, TBI_LINK_CONTROL, w->begin, tbi_put_size(w), NULL);
-    }
-    if (rv < 0) {
-        link->control_blocked = true;
-        link->retry_at = now.mono_ns + link->ack_delay;
-    }
-    return rv == 0;
-}
-
 /* Fills f with the next entries that were not told; false when there is none. `l->runs` is marked
  * as told only by told_declined(), when they were written. */
 static bool next_declined(const struct tbi_rx_lane *l, struct tbi_declined *f)
 {
     f->len = 0;
-    for (size_t i = 0; i < l->runs_len && f->len < TBI_DECLINED_MAX; i++) {
+    for (size_t i = tbi_taken_run(l, l->untold_from); i < l->runs_len && f->len < TBI_DECLINED_MAX;
+         i++) {
         const struct tbi_decline_run *r = &l->runs[i];
         for (uint64_t n = r->told; n < r->to && f->len < TBI_DECLINED_MAX; n++) {
             f->entry[f->len++] = (struct tbi_declined_entry){.number = n, .code = r->code};
@@ -222,12 +276,13 @@ static void told_declined(struct tbi_rx_lane *l, const struct tbi_declined *f)
 {
     size_t k = 0;
 
-    for (size_t i = 0; i < l->runs_len && k < f->len; i++) {
+    for (size_t i = tbi_taken_run(l, l->untold_from); i < l->runs_len && k < f->len; i++) {
         struct tbi_decline_run *r = &l->runs[i];
         while (k < f->len && f->entry[k].number < r->to) {
             r->told = f->entry[k++].number + 1;
         }
     }
+    l->untold_from = f->entry[f->len - 1].number + 1;
 }
 
 static void flush_declined(struct tbi_link *link, struct tbi_now now, tbq_lane lane)

@@ -62,6 +62,10 @@ bool tbi_inbox_in_window(struct tbi_link_path *path, tbq_lane lane, uint64_t num
         tbi_path_fail(path, TBI_CLOSE_LIMIT, "a number too far above the lowest not taken");
         return false;
     }
+    if (tbi_taken_full(path->link, lane)) {
+        tbi_path_fail(path, TBI_CLOSE_LIMIT, "too many declined numbers that are not settled");
+        return false;
+    }
     return true;
 }
 
@@ -279,7 +283,7 @@ static void read_elsewhere(struct source *s, const uint8_t *piece, size_t size, 
     if (tbi_get_elsewhere(c, &f) < 0) {
         fail(s, TBI_CLOSE_PROTOCOL, "malformed ELSEWHERE");
     } else if (tbi_inbox_in_window(s->path, s->lane, f.number) &&
-               tbi_taken_pass(s->l, f.number) < 0) {
+               tbi_taken_elsewhere(s->l, f.number) < 0) {
         fail(s, TBI_CLOSE_INTERNAL, "out of memory");
     }
 }

@@ -21,6 +21,8 @@ void tbi_outbox_init(struct tbi_link *link)
         tbi_list_init(&l->sent);
         tbi_list_init(&l->again);
         tbi_list_init(&l->announce);
+        tbi_ranges_init(&l->told_received, link->alloc, TBI_LINK_RANGES_MAX);
+        tbi_ranges_init(&l->told_taken, link->alloc, TBI_LINK_RANGES_MAX);
         l->settled_at = TBI_NEVER;
         l->declined_low = UINT64_MAX;
     }
@@ -43,6 +45,8 @@ void tbi_outbox_free(struct tbi_link *link)
         free_list(link, &link->tx[i].waiting);
         free_list(link, &link->tx[i].aside);
         free_list(link, &link->tx[i].sent);
+        tbi_ranges_free(&link->tx[i].told_received);
+        tbi_ranges_free(&link->tx[i].told_taken);
     }
 }
 

@@ -15,7 +15,8 @@
 #define TBI_LINK_WINDOW 65536U    /* numbers in use above the lowest not taken, section 6.2 */
 #define TBI_LINK_ACK_MESSAGES 32U /* changes after which ACK is not put off any more */
 #define TBI_LINK_RANGES_MAX (TBI_LINK_WINDOW / 2 + 2) /* more do not fit in the window */
-#define TBI_LINK_FIRST_BLOCK 65536U /* bytes; a body's block grows beyond as its bytes come */
+#define TBI_LINK_DECLINES_MAX 65536U /* runs of declined numbers of a lane that are not settled */
+#define TBI_LINK_FIRST_BLOCK 65536U  /* bytes; a body's block grows beyond as its bytes come */
 
 /* What waits to be fetched as an action: a message's fate or a delivery. The slot is part of the
  * message itself, so telling needs no memory. */
@@ -56,15 +57,19 @@ struct tbi_tx_lane {
     struct tbi_list announce; /* the same for their ELSEWHERE */
     uint64_t next;            /* the next unused number */
     uint64_t taken_below;     /* lowest number that ACKs leave uncovered in TAKEN */
-    uint64_t confirmed_base;  /* as last told in CONFIRM */
-    size_t skips;             /* in `sent` with skip and not skip_told */
-    uint64_t holes_to;        /* above all numbers that were settled without the receiver's word */
-    uint64_t holes_told;      /* SKIP was sent for those below; as skip_told */
-    uint64_t settled_told;    /* on the path that has the control frames now */
-    uint64_t settled_at;      /* when SETTLED is due, or TBI_NEVER */
-    bool declined;            /* the peer has ever declined a number */
-    uint64_t declined_low;  /* SETTLED hurries when it passes this; UINT64_MAX: nothing declined */
-    uint64_t declined_high; /* the highest number known to be declined */
+    /* What the peer has ever told, so that telling it again costs nothing; declined numbers count
+     * as taken. A peer that begins anew takes nothing back: all of these are settled then. */
+    struct tbi_ranges told_received;
+    struct tbi_ranges told_taken;
+    uint64_t confirmed_base; /* as last told in CONFIRM */
+    size_t skips;            /* in `sent` with skip and not skip_told */
+    uint64_t holes_to;       /* above all numbers that were settled without the receiver's word */
+    uint64_t holes_told;     /* SKIP was sent for those below; as skip_told */
+    uint64_t settled_told;   /* on the path that has the control frames now */
+    uint64_t settled_at;     /* when SETTLED is due, or TBI_NEVER */
+    bool declined;           /* the peer has ever declined a number */
+    uint64_t declined_low;   /* SETTLED hurries when it passes this; UINT64_MAX: nothing declined */
+    uint64_t declined_high;  /* the highest number known to be declined */
 };
 
 /* Numbers from..to-1, declined for one reason. */
@@ -96,20 +101,20 @@ struct tbi_intake {
 };
 
 struct tbi_rx_lane {
-    struct tbi_ranges
-        received;             /* all three begin with all numbers below the lowest uncovered one; */
-    struct tbi_ranges taken;  /* taken is part of received, */
-    struct tbi_ranges passed; /* and received of passed: those that need not be waited for */
-    struct tbi_list early;    /* whole messages behind a number that is waited for, rising */
+    struct tbi_ranges received;  /* both begin with all numbers below the lowest uncovered one; */
+    struct tbi_ranges taken;     /* taken is part of received */
+    struct tbi_ranges elsewhere; /* unordered ones that are not waited for; old ones are dropped */
+    struct tbi_list early;       /* whole messages behind a number that is waited for, rising */
     struct tbi_decline_run *runs;
     size_t runs_len;
     size_t runs_capacity;
-    bool untold;      /* some run is not told on the path that has the control frames now */
-    size_t open;      /* deliveries out: each has a place reserved in taken and runs */
-    uint64_t seen;    /* the first number above all that were seen */
-    uint64_t settled; /* by the peer */
-    uint64_t ack_at;  /* when ACK is due, or TBI_NEVER */
-    unsigned changes; /* since the last ACK */
+    bool untold;          /* some run is not told on the path that has the control frames now: */
+    uint64_t untold_from; /* none below */
+    size_t open;          /* deliveries out: each has a place reserved in taken and runs */
+    uint64_t seen;        /* the first number above all that were seen */
+    uint64_t settled;     /* by the peer */
+    uint64_t ack_at;      /* when ACK is due, or TBI_NEVER */
+    unsigned changes;     /* since the last ACK */
 };
 
 /* One connection of the link. */
@@ -261,19 +266,24 @@ uint64_t tbi_taken_lowest(const struct tbi_rx_lane *l); /* not taken */
 /* Reserves what a delivery will need when it is taken or refused. 0 or TBQ_ERR_NOMEM. */
 int tbi_taken_reserve(struct tbi_rx_lane *l, const struct tbi_alloc *alloc);
 int tbi_taken_receive(struct tbi_rx_lane *l, uint64_t number);
-int tbi_taken_pass(struct tbi_rx_lane *l, uint64_t number);  /* it is not waited for */
-uint64_t tbi_taken_waited_for(const struct tbi_rx_lane *l);  /* the lowest that is */
-void tbi_taken_take(struct tbi_rx_lane *l, uint64_t number); /* the room was reserved */
+int tbi_taken_elsewhere(struct tbi_rx_lane *l, uint64_t number); /* it is not waited for */
+uint64_t tbi_taken_waited_for(struct tbi_rx_lane *l);            /* the lowest that is */
+void tbi_taken_take(struct tbi_rx_lane *l, uint64_t number);     /* the room was reserved */
 
-/* Covers from..to-1 in both sets and remembers the reason. 0, or TBQ_ERR_NOMEM: unchanged. */
+/* The index of the first run of declines that ends above n. */
+size_t tbi_taken_run(const struct tbi_rx_lane *l, uint64_t n);
+
+bool tbi_taken_full(const struct tbi_link *link, tbq_lane lane); /* of declines, until SETTLED */
+
+/* Covers from..to-1 in both sets and remembers the reason. 0; unchanged: TBQ_ERR_NOMEM, or
+ * TBQ_ERR_LIMIT (full). */
 int tbi_taken_decline(struct tbi_link *link, tbq_lane lane, uint64_t from, uint64_t to,
                       uint64_t code);
 
 /* The application refused what was delivered to it: the room was reserved. */
 void tbi_taken_refuse(struct tbi_link *link, tbq_lane lane, uint64_t number, uint64_t code);
 
-/* Whether the number is declined; it will be told again then. */
-bool tbi_taken_declined_again(struct tbi_rx_lane *l, uint64_t number);
+bool tbi_taken_declined(const struct tbi_rx_lane *l, uint64_t number, uint64_t *code);
 int tbi_taken_settled(struct tbi_link *link, tbq_lane lane, uint64_t below);
 
 /* --- inbox.c */
@@ -289,7 +299,8 @@ void tbi_inbox_release(struct tbi_link *link, tbq_lane lane);
 /* Forgets what came of a message that was just given up. */
 void tbi_inbox_drop(struct tbi_link *link, tbq_lane lane, uint64_t number);
 
-/* False, and the path failed, when the number is too far above the lowest not taken. */
+/* False, and the path failed, when the number is too far above the lowest not taken, or the lane
+ * has more declined numbers than are remembered. */
 bool tbi_inbox_in_window(struct tbi_link_path *path, tbq_lane lane, uint64_t number);
 
 /* --- control.c */

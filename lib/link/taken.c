@@ -12,7 +12,7 @@ void tbi_taken_init(struct tbi_link *link)
         struct tbi_rx_lane *l = &link->rx[i];
         tbi_ranges_init(&l->received, link->alloc, TBI_LINK_RANGES_MAX);
         tbi_ranges_init(&l->taken, link->alloc, TBI_LINK_RANGES_MAX);
-        tbi_ranges_init(&l->passed, link->alloc, TBI_LINK_RANGES_MAX);
+        tbi_ranges_init(&l->elsewhere, link->alloc, TBI_LINK_RANGES_MAX);
         tbi_list_init(&l->early);
         l->ack_at = TBI_NEVER;
     }
@@ -24,7 +24,7 @@ void tbi_taken_free(struct tbi_link *link)
         struct tbi_rx_lane *l = &link->rx[i];
         tbi_ranges_free(&l->received);
         tbi_ranges_free(&l->taken);
-        tbi_ranges_free(&l->passed);
+        tbi_ranges_free(&l->elsewhere);
         tbi_free(link->alloc, l->runs);
     }
 }
@@ -52,8 +52,8 @@ static int reserve_runs(struct tbi_rx_lane *l, const struct tbi_alloc *alloc, si
 
 int tbi_taken_reserve(struct tbi_rx_lane *l, const struct tbi_alloc *alloc)
 {
-    if (reserve_ranges(&l->received, 1) < 0 || reserve_ranges(&l->passed, 1) < 0 ||
-        reserve_ranges(&l->taken, l->open + 1) < 0 || reserve_runs(l, alloc, l->open + 1) < 0) {
+    if (reserve_ranges(&l->received, 1) < 0 || reserve_ranges(&l->taken, l->open + 1) < 0 ||
+        reserve_runs(l, alloc, l->open + 1) < 0) {
         return TBQ_ERR_NOMEM;
     }
     return 0;
@@ -66,29 +66,35 @@ static void saw(struct tbi_rx_lane *l, uint64_t past)
     }
 }
 
-int tbi_taken_pass(struct tbi_rx_lane *l, uint64_t number)
+int tbi_taken_elsewhere(struct tbi_rx_lane *l, uint64_t number)
 {
     saw(l, number + 1);
-    return tbi_ranges_add(&l->passed, number, number + 1);
+    return tbi_ranges_add(&l->elsewhere, number, number + 1);
 }
 
 int tbi_taken_receive(struct tbi_rx_lane *l, uint64_t number)
 {
-    int rv = tbi_taken_pass(l, number);
-    return rv < 0 ? rv : tbi_ranges_add(&l->received, number, number + 1);
+    saw(l, number + 1);
+    return tbi_ranges_add(&l->received, number, number + 1);
 }
 
-uint64_t tbi_taken_waited_for(const struct tbi_rx_lane *l)
+uint64_t tbi_taken_waited_for(struct tbi_rx_lane *l)
 {
-    return tbi_ranges_gap(&l->passed, 0);
+    uint64_t n = 0, from;
+
+    do {
+        from = n;
+        n = tbi_ranges_gap(&l->elsewhere, tbi_ranges_gap(&l->received, n));
+    } while (n != from);
+    tbi_ranges_drop_below(&l->elsewhere, tbi_ranges_gap(&l->received, 0));
+    return n;
 }
 
-/* Covers from..to-1 in all sets: 0, or TBQ_ERR_NOMEM (nothing is changed). */
+/* Covers from..to-1 in both sets: 0, or TBQ_ERR_NOMEM (nothing is changed). */
 static int cover(struct tbi_link *link, struct tbi_rx_lane *l, uint64_t from, uint64_t to)
 {
     int rv = tbi_taken_reserve(l, link->alloc); /* then nothing below fails */
 
-    rv = rv < 0 ? rv : tbi_ranges_add(&l->passed, from, to);
     rv = rv < 0 ? rv : tbi_ranges_add(&l->received, from, to);
     return rv < 0 ? rv : tbi_ranges_add(&l->taken, from, to);
 }
@@ -110,8 +116,7 @@ void tbi_taken_changed(struct tbi_link *link, tbq_lane lane, struct tbi_now now)
 
 /* --- Declines ------------------------------------------------------------------------------- */
 
-/* The index of the first run that ends above n. */
-static size_t run_above(const struct tbi_rx_lane *l, uint64_t n)
+size_t tbi_taken_run(const struct tbi_rx_lane *l, uint64_t n)
 {
     size_t low = 0, high = l->runs_len;
     while (low < high) {
@@ -128,7 +133,7 @@ static size_t run_above(const struct tbi_rx_lane *l, uint64_t n)
 /* There is room for one more run. */
 static void add_run(struct tbi_rx_lane *l, uint64_t from, uint64_t to, uint64_t code)
 {
-    size_t i = run_above(l, from);
+    size_t i = tbi_taken_run(l, from);
 
     if (i > 0 && l->runs[i - 1].to == from && l->runs[i - 1].code == code) {
         l->runs[i - 1].to = to;
@@ -137,7 +142,13 @@ static void add_run(struct tbi_rx_lane *l, uint64_t from, uint64_t to, uint64_t 
         l->runs[i] = (struct tbi_decline_run){.from = from, .to = to, .told = from, .code = code};
         l->runs_len++;
     }
+    l->untold_from = l->untold && l->untold_from < from ? l->untold_from : from;
     l->untold = true;
+}
+
+bool tbi_taken_full(const struct tbi_link *link, tbq_lane lane)
+{
+    return link->rx[lane].runs_len >= TBI_LINK_DECLINES_MAX;
 }
 
 int tbi_taken_decline(struct tbi_link *link, tbq_lane lane, uint64_t from, uint64_t to,
@@ -145,6 +156,9 @@ int tbi_taken_decline(struct tbi_link *link, tbq_lane lane, uint64_t from, uint6
 {
     struct tbi_rx_lane *l = &link->rx[lane];
 
+    if (tbi_taken_full(link, lane)) {
+        return TBQ_ERR_LIMIT;
+    }
     if (cover(link, l, from, to) < 0) {
         return TBQ_ERR_NOMEM;
     }
@@ -166,15 +180,14 @@ void tbi_taken_refuse(struct tbi_link *link, tbq_lane lane, uint64_t number, uin
     link->stats.declined++;
 }
 
-bool tbi_taken_declined_again(struct tbi_rx_lane *l, uint64_t number)
+bool tbi_taken_declined(const struct tbi_rx_lane *l, uint64_t number, uint64_t *code)
 {
-    size_t i = run_above(l, number);
+    size_t i = tbi_taken_run(l, number);
 
     if (i == l->runs_len || number < l->runs[i].from) {
         return false;
     }
-    l->runs[i].told = l->runs[i].from;
-    l->untold = true;
+    *code = l->runs[i].code;
     return true;
 }
 
@@ -189,7 +202,7 @@ int tbi_taken_settled(struct tbi_link *link, tbq_lane lane, uint64_t below)
     if (cover(link, l, 0, below) < 0) {
         return TBQ_ERR_NOMEM;
     }
-    gone = run_above(l, below - 1); /* the runs before it end at or below `below` - 1... */
+    gone = tbi_taken_run(l, below - 1); /* the runs before it end at or below `below` - 1... */
     if (gone < l->runs_len && l->runs[gone].to <= below) {
         gone++; /* ...and this one holds the last number below it and no more */
     }
@@ -218,7 +231,7 @@ int tbi_taken_begin(struct tbi_link *link, const uint64_t base[TBQ_LANES])
         struct tbi_rx_lane *l = &link->rx[i];
         tbi_ranges_clear(&l->received);
         tbi_ranges_clear(&l->taken);
-        tbi_ranges_clear(&l->passed);
+        tbi_ranges_clear(&l->elsewhere);
         l->runs_len = 0;
         l->untold = false;
         l->open = 0;
@@ -239,6 +252,7 @@ void tbi_taken_retell(struct tbi_link *link)
             l->runs[k].told = l->runs[k].from;
         }
         l->untold = l->runs_len > 0;
+        l->untold_from = 0;
         l->ack_at = l->received.count > 0 ? 0 : TBI_NEVER; /* at once, where there is state */
         l->changes = 0;
     }

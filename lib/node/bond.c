@@ -297,7 +297,7 @@ void tbi_bond_drain(struct tbi_bond *b)
             tell_writable(b);
             break;
         case TBI_LINK_ERROR:
-            tbi_session_close(a.u.error.user, a.u.error.code, a.u.error.text);
+            tbi_session_breaks(a.u.error.user, a.u.error.code, a.u.error.text);
             break;
         }
     }

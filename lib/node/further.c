@@ -124,8 +124,8 @@ static void later(struct tbi_bond *b)
 
     ms = ms < RETRY_LAST_MS ? ms : RETRY_LAST_MS;
     b->further_failures++;
-    b->further_at = b->node->now.mono_ns + (ms - tbi_rng_below(&b->node->rng, ms / 4 + 1)) *
-                                               TBI_NS_PER_MS;
+    b->further_at =
+        b->node->now.mono_ns + (ms - tbi_rng_below(&b->node->rng, ms / 4 + 1)) * TBI_NS_PER_MS;
 }
 
 void tbi_further_due(struct tbi_bond *b)

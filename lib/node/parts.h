@@ -246,8 +246,10 @@ struct tbi_node {
     uint8_t record[TBI_RECORD_SIZE_MAX];
     size_t record_size;
     uint64_t busy_told;
-    uint64_t certificate_at; /* ns; when its end is looked at next; TBI_NEVER: it has none */
-    uint64_t next_number;    /* handles, requests, pings: never reused */
+    uint64_t protocol_errors;  /* connections ended for what tbq/1 forbids */
+    uint64_t requests_refused; /* of peers: too many */
+    uint64_t certificate_at;   /* ns; when its end is looked at next; TBI_NEVER: it has none */
+    uint64_t next_number;      /* handles, requests, pings: never reused */
     bool stopping;
     bool stopped;
     uint64_t stop_at;
@@ -304,7 +306,8 @@ void tbi_session_handshake_done(struct tbi_session *s);
 void tbi_session_trusted(struct tbi_session *s); /* who is there may speak */
 void tbi_session_join(struct tbi_session *s);    /* the link may have one more path now */
 struct tbi_conn *tbi_session_conn(const struct tbi_session *s);
-/* The peer broke the protocol: closes with the code for that TBQ_ERR_*. */
+/* The peer broke the protocol: counted, and closed with that code, or the one for a TBQ_ERR_*. */
+void tbi_session_breaks(struct tbi_session *s, uint64_t code, const char *what);
 void tbi_session_violation(struct tbi_session *s, int error, const char *what);
 void tbi_session_control(struct tbi_session *s, const uint8_t *data, size_t size);
 /* A stream of ours, and a frame on the control stream. 0 or a TBQ_ERR_*; a frame that cannot be

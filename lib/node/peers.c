@@ -193,5 +193,13 @@ void tbi_node_stats(const struct tbi_node *node, tbq_stats *stats)
     stats->not_begun = e->not_begun;
     stats->busy_told = node->busy_told;
     stats->violations = e->violations;
+    stats->over_memory = e->over_memory;
+    stats->connection_memory = e->connection_memory;
+    stats->paths_proved = e->paths_proved;
+    stats->paths_unproved = e->paths_unproved;
+    stats->protocol_errors = node->protocol_errors;
+    stats->discovers_ignored = node->discovery.discovers_ignored;
+    stats->records_ignored = node->discovery.records_ignored;
+    stats->requests_refused = node->requests_refused;
     stats->notices_lost = node->events.notices_lost;
 }

@@ -53,6 +53,8 @@ struct tbi_request *tbi_request_owed(struct tbi_bond *b, uint64_t their_id, uint
         r->peer = b->peer->id;
         r->bond = b;
         b->owed++;
+    } else {
+        b->node->requests_refused++;
     }
     return r;
 }

@@ -105,13 +105,20 @@ void tbi_session_close(struct tbi_session *s, uint64_t code, const char *text)
     }
 }
 
-/* The peer broke the protocol. */
+void tbi_session_breaks(struct tbi_session *s, uint64_t code, const char *what)
+{
+    if (!s->closing && code != TBI_CLOSE_INTERNAL && code != TBI_CLOSE_REPLACED) {
+        s->node->protocol_errors++;
+    }
+    tbi_session_close(s, code, what);
+}
+
 void tbi_session_violation(struct tbi_session *s, int error, const char *what)
 {
     uint64_t code = error == TBQ_ERR_UNSUPPORTED ? TBI_CLOSE_VERSION
                     : error == TBQ_ERR_LIMIT     ? TBI_CLOSE_LIMIT
                                                  : TBI_CLOSE_PROTOCOL;
-    tbi_session_close(s, code, what);
+    tbi_session_breaks(s, code, what);
 }
 
 void tbi_session_touch(struct tbi_session *s)

@@ -137,6 +137,11 @@ static int on_path(ngtcp2_conn *qc, uint32_t flags, const ngtcp2_path *path, con
     struct tbi_conn *c = user;
     (void)qc, (void)flags, (void)old;
 
+    if (result != NGTCP2_PATH_VALIDATION_RESULT_SUCCESS) {
+        c->ep->stats.paths_unproved++;
+    } else {
+        c->ep->stats.paths_proved++;
+    }
     if (result != NGTCP2_PATH_VALIDATION_RESULT_SUCCESS ||
         tbi_addr_from_sockaddr(&c->remote, path->remote.addr, path->remote.addrlen) < 0) {
         return 0;

@@ -19,6 +19,12 @@ static ngtcp2_path path_of(const struct tbi_addr *remote)
         .remote = {.addr = (ngtcp2_sockaddr *)(uintptr_t)&remote->u.sa, .addrlen = remote->len}};
 }
 
+/* Given back on receipt: it only has to cover what is under way, over all streams. */
+static uint64_t connection_window(const struct tbi_endpoint *ep)
+{
+    return TBI_WINDOWS_UNDER_WAY * ep->cfg.stream_window;
+}
+
 /* --- Beginning -------------------------------------------------------------------------------- */
 
 struct tbi_conn *tbi_conn_new(struct tbi_endpoint *ep, bool server, const struct tbi_addr *remote)
@@ -36,6 +42,7 @@ struct tbi_conn *tbi_conn_new(struct tbi_endpoint *ep, bool server, const struct
     tbi_list_init(&c->routes);
     tbi_list_init(&c->streams);
     ngtcp2_ccerr_default(&c->error);
+    tbi_account_init(&c->account, ep->alloc, tbi_account_limit(connection_window(ep)));
     if (tbi_timer_register(&ep->timers, &c->timer, c, 0) < 0) {
         tbi_free(ep->alloc, c);
         return NULL;
@@ -106,8 +113,7 @@ static void params_of(const struct tbi_endpoint *ep, ngtcp2_transport_params *p)
     ngtcp2_transport_params_default(p);
     p->initial_max_streams_uni = TBI_UNI_STREAMS_MAX;
     p->initial_max_stream_data_uni = ep->cfg.stream_window;
-    /* Given back on receipt: it only has to cover what is under way, over all streams. */
-    p->initial_max_data = 8 * ep->cfg.stream_window;
+    p->initial_max_data = connection_window(ep);
     p->max_idle_timeout = ep->cfg.idle_timeout_ms * TBI_NS_PER_MS;
     p->active_connection_id_limit = 7;
     p->max_udp_payload_size = NGTCP2_DEFAULT_MAX_RECV_UDP_PAYLOAD_SIZE;
@@ -148,7 +154,7 @@ int tbi_conn_start_client(struct tbi_conn *c, const struct tbi_dial_options *opt
     rand_cid(c->ep, &dcid, 18);
     tbi_endpoint_new_cid(c->ep, &scid);
     if (ngtcp2_conn_client_new(&c->qc, &dcid, &scid, &path, NGTCP2_PROTO_VER_V1, &callbacks,
-                               &settings, &params, &c->ep->mem, c) != 0) {
+                               &settings, &params, &c->account.mem, c) != 0) {
         c->qc = NULL; /* ngtcp2 sets it before it fails and frees what it points to */
         return TBQ_ERR_NOMEM;
     }
@@ -186,7 +192,7 @@ int tbi_conn_start_server(struct tbi_conn *c, const ngtcp2_pkt_hd *hd, const ngt
         return TBQ_ERR_TLS;
     }
     if (ngtcp2_conn_server_new(&c->qc, &hd->scid, &scid, &path, hd->version, &callbacks, &settings,
-                               &params, &c->ep->mem, c) != 0) {
+                               &params, &c->account.mem, c) != 0) {
         c->qc = NULL; /* as above */
         return TBQ_ERR_NOMEM;
     }
@@ -233,6 +239,18 @@ static void enter(struct tbi_conn *c, enum tbi_conn_state state)
                   ep->now.mono_ns + CLOSE_WAIT_PTOS * ngtcp2_conn_get_pto(c->qc));
 }
 
+/* RFC 9000 has no code for it; the words tell what it was. */
+static int too_large(struct tbi_conn *c, char *text, size_t size)
+{
+    static const char what[] = "more out of order than one connection may have";
+
+    ngtcp2_ccerr_set_transport_error(&c->error, NGTCP2_INTERNAL_ERROR, (const uint8_t *)what,
+                                     sizeof what - 1);
+    c->ep->stats.over_memory++;
+    tbi_text(text, size, "the peer sent %s", what);
+    return TBQ_ERR_LIMIT;
+}
+
 /* The transport or TLS found a fault: close with it. */
 static void fail(struct tbi_conn *c, int liberr)
 {
@@ -247,10 +265,12 @@ static void fail(struct tbi_conn *c, int liberr)
     } else {
         ngtcp2_ccerr_set_liberr(&c->error, liberr, NULL, 0);
     }
-    if (liberr != NGTCP2_ERR_NOMEM) {
+    bool over = liberr == NGTCP2_ERR_NOMEM && c->account.over;
+    if (liberr != NGTCP2_ERR_NOMEM || over) {
         c->ep->stats.violations++;
     }
-    int reason = tbi_ccerr_text(&c->error, false, text, sizeof text);
+    int reason = over ? too_large(c, text, sizeof text)
+                      : tbi_ccerr_text(&c->error, false, text, sizeof text);
     c->want_close = true;
     tbi_conn_ended(c, TBI_CLOSED_TRANSPORT, reason, 0, text);
     tbi_conn_ready(c);
@@ -413,7 +433,12 @@ void tbi_conn_recv(struct tbi_conn *c, const struct tbi_datagram *d, const uint8
     }
     c->from = d->local;
     uint64_t before = in_flight(c);
+    c->account.reading = true;
     int rv = ngtcp2_conn_read_pkt(c->qc, &path, &pi, data, size, c->ep->now.mono_ns);
+    c->account.reading = false;
+    if (c->account.most > c->ep->stats.connection_memory) {
+        c->ep->stats.connection_memory = c->account.most;
+    }
     if (rv != 0) {
         read_failed(c, rv);
         return;

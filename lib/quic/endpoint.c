@@ -4,28 +4,6 @@
 
 #include "quic/parts.h"
 
-/* --- ngtcp2's memory is ours ------------------------------------------------------------------ */
-
-static void *mem_malloc(size_t size, void *user)
-{
-    return tbi_malloc(user, size);
-}
-
-static void mem_free(void *ptr, void *user)
-{
-    tbi_free(user, ptr);
-}
-
-static void *mem_calloc(size_t n, size_t size, void *user)
-{
-    return tbi_calloc(user, n, size);
-}
-
-static void *mem_realloc(void *ptr, size_t size, void *user)
-{
-    return tbi_realloc(user, ptr, size);
-}
-
 /* --- Life ------------------------------------------------------------------------------------- */
 
 int tbi_endpoint_new(struct tbi_endpoint **made, const struct tbi_endpoint_config *config)
@@ -44,11 +22,6 @@ int tbi_endpoint_new(struct tbi_endpoint **made, const struct tbi_endpoint_confi
         ep->cfg.key_update_packets = TBI_KEY_UPDATE_PACKETS;
     }
     ep->alloc = config->alloc;
-    ep->mem = (ngtcp2_mem){.user_data = (void *)(uintptr_t)config->alloc,
-                           .malloc = mem_malloc,
-                           .free = mem_free,
-                           .calloc = mem_calloc,
-                           .realloc = mem_realloc};
     tbi_rng_init(&ep->rng, config->seed);
     tbi_rng_bytes(&ep->rng, secret, sizeof secret);
     tbi_heap_init(&ep->timers, ep->alloc);

@@ -1,6 +1,7 @@
 # The quic layer: its .c and .h files.
 noinst_LTLIBRARIES += lib/quic/libtbi_quic.la
 lib_quic_libtbi_quic_la_SOURCES = \
+	lib/quic/account.c \
 	lib/quic/callbacks.c \
 	lib/quic/conn.c \
 	lib/quic/crowd.c \

@@ -33,6 +33,9 @@
  * that is of use. A long chain of large certificates has 16 KiB. */
 #define TBI_CRYPTO_MAX (128U << 10)
 #define TBI_REPLIES_MAX 64 /* stateless answers that wait to be sent */
+/* Stream windows that a peer may have under way over all streams: one for each lane. It is given
+ * back on receipt, so it bounds what arrives out of order. */
+#define TBI_WINDOWS_UNDER_WAY 4U
 
 /* A key of the connection id map: length, then the id, zeroes behind it. */
 struct tbi_cid_key {
@@ -70,6 +73,21 @@ size_t tbi_ostream_gather(const struct tbi_ostream *o, ngtcp2_vec *vec, size_t m
 void tbi_ostream_sent(struct tbi_ostream *o, size_t size);
 void tbi_ostream_acked(struct tbi_ostream *o, uint64_t offset, uint64_t size);
 
+/* --- account.c: the memory of one connection --- */
+
+struct tbi_account {
+    ngtcp2_mem mem; /* for ngtcp2, which keeps the pointer */
+    const struct tbi_alloc *alloc;
+    size_t limit;
+    size_t held; /* bytes that were allocated while a packet was read */
+    size_t most;
+    bool reading; /* a packet of the peer's is read now */
+    bool over;    /* the limit was reached: ngtcp2 was told that memory is out */
+};
+
+void tbi_account_init(struct tbi_account *a, const struct tbi_alloc *alloc, size_t limit);
+size_t tbi_account_limit(uint64_t connection_window);
+
 /* --- conn.c --- */
 
 enum tbi_conn_state {
@@ -83,6 +101,7 @@ struct tbi_conn {
     struct tbi_endpoint *ep;
     uint64_t number;
     void *user;
+    struct tbi_account account;
     ngtcp2_conn *qc;
     ngtcp2_crypto_conn_ref ref;
     gnutls_session_t tls;
@@ -137,7 +156,6 @@ struct tbi_endpoint {
     const struct tbi_alloc *alloc;
     struct tbi_rng rng;
     struct tbi_now now;
-    ngtcp2_mem mem;
     gnutls_priority_t priority;
     gnutls_datum_t ticket_key;
     uint8_t reset_secret[TBI_SECRET_SIZE];

@@ -77,11 +77,15 @@ struct tbi_endpoint_stats {
     uint64_t refused_token;   /* Initials with a Retry token that is false or too old */
     uint64_t unanswered;      /* Initials and unknown versions whose answer was dropped */
     uint64_t not_begun;       /* Initials for which memory or TLS failed */
-    uint64_t violations;   /* connections closed for what QUIC or TLS forbids, or has limits for */
-    uint64_t key_updates;  /* begun here */
-    uint64_t keys_derived; /* 1-RTT keys after the first; the next one is made in advance */
-    uint64_t half_open;    /* now: handshakes that are not complete */
-    uint64_t connections;  /* now */
+    uint64_t violations;  /* connections closed for what QUIC or TLS forbids, or has limits for */
+    uint64_t over_memory; /* of these: the peer made QUIC hold more than for one connection */
+    uint64_t connection_memory; /* the most that one connection had of that, bytes */
+    uint64_t paths_proved;      /* new addresses of peers that answered from there */
+    uint64_t paths_unproved;    /* that did not, or that were left before they did */
+    uint64_t key_updates;       /* begun here */
+    uint64_t keys_derived;      /* 1-RTT keys after the first; the next one is made in advance */
+    uint64_t half_open;         /* now: handshakes that are not complete */
+    uint64_t connections;       /* now */
 };
 
 /* 0, TBQ_ERR_NOMEM or TBQ_ERR_TLS; the credentials are taken in any case. */

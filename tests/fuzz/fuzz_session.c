@@ -5,8 +5,11 @@
  * the application releases nothing), then commands of one byte each: 0..3 LENGTH BYTES: on the
  * stream of that number among those opened; 4 LENGTH BYTES: on a new stream; 5 LENGTH BYTES: on a
  * new stream, which ends; 6 KIND LENGTH BYTES: a whole frame of that type on the first stream; 7
- * MS: time passes; 8: the node sends a message; 9: it releases one. Lengths have one byte. Other
- * commands count as their rest by ten. */
+ * MS: time passes; 8: the node sends a message; 9: it releases one; 10: it sends a request; 11: it
+ * answers one; 12: the peer does not want what the node says on its stream of that number; 13: the
+ * peer, if it dials, does so again. Lengths have one byte. Other commands count as their rest
+ * by 14.
+ */
 #include <string.h>
 
 #include "wire/frame.h"
@@ -21,6 +24,7 @@ static struct world w;
 static int64_t stream[STREAMS_MAX];
 static size_t streams;
 static size_t sent;
+static bool polite, dials; /* the peer */
 
 static struct tbi_conn *peer_conn(void)
 {
@@ -87,12 +91,13 @@ static void frame(struct tbi_cursor *c)
     }
 }
 
-static void node_sends(void)
+static void node_sends(bool asks)
 {
     const tbq_peer_id *peer = NULL;
     const tbq_peers *all = NULL;
     tbq_send_options o;
     tbq_message m = tbq_transition("to the peer", 11);
+    tbq_request_id id;
 
     require(tbi_node_peers(w.node, NULL, &all) == 0);
     peer = all->len > 0 ? &all->peer[0]->id : NULL;
@@ -100,15 +105,41 @@ static void node_sends(void)
     o.lane = (tbq_lane)(sent % TBQ_LANES);
     o.unordered = sent % 3 == 0;
     o.ttl_ms = sent % 5 == 0 ? 20 : 0;
-    if (peer != NULL && tbi_node_send_to(w.node, w.now, peer, &m, &o) == 0) {
+    if (peer != NULL &&
+        (asks ? tbi_node_request(w.node, w.now, peer, (tbq_bytes){"which?", 6}, 10, &o, &id)
+              : tbi_node_send_to(w.node, w.now, peer, &m, &o)) == 0) {
         sent++;
     }
     tbi_peers_free(all);
 }
 
+static void node_answers(void)
+{
+    const tbq_answer answer = {.bytes = {"this", 4}};
+    for (size_t i = 0; i < w.kept_len; i++) {
+        if (w.kept[i]->type == TBQ_EVENT_REQUEST &&
+            tbi_node_respond(w.node, w.now, w.kept[i]->request, &answer) == 0) {
+            return;
+        }
+    }
+}
+
+static void dial_again(void)
+{
+    const struct tbi_dial_options none = {0};
+    if (dials && tbi_endpoint_dial(w.peer, w.now, &w.node_addr, &none, &w.conn) == 0) {
+        w.peer_up = false;
+        streams = 0;
+        world_run(&w, 5);
+        if (polite) {
+            be_polite();
+        }
+    }
+}
+
 static void command(struct tbi_cursor *c)
 {
-    uint8_t what = tbi_cur_u8(c) % 10;
+    uint8_t what = tbi_cur_u8(c) % 14;
     size_t size;
     const uint8_t *bytes;
 
@@ -125,12 +156,25 @@ static void command(struct tbi_cursor *c)
         world_run(&w, 1 + tbi_cur_u8(c) % 32);
         break;
     case 8:
-        node_sends();
+    case 10:
+        node_sends(what == 10);
         break;
     case 9:
         if (w.kept_len > 0) {
             tbi_node_event_release(w.kept[--w.kept_len]);
         }
+        break;
+    case 11:
+        node_answers();
+        break;
+    case 12:
+        if (peer_conn() != NULL) { /* 3, 7, ... are a server's, 2, 6, ... a client's */
+            int64_t theirs = 4 * (int64_t)(tbi_cur_u8(c) % 8) + (dials ? 3 : 2);
+            tbi_conn_stop_sending(peer_conn(), theirs, 0);
+        }
+        break;
+    case 13:
+        dial_again();
         break;
     default:
         bytes = take(c, &size);
@@ -148,10 +192,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     tbi_cur_init(&c, data, size);
     uint8_t flags = tbi_cur_u8(&c);
     streams = sent = 0;
-    world_begin(&w, (flags & 1) != 0);
+    dials = (flags & 1) == 0;
+    polite = (flags & 2) != 0;
+    world_begin(&w, !dials);
     w.keep_events = (flags & 4) != 0;
     world_connect(&w);
-    if ((flags & 2) != 0) {
+    if (polite) {
         be_polite();
         require(w.events[TBQ_EVENT_CONNECTED] == 1);
     }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the first inputs of fuzz_config and fuzz_options into tests/fuzz/corpus.
+"""Writes the first inputs of fuzz_config, fuzz_options and (from the golden vectors) of fuzz_session
+into tests/fuzz/corpus.
 
     tests/fuzz/seeds.py
 
@@ -102,6 +103,84 @@ def options():
     yield "level-unknown", lines(server, "--log-level", "loud")
 
 
+# The commands of fuzz_session.c, and its flags.
+RAW, OPEN, TIME, SEND, RELEASE, ASK, ANSWER, STOP, AGAIN = 0, 4, 7, 8, 9, 10, 11, 12, 13
+NODE_DIALS, POLITE, SLOW = 1, 2, 4
+KINDS = ["ping", "pong", "discover", "announce", "peer_list", "transition", "resource_request",
+         "resource_response", "error"]
+LANE_2 = b"\x14"
+
+
+def session(flags, *steps):
+    return bytes([flags]) + b"".join(steps) + bytes([TIME, 31])
+
+
+def say(command, data):
+    assert len(data) < 256
+    return bytes([command, len(data)]) + data
+
+
+def vectors(name):
+    """Name, frame or kind, and bytes of the golden vectors of a file that one command can say."""
+    with open(os.path.join(HERE, "..", "vectors", name), encoding="utf-8") as f:
+        for line in f:
+            part = [p.strip() for p in line.split("|")]
+            what = re.search(r"(?:frame|kind)=(\w+)", line)
+            if line.startswith("#") or what is None or part[-1] == "-":
+                continue
+            data = bytes.fromhex(part[-1])
+            if len(data) < 240:
+                yield what.group(1), "error=" in part[1], data
+
+
+def message(number, kind, body, flags=0):
+    head = bytes([number, flags, kind])
+    size = len(head) + len(body)
+    return b"\x20" + (bytes([size]) if size < 64 else struct.pack(">H", 0x4000 + size)) + head + body
+
+
+def sessions():
+    for kind, name in enumerate(KINDS, 1):
+        bodies = [data for what, _, data in vectors("kinds.txt") if what == name]
+        said = [say(OPEN, LANE_2)] + [
+            say(RAW + 1, message(n, kind, body)) for n, body in enumerate(bodies)]
+        yield f"kind-{name}", session(POLITE, *said)
+        yield f"kind-{name}-slow", session(
+            POLITE | SLOW, *said, *[bytes([SEND, ASK, ANSWER, RELEASE])] * 3)
+    for name in ("ack", "skip", "declined", "settled", "elsewhere", "busy", "hello", "confirm"):
+        frames = [data for what, bad, data in vectors("frames.txt") if what == name and not bad]
+        before = LANE_2 if name == "elsewhere" else b""
+        number = 1 if name == "elsewhere" else 0
+        steps = []
+        for data in frames[:6]:
+            steps += [say(OPEN, before)] if before else []
+            steps += [say(RAW + number, data), bytes([AGAIN])]
+        yield f"frame-{name}", session(POLITE, *steps)
+    for flags, who in ((0, "client"), (NODE_DIALS, "server")):
+        for name in ("hello", "confirm", "busy"):
+            data = next(d for what, bad, d in vectors("frames.txt") if what == name and not bad)
+            hello = next(d for what, bad, d in vectors("frames.txt") if what == "hello")
+            first = hello + data if name == "confirm" else data
+            yield f"{who}-says-{name}", session(flags, say(OPEN, b"\0" + first), bytes([SEND]))
+    told = {"received": b"\x04\x05\x00\x01\x00\x00\x00", "taken": b"\x04\x05\x00\x00\x00\x01\x00",
+            "declined": b"\x08\x04\x00\x01\x00\x04"}
+    for name, frame in told.items():
+        yield f"sent-and-{name}", session(
+            POLITE, bytes([SEND]), say(RAW, frame), bytes([SEND, AGAIN]), say(RAW, frame))
+    yield "not-wanted", session(POLITE, *[bytes([SEND, STOP, n, TIME, 5]) for n in range(6)])
+    yield "expires", session(POLITE, *[bytes([SEND, TIME, 31])] * 6)
+    yield "asked-and-answered", session(
+        POLITE, bytes([ASK]), say(OPEN, LANE_2), *[
+            say(RAW + 1, message(n, 8, struct.pack(">QB", n, 0) + b"yes")) for n in range(12)])
+    yield "repeat-and-skippable", session(
+        POLITE, say(OPEN, LANE_2 + message(0, 6, b"x", 1) + message(1, 63, b"y", 2) +
+                    message(1, 6, b"z") + message(5, 6, b"gap")))
+    yield "half-an-unordered-message", session(
+        POLITE, say(OPEN, b"\x02\x02" + message(0, 6, b"half")[:-2]), bytes([AGAIN]))
+
+
+for seed, content in sessions():
+    write("session", seed, content)
 for seed, content in configs():
     write("config", seed, content)
 for seed, content in options():

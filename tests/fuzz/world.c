@@ -195,8 +195,11 @@ void world_collect(struct world *w)
         if (a.type == TBI_QUIC_ACCEPTED) {
             w->conn = a.conn;
         }
-        w->peer_up =
-            (w->peer_up || a.type == TBI_QUIC_CONNECTED_EARLY) && a.type != TBI_QUIC_CLOSED;
+        if (a.conn == w->conn && a.type == TBI_QUIC_CONNECTED_EARLY) {
+            w->peer_up = true;
+        } else if (a.conn == w->conn && a.type == TBI_QUIC_CLOSED) {
+            w->peer_up = false;
+        }
     }
 }
 

@@ -33,10 +33,20 @@ tests_sim_test_sim_frames_SOURCES = tests/sim/test_sim_frames.c tests/sim/sim.c 
 	tests/sim/stranger.c tests/sim/stranger.h
 tests_sim_test_sim_frames_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 tests_sim_test_sim_floods_SOURCES = tests/sim/test_sim_floods.c tests/sim/sim.c tests/sim/sim.h \
-	tests/sim/stranger.c tests/sim/stranger.h
+	tests/sim/stranger.c tests/sim/stranger.h tests/sim/scales.c tests/sim/scales.h
 tests_sim_test_sim_floods_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 sim_tests += tests/sim/test_sim_dials
 tests_sim_test_sim_dials_SOURCES = tests/sim/test_sim_dials.c tests/sim/sim.c tests/sim/sim.h
 tests_sim_test_sim_dials_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
+sim_tests += tests/sim/test_sim_moves
+tests_sim_test_sim_moves_SOURCES = tests/sim/test_sim_moves.c tests/sim/sim.c tests/sim/sim.h \
+	tests/sim/honest.c tests/sim/honest.h \
+	tests/sim/stranger.c tests/sim/stranger.h tests/sim/scales.c tests/sim/scales.h
+tests_sim_test_sim_moves_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
+sim_tests += tests/sim/test_sim_talk
+tests_sim_test_sim_talk_SOURCES = tests/sim/test_sim_talk.c tests/sim/sim.c tests/sim/sim.h \
+	tests/sim/honest.c tests/sim/honest.h \
+	tests/sim/stranger.c tests/sim/stranger.h
+tests_sim_test_sim_talk_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 endif
 check_PROGRAMS += $(sim_tests)

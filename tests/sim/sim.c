@@ -341,7 +341,9 @@ static void send_one(struct sim_node *from, const struct tbi_send_batch *b, cons
     struct sim *s = from->sim;
     struct sim_node *to = find(s, &b->remote);
     if (to == NULL) {
-        from->to_nowhere += size;
+        if (from->on_nowhere != NULL) {
+            from->on_nowhere(from, &b->remote, size);
+        }
         return;
     }
     struct sim_link *l = sim_link(from, to);
@@ -428,9 +430,10 @@ static void arrive(struct sim *s)
         struct sim_node *to = find(s, &p->to);
         struct tbi_datagram d = {
             .local = p->to, .remote = p->from, .ecn = p->ecn, .data = p->data, .size = p->size};
-        if (to->alive && to->guest != NULL) {
+        bool there = to != NULL && to->alive; /* it may have moved meanwhile */
+        if (there && to->guest != NULL) {
             to->guest->recv(to->user, &d);
-        } else if (to->alive) {
+        } else if (there) {
             tbi_node_recv(to->node, sim_now(s), &d, 1);
         }
         free(p);

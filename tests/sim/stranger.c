@@ -171,9 +171,16 @@ static int on_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 static int on_stream(ngtcp2_conn *qc, uint32_t flags, int64_t stream, uint64_t offset,
                      const uint8_t *data, size_t size, void *user, void *stream_user)
 {
+    struct stranger *x = user;
     (void)flags, (void)stream, (void)offset, (void)data, (void)stream_user;
-    ((struct stranger *)user)->stream_bytes += size;
-    ngtcp2_conn_extend_max_offset(qc, size);
+    x->stream_bytes += size;
+    if (x->options.sips == 0) {
+        ngtcp2_conn_extend_max_offset(qc, size);
+    } else {
+        size_t sip = size < x->options.sips ? size : x->options.sips;
+        ngtcp2_conn_extend_max_offset(qc, sip);
+        ngtcp2_conn_extend_max_stream_offset(qc, stream, sip);
+    }
     return 0;
 }
 
@@ -247,9 +254,12 @@ static void end_connection(struct stranger *x)
     x->code = 0;
     x->text[0] = '\0';
     x->error = 0;
-    x->control = x->filler = -1;
+    x->filler = -1;
     x->forged = 0;
-    x->said_size = x->said_sent = 0;
+    for (size_t i = 0; i < STRANGER_STREAMS; i++) {
+        free(x->speech[i].data);
+        x->speech[i] = (struct stranger_speech){.id = -1};
+    }
 }
 
 static void random_cid(struct stranger *x, ngtcp2_cid *cid, size_t size)
@@ -314,7 +324,8 @@ static void begin(struct stranger *x, const ngtcp2_pkt_hd *hd)
     settings.tokenlen = o->token_size;
     ngtcp2_transport_params_default(&params);
     params.initial_max_streams_uni = 16;
-    params.initial_max_stream_data_uni = params.initial_max_data = 1 << 20;
+    params.initial_max_stream_data_uni = o->window > 0 ? o->window : 1 << 20;
+    params.initial_max_data = o->window > 0 ? 4 * o->window : 1 << 20;
     params.max_idle_timeout = 30 * NGTCP2_SECONDS;
     random_cid(x, &x->scid, CID_SIZE);
     if (x->server) {
@@ -406,21 +417,122 @@ static void guest_recv(void *user, const struct tbi_datagram *d)
     }
 }
 
+bool stranger_say(struct stranger *x, unsigned stream, const void *data, size_t size)
+{
+    struct stranger_speech *s = &x->speech[stream];
+
+    if (s->data == NULL) { /* ngtcp2 sends from there: it never moves, and costs what is used */
+        s->data = malloc(STRANGER_SAYS_MAX);
+        assert(s->data != NULL);
+    }
+    if (s->size + size > STRANGER_SAYS_MAX) {
+        return false;
+    }
+    memcpy(s->data + s->size, data, size);
+    s->size += size;
+    return true;
+}
+
+void stranger_fin(struct stranger *x, unsigned stream)
+{
+    x->speech[stream].fin = true;
+}
+
+size_t stranger_unsent(const struct stranger *x, unsigned stream)
+{
+    return x->speech[stream].size - x->speech[stream].sent;
+}
+
 static void say_hello(struct stranger *x)
 {
     struct tbi_writer w;
     struct tbi_prologue p = {.type = TBI_STREAM_CONTROL};
     struct tbi_hello hello = {.max_message_size = 65536};
+    struct tbi_confirm confirm = {.incarnation = 1};
+    uint8_t bytes[256];
 
-    if (!x->options.hello || x->control >= 0 || !x->complete ||
-        ngtcp2_conn_open_uni_stream(x->qc, &x->control, NULL) != 0) {
+    if (!x->options.hello || x->speech[0].data != NULL || !x->complete) {
         return;
     }
     tbi_rng_bytes(&x->rng, hello.boot_id, sizeof hello.boot_id);
-    tbi_put_init(&w, x->said, sizeof x->said);
+    tbi_put_init(&w, bytes, sizeof bytes);
     tbi_put_prologue(&w, &p);
     tbi_put_hello(&w, &hello);
-    x->said_size = tbi_put_size(&w);
+    if (x->options.confirm) {
+        tbi_put_confirm(&w, &confirm);
+    }
+    assert(tbi_put_error(&w) == 0);
+    (void)stranger_say(x, 0, bytes, tbi_put_size(&w));
+}
+
+/* The next stream with something to say, opened; NULL: none now. */
+static struct stranger_speech *next_speech(struct stranger *x)
+{
+    for (size_t i = 0; i < STRANGER_STREAMS && x->complete; i++) {
+        struct stranger_speech *s = &x->speech[i];
+        bool says = s->size > s->sent || (s->fin && !s->fin_sent);
+        if (says && !s->blocked && !s->dead &&
+            (s->id >= 0 || ngtcp2_conn_open_uni_stream(x->qc, &s->id, NULL) == 0)) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+/* A packet of what it has to say. */
+static ngtcp2_ssize write_speech(struct stranger *x, ngtcp2_path *path, ngtcp2_pkt_info *pi,
+                                 uint8_t *to, uint64_t now)
+{
+    for (size_t i = 0; i < STRANGER_STREAMS; i++) {
+        x->speech[i].blocked = false;
+    }
+    for (;;) {
+        struct stranger_speech *s = next_speech(x);
+        ngtcp2_ssize used = -1;
+        ngtcp2_vec v = {NULL, 0};
+        uint32_t flags = 0;
+        if (s != NULL) {
+            v = (ngtcp2_vec){s->data + s->sent, s->size - s->sent};
+            flags = s->fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0;
+        }
+        ngtcp2_ssize n = ngtcp2_conn_writev_stream(x->qc, path, pi, to, 1200, &used, flags,
+                                                   s != NULL ? s->id : -1, &v, v.len > 0, now);
+        if (s == NULL) {
+            return n;
+        }
+        s->blocked = n == NGTCP2_ERR_STREAM_DATA_BLOCKED;
+        s->dead = n == NGTCP2_ERR_STREAM_SHUT_WR || n == NGTCP2_ERR_STREAM_NOT_FOUND;
+        if (used >= 0) {
+            s->sent += (size_t)used;
+            s->fin_sent = s->fin && s->sent == s->size;
+        }
+        if (!s->blocked && !s->dead) {
+            return n;
+        }
+    }
+}
+
+/* A packet whose frames are exchanged when it is sealed. */
+static ngtcp2_ssize write_forged(struct stranger *x, ngtcp2_path *path, ngtcp2_pkt_info *pi,
+                                 uint8_t *to, uint64_t now)
+{
+    static uint8_t filler[1000]; /* which the packet is made for, and which is never sent */
+    size_t size = x->options.forge_size;
+    ngtcp2_vec v = {filler, size > 0 ? size : sizeof filler};
+    ngtcp2_ssize used, n;
+
+    do {
+        if (x->filler < 0 && ngtcp2_conn_open_uni_stream(x->qc, &x->filler, NULL) != 0) {
+            return ngtcp2_conn_write_pkt(x->qc, path, pi, to, 1200, now);
+        }
+        forger = x;
+        n = ngtcp2_conn_writev_stream(x->qc, path, pi, to, 1200, &used, 0, x->filler, &v, 1, now);
+        forger = NULL;
+        if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED) {
+            x->filler = -1; /* the next one has a window of its own */
+        }
+    } while (n == NGTCP2_ERR_STREAM_DATA_BLOCKED);
+    return n;
 }
 
 static int guest_send(void *user, struct tbi_send_batch *b)
@@ -428,7 +540,7 @@ static int guest_send(void *user, struct tbi_send_batch *b)
     struct stranger *x = user;
     ngtcp2_path_storage ps;
     ngtcp2_pkt_info pi = {0};
-    ngtcp2_ssize used = -1, n;
+    ngtcp2_ssize n;
     uint64_t now = sim_now(x->place->sim).mono_ns;
 
     if (x->qc == NULL || x->said_close || (x->gone && x->error == NGTCP2_ERR_DRAINING) ||
@@ -451,33 +563,14 @@ static int guest_send(void *user, struct tbi_send_batch *b)
         }
     } else {
         say_hello(x);
-        ngtcp2_vec v = {x->said + x->said_sent, x->said_size - x->said_sent};
         bool forge = x->options.forge != NULL && x->complete && x->forged < x->options.forgeries &&
-                     v.len == 0;
-        static uint8_t filler[1000]; /* which the packet is made for, and which is never sent */
-        if (forge &&
-            (x->filler >= 0 || ngtcp2_conn_open_uni_stream(x->qc, &x->filler, NULL) == 0)) {
-            v = (ngtcp2_vec){filler, sizeof filler};
-            forger = x;
-        }
-        n = ngtcp2_conn_writev_stream(x->qc, &ps.path, &pi, b->data, 1200, &used, 0,
-                                      v.len == 0       ? -1
-                                      : forger != NULL ? x->filler
-                                                       : x->control,
-                                      &v, v.len > 0, now);
-        if (forger != NULL) {
-            forger = NULL;
-            used = 0;
-            if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED) {
-                x->filler = -1; /* the next one has a window of its own */
-                return guest_send(user, b);
-            }
-        }
+                     stranger_unsent(x, 0) == 0;
+        n = forge ? write_forged(x, &ps.path, &pi, b->data, now)
+                  : write_speech(x, &ps.path, &pi, b->data, now);
         if (n < 0) {
             read_failed(x, (int)n);
             return 0;
         }
-        x->said_sent += used > 0 ? (size_t)used : 0;
         if (n == 0) {
             return 0;
         }
@@ -521,7 +614,10 @@ struct stranger *stranger_new(struct sim_node *place, const struct stranger_opti
     x->place = place;
     memcpy(seed, place->key_seed, sizeof seed);
     tbi_rng_init(&x->rng, seed);
-    x->control = x->filler = -1;
+    x->filler = -1;
+    for (size_t i = 0; i < STRANGER_STREAMS; i++) {
+        x->speech[i].id = -1;
+    }
     x->server = true;
     x->options = *options;
     make_certificate(x);

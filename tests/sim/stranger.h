@@ -10,6 +10,8 @@
 #include "sim.h"
 
 #define STRANGER_TOKEN_MAX 256
+#define STRANGER_STREAMS 48         /* that it speaks on; the first is its control stream */
+#define STRANGER_SAYS_MAX (8 << 20) /* bytes on one of them */
 
 enum stranger_cert {
     CERT_NONE,
@@ -28,6 +30,11 @@ struct stranger_options {
     const char *alpn; /* NULL: none is offered */
     uint32_t version; /* 0: QUIC version 1 */
     bool hello;       /* says HELLO as soon as it can */
+    bool confirm;     /* and CONFIRM behind it: it comes up as a peer */
+    size_t window;    /* bytes that each stream of the other side may have, and four times as many
+                         in all; 0: 1 MiB */
+    size_t sips;      /* bytes of a window that it gives back for each datagram that comes; 0: of
+                         streams none */
     bool deaf;        /* hears nothing and says no more, once its handshake is complete */
     const gnutls_datum_t *ticket;     /* to resume with, as a client */
     const gnutls_datum_t *ticket_key; /* of its tickets, as a server; NULL: it gives none */
@@ -39,6 +46,7 @@ struct stranger_options {
     size_t (*forge)(struct stranger *x, uint8_t *frames, size_t size);
     const void *forge_arg; /* whatever it likes */
     unsigned forgeries;
+    size_t forge_size; /* bytes of frames in each of these packets, at most 1,000, its default */
 };
 
 struct stranger {
@@ -56,11 +64,16 @@ struct stranger {
     struct tbi_addr remote;
     bool gone; /* closed by either side */
     bool said_close;
-    int64_t control;
     int64_t filler;  /* the stream that forged packets are made for */
     unsigned forged; /* packets */
-    uint8_t said[128];
-    size_t said_size, said_sent;
+    struct stranger_speech {
+        int64_t id; /* -1: not opened yet */
+        uint8_t *data;
+        size_t size, sent;
+        bool fin, fin_sent;
+        bool blocked; /* by a window, or not wanted: for this round, or for ever */
+        bool dead;
+    } speech[STRANGER_STREAMS];
     /* What it has seen. */
     bool complete;
     bool resumed;
@@ -84,6 +97,11 @@ struct stranger {
 struct stranger *stranger_new(struct sim_node *place, const struct stranger_options *options);
 void stranger_free(struct stranger *x);
 void stranger_dial(struct stranger *x, const struct sim_node *to);
+/* On its stream of that number: what it says comes there as it is. Stream 0 has begun with HELLO,
+ * the others are opened by what is said first. False: no more fits. */
+bool stranger_say(struct stranger *x, unsigned stream, const void *data, size_t size);
+void stranger_fin(struct stranger *x, unsigned stream);
+size_t stranger_unsent(const struct stranger *x, unsigned stream);            /* bytes */
 void stranger_be(struct stranger *x, const struct stranger_options *options); /* from now on */
 
 #endif

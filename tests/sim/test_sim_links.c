@@ -128,12 +128,19 @@ struct town {
     size_t to_ab, to_ba; /* messages still to be sent */
     size_t size;
     size_t again;
+    bool mixed; /* all lanes, and every other message unordered */
 };
+
+static int send_one(struct town *t, struct ledger *l, size_t left)
+{
+    return t->mixed ? ledger_send(l, t->size, (tbq_lane)(left / 2 % TBQ_LANES), left % 2 == 0, 0)
+                    : ledger_send(l, t->size, TBQ_LANE_NORMAL, false, 0);
+}
 
 static void send_more(struct town *t)
 {
     while (t->to_ab > 0 && t->a->alive) {
-        int rv = ledger_send(&t->ab, t->size, TBQ_LANE_NORMAL, false, 0);
+        int rv = send_one(t, &t->ab, t->to_ab);
         if (rv < 0) {
             t->again += rv == TBQ_ERR_AGAIN;
             break;
@@ -141,7 +148,7 @@ static void send_more(struct town *t)
         t->to_ab--;
     }
     while (t->to_ba > 0 && t->b->alive) {
-        int rv = ledger_send(&t->ba, t->size, TBQ_LANE_NORMAL, false, 0);
+        int rv = send_one(t, &t->ba, t->to_ba);
         if (rv < 0) {
             t->again += rv == TBQ_ERR_AGAIN;
             break;
@@ -239,6 +246,41 @@ static void cut(struct town *t, bool on)
     sim_link(t->a, t->b)->cut = sim_link(t->b, t->a)->cut = on;
     sim_say(t->a, on ? "the network is cut" : "the network heals");
 }
+
+/* As much under way as the windows allow, and half of it lost at once, again and again: nearly all
+ * of the rest waits behind gaps. That is what a connection's memory is made for. */
+START_TEST(a_full_window_behind_heavy_loss_has_room)
+{
+    struct town *t = build(38, (struct sim_link){.delay_ms = 200});
+    tbq_config *from = sim_settings(t->a);
+    size_t window = sim_settings(t->b)->receive_window;
+
+    sim_kill(t->a);
+    from->outbox_bytes = 64 << 20;
+    sim_boot(t->a);
+    sim_dial(t->a, t->b, true);
+    t->mixed = true;
+    t->size = 100000;
+    t->to_ab = 700;
+    sim_run(t->sim, 4500, NULL, NULL); /* slow start */
+    for (int i = 0; i < 8 && !settled(t); i++) {
+        struct sim_link *there = sim_link(t->a, t->b);
+        there->loss = 500;
+        there->reorder = 300;
+        sim_run(t->sim, 400, NULL, NULL); /* a round trip */
+        there->loss = 0;
+        sim_run(t->sim, 1200, NULL, NULL);
+    }
+    ck_assert(sim_run(t->sim, 300000, settled, t));
+    ck_assert_uint_eq(t->ab.told[TBQ_DELIVERED], 700);
+    tbq_stats stats = {0};
+    tbi_node_stats(t->b->node, &stats);
+    ck_assert_uint_eq(stats.over_memory, 0);
+    ck_assert_uint_gt(stats.connection_memory, 2 * window);
+    ck_assert_uint_le(stats.connection_memory, 4 * window + window / 2);
+    finish(t);
+}
+END_TEST
 
 START_TEST(a_partition_that_heals_loses_nothing)
 {
@@ -474,6 +516,7 @@ int main(void)
     tcase_set_timeout(c, 600);
     tcase_add_test(c, each_piece_of_a_link_does_what_it_says);
     tcase_add_test(c, five_megabytes_each_way_over_every_kind_of_link);
+    tcase_add_test(c, a_full_window_behind_heavy_loss_has_room);
     tcase_add_test(c, a_partition_that_heals_loses_nothing);
     tcase_add_test(c, a_partition_without_end_is_told_as_it_is_and_healing_begins_anew);
     tcase_add_test(c, a_receiver_that_restarts_again_and_again_makes_no_fate_false);

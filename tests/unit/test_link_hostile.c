@@ -367,6 +367,21 @@ START_TEST(skip_beyond_the_window_and_skip_again)
 }
 END_TEST
 
+START_TEST(who_asks_again_gets_no_more_than_it_asks_for)
+{
+    const struct tbi_numbers skip = {.lane = TBQ_LANE_LOW, .len = 1, .number = {5}};
+
+    message(60000, 0, TRANSITION, "after a gap"); /* all before is declined, and told */
+    w.room = SIZE_MAX;
+    to_lane(TBQ_LANE_LOW);
+    w.end[B].control.size = 0;
+    tbi_put_numbers(&out, &skip);
+    to_control(TBI_FRAME_SKIP);
+    ck_assert_mem_eq(w.end[B].control.data, "\x08\x04\x03\x01\x05\x00\x04", 7); /* then ACK */
+    ck_assert_uint_le(w.end[B].control.size, 32);
+}
+END_TEST
+
 START_TEST(skip_drops_what_is_half_there)
 {
     const struct tbi_numbers skip = {.lane = TBQ_LANE_LOW, .len = 1, .number = {0}};
@@ -476,6 +491,7 @@ int main(void)
     tcase_add_test(t, control_frames_that_are_none);
     tcase_add_test(t, skip_beyond_the_window_and_skip_again);
     tcase_add_test(t, skip_drops_what_is_half_there);
+    tcase_add_test(t, who_asks_again_gets_no_more_than_it_asks_for);
     tcase_add_test(t, settled_moves_the_window_and_forgets_declines);
     tcase_add_test(t, many_ranges_take_several_frames);
     suite_add_tcase(s, t);

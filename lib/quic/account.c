@@ -1,0 +1,110 @@
+/* quic/account.c - what ngtcp2 holds for one connection because of what its peer has said: bytes
+ * that came out of order, the gaps between them, streams, ids, acknowledgements to be made. All
+ * that is allocated while a packet is read counts, and has a limit; what this side sends does not:
+ * that is bounded by what the owner queues. */
+#include <string.h>
+
+#include "quic/parts.h"
+
+#define HEAD 16 /* bytes before each block, so that it stays aligned: its size, and who asked */
+
+struct head {
+    size_t size;
+    bool counted; /* it was allocated while a packet was read */
+};
+
+_Static_assert(sizeof(struct head) <= HEAD, "a block's head has its place");
+
+static bool charge(struct tbi_account *a, size_t size)
+{
+    if (a->held + size > a->limit) {
+        a->over = true;
+        return false;
+    }
+    a->held += size;
+    a->most = a->held > a->most ? a->held : a->most;
+    return true;
+}
+
+static void *put_head(uint8_t *block, size_t size, bool counted)
+{
+    if (block == NULL) {
+        return NULL;
+    }
+    *(struct head *)(void *)block = (struct head){.size = size, .counted = counted};
+    return block + HEAD;
+}
+
+static struct head *head_of(void *ptr)
+{
+    return (struct head *)(void *)((uint8_t *)ptr - HEAD);
+}
+
+static void *account_malloc(size_t size, void *user)
+{
+    struct tbi_account *a = user;
+
+    if (size > SIZE_MAX - HEAD || (a->reading && !charge(a, HEAD + size))) {
+        return NULL;
+    }
+    void *ptr = put_head(tbi_malloc(a->alloc, HEAD + size), size, a->reading);
+    if (ptr == NULL && a->reading) {
+        a->held -= HEAD + size;
+    }
+    return ptr;
+}
+
+static void account_free(void *ptr, void *user)
+{
+    struct tbi_account *a = user;
+
+    if (ptr != NULL) {
+        a->held -= head_of(ptr)->counted ? HEAD + head_of(ptr)->size : 0;
+        tbi_free(a->alloc, head_of(ptr));
+    }
+}
+
+static void *account_calloc(size_t n, size_t size, void *user)
+{
+    if (size > 0 && n > SIZE_MAX / size) {
+        return NULL;
+    }
+    void *ptr = account_malloc(n * size, user);
+    if (ptr != NULL) {
+        memset(ptr, 0, n * size);
+    }
+    return ptr;
+}
+
+/* As a new block and a copy: what grows counts for who makes it grow. */
+static void *account_realloc(void *ptr, size_t size, void *user)
+{
+    void *grown = account_malloc(size, user);
+
+    if (grown != NULL && ptr != NULL) {
+        size_t before = head_of(ptr)->size;
+        memcpy(grown, ptr, before < size ? before : size);
+        account_free(ptr, user);
+    }
+    return grown;
+}
+
+void tbi_account_init(struct tbi_account *a, const struct tbi_alloc *alloc, size_t limit)
+{
+    *a = (struct tbi_account){.alloc = alloc, .limit = limit};
+    a->mem = (ngtcp2_mem){.user_data = a,
+                          .malloc = account_malloc,
+                          .free = account_free,
+                          .calloc = account_calloc,
+                          .realloc = account_realloc};
+}
+
+/* Nearly all of it is data: as much as may be under way, in whole chunks, all of it behind a gap.
+ * Packets of full size that arrive every other one need about 100 bytes for each gap, a twentieth
+ * of what lies between; an eighth is more than that, and 1 MiB covers what does not grow with the
+ * window. */
+size_t tbi_account_limit(uint64_t connection_window)
+{
+    uint64_t limit = connection_window + connection_window / 8 + (UINT64_C(1) << 20);
+    return limit < SIZE_MAX ? (size_t)limit : SIZE_MAX;
+}
