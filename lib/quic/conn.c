@@ -6,17 +6,6 @@
 #define VECTORS_MAX 16
 #define CLOSE_WAIT_PTOS 3 /* closing and draining periods, RFC 9000, section 10.2 */
 
-/* ngtcp2 sees one constant local address: which of ours the peer uses is not a path of its own, and
- * the socket answers from where it was reached. */
-static const struct sockaddr_in any_local = {.sin_family = AF_INET};
-
-static ngtcp2_path path_of(const struct tbi_addr *remote)
-{
-    return (ngtcp2_path){
-        .local = {.addr = (ngtcp2_sockaddr *)(uintptr_t)&any_local, .addrlen = sizeof any_local},
-        .remote = {.addr = (ngtcp2_sockaddr *)(uintptr_t)&remote->u.sa, .addrlen = remote->len}};
-}
-
 /* --- Beginning -------------------------------------------------------------------------------- */
 
 struct tbi_conn *tbi_conn_new(struct tbi_endpoint *ep, bool server, const struct tbi_addr *remote)
@@ -108,6 +97,7 @@ static void params_of(const struct tbi_endpoint *ep, ngtcp2_transport_params *p)
     p->initial_max_data = 8 * ep->cfg.stream_window;
     p->max_idle_timeout = ep->cfg.idle_timeout_ms * TBI_NS_PER_MS;
     p->active_connection_id_limit = 7;
+    p->disable_active_migration = ep->cfg.no_migration;
     p->max_udp_payload_size = NGTCP2_DEFAULT_MAX_RECV_UDP_PAYLOAD_SIZE;
 }
 
@@ -126,8 +116,8 @@ static int attach_tls(struct tbi_conn *c, const struct tbi_dial_options *options
         /* A third of the idle time at most: two keep-alives may be lost. */
         uint64_t ms = c->ep->cfg.idle_timeout_ms / 3;
         uint64_t wanted = c->ep->cfg.keep_alive_ms;
-        ngtcp2_conn_set_keep_alive_timeout(c->qc, (wanted > 0 && wanted < ms ? wanted : ms) *
-                                                      TBI_NS_PER_MS);
+        c->keep_alive_ns = (wanted > 0 && wanted < ms ? wanted : ms) * TBI_NS_PER_MS;
+        ngtcp2_conn_set_keep_alive_timeout(c->qc, c->keep_alive_ns);
     }
     return rv;
 }
@@ -138,15 +128,16 @@ int tbi_conn_start_client(struct tbi_conn *c, const struct tbi_dial_options *opt
     ngtcp2_transport_params params;
     ngtcp2_callbacks callbacks;
     ngtcp2_cid dcid, scid;
-    ngtcp2_path path = path_of(&c->remote);
+    struct tbi_path p;
 
     settings_of(c->ep, &settings);
     params_of(c->ep, &params);
     tbi_conn_callbacks(&callbacks, false);
     rand_cid(c->ep, &dcid, 18);
     tbi_endpoint_new_cid(c->ep, &scid);
-    if (ngtcp2_conn_client_new(&c->qc, &dcid, &scid, &path, NGTCP2_PROTO_VER_V1, &callbacks,
-                               &settings, &params, &c->ep->mem, c) != 0) {
+    if (ngtcp2_conn_client_new(&c->qc, &dcid, &scid, tbi_path_set(&p, 0, &c->remote),
+                               NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, &c->ep->mem,
+                               c) != 0) {
         c->qc = NULL; /* ngtcp2 sets it before it fails and frees what it points to */
         return TBQ_ERR_NOMEM;
     }
@@ -160,7 +151,7 @@ int tbi_conn_start_server(struct tbi_conn *c, const ngtcp2_pkt_hd *hd, const ngt
     ngtcp2_transport_params params;
     ngtcp2_callbacks callbacks;
     ngtcp2_cid scid;
-    ngtcp2_path path = path_of(&c->remote);
+    struct tbi_path p;
 
     settings_of(c->ep, &settings);
     params_of(c->ep, &params);
@@ -183,8 +174,8 @@ int tbi_conn_start_server(struct tbi_conn *c, const ngtcp2_pkt_hd *hd, const ngt
                                                      sizeof c->ep->reset_secret, &scid) != 0) {
         return TBQ_ERR_TLS;
     }
-    if (ngtcp2_conn_server_new(&c->qc, &hd->scid, &scid, &path, hd->version, &callbacks, &settings,
-                               &params, &c->ep->mem, c) != 0) {
+    if (ngtcp2_conn_server_new(&c->qc, &hd->scid, &scid, tbi_path_set(&p, 0, &c->remote),
+                               hd->version, &callbacks, &settings, &params, &c->ep->mem, c) != 0) {
         c->qc = NULL; /* as above */
         return TBQ_ERR_NOMEM;
     }
@@ -232,7 +223,7 @@ static void enter(struct tbi_conn *c, enum tbi_conn_state state)
 }
 
 /* The transport or TLS found a fault: close with it. */
-static void fail(struct tbi_conn *c, int liberr)
+void tbi_conn_fail(struct tbi_conn *c, int liberr)
 {
     char text[TBI_CLOSE_TEXT_SIZE];
 
@@ -307,6 +298,7 @@ static size_t write_close(struct tbi_conn *c, uint8_t *dest, size_t size)
         enter(c, TBI_CONN_DEAD);
         return 0;
     }
+    tbi_conn_wrote(c, &ps.path, (size_t)n); /* not where a packet was last that tried a path */
     c->close_packet = tbi_memdup(c->ep->alloc, dest, (size_t)n);
     c->close_size = c->close_packet != NULL ? (size_t)n : 0;
     enter(c, TBI_CONN_CLOSING);
@@ -346,14 +338,14 @@ static void read_failed(struct tbi_conn *c, int rv)
         enter(c, TBI_CONN_DEAD);
         return;
     default:
-        fail(c, rv);
+        tbi_conn_fail(c, rv);
     }
 }
 
 void tbi_conn_recv(struct tbi_conn *c, const struct tbi_datagram *d, const uint8_t *data,
                    size_t size)
 {
-    ngtcp2_path path = path_of(&d->remote);
+    struct tbi_path p;
     ngtcp2_pkt_info pi = {.ecn = d->ecn};
 
     if (c->state == TBI_CONN_CLOSING) {
@@ -366,8 +358,8 @@ void tbi_conn_recv(struct tbi_conn *c, const struct tbi_datagram *d, const uint8
     if (c->state != TBI_CONN_ALIVE || c->want_close) {
         return;
     }
-    c->from = d->local;
-    int rv = ngtcp2_conn_read_pkt(c->qc, &path, &pi, data, size, c->ep->now.mono_ns);
+    const ngtcp2_path *path = tbi_path_set(&p, tbi_conn_reached_at(c, &d->local), &d->remote);
+    int rv = ngtcp2_conn_read_pkt(c->qc, path, &pi, data, size, c->ep->now.mono_ns);
     if (rv != 0) {
         read_failed(c, rv);
         return;
@@ -392,7 +384,7 @@ void tbi_conn_timer(struct tbi_conn *c)
                        "the handshake was not complete in time");
         enter(c, TBI_CONN_DEAD);
     } else if (rv != 0) {
-        fail(c, rv);
+        tbi_conn_fail(c, rv);
     } else {
         tbi_conn_ready(c);
     }
@@ -421,7 +413,7 @@ static void after_write(struct tbi_conn *c, struct tbi_ostream *o, size_t size, 
     if (o->was_full && o->unsent < TBI_STREAM_UNSENT_MAX / 2) {
         o->was_full = false;
         if (tbi_endpoint_action(c->ep, c, TBI_QUIC_WRITABLE) == NULL) {
-            fail(c, NGTCP2_ERR_NOMEM); /* who waits for it would wait for ever */
+            tbi_conn_fail(c, NGTCP2_ERR_NOMEM); /* who waits for it would wait for ever */
         }
     }
 }
@@ -492,6 +484,7 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
         return 0;
     }
     ngtcp2_path_storage_zero(&ps);
+    tbi_conn_before_write(c);
     do {
         rv = write_some(c, &ps.path, &pi, dest, size, &again);
     } while (again);
@@ -500,7 +493,7 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
         return write_close(c, dest, size);
     }
     if (rv < 0) {
-        fail(c, (int)rv);
+        tbi_conn_fail(c, (int)rv);
         return 0;
     }
     if (rv > 0) {
@@ -508,7 +501,7 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
             (void)tbi_conn_update_key(c, c->ep->now); /* too fresh: tried again after the next */
         }
         *ecn = pi.ecn & 3U;
-        (void)tbi_addr_from_sockaddr(&c->remote, ps.path.remote.addr, ps.path.remote.addrlen);
+        tbi_conn_wrote(c, &ps.path, (size_t)rv);
     }
     return (size_t)rv;
 }
