@@ -223,7 +223,7 @@ static void enter(struct tbi_conn *c, enum tbi_conn_state state)
 }
 
 /* The transport or TLS found a fault: close with it. */
-void tbi_conn_fail(struct tbi_conn *c, int liberr)
+static void fail(struct tbi_conn *c, int liberr)
 {
     char text[TBI_CLOSE_TEXT_SIZE];
 
@@ -243,6 +243,11 @@ void tbi_conn_fail(struct tbi_conn *c, int liberr)
     c->want_close = true;
     tbi_conn_ended(c, TBI_CLOSED_TRANSPORT, reason, 0, text);
     tbi_conn_ready(c);
+}
+
+void tbi_conn_fail(struct tbi_conn *c, int liberr)
+{
+    fail(c, liberr);
 }
 
 void tbi_conn_close(struct tbi_conn *c, struct tbi_now now, uint64_t code, const char *text)
@@ -338,7 +343,7 @@ static void read_failed(struct tbi_conn *c, int rv)
         enter(c, TBI_CONN_DEAD);
         return;
     default:
-        tbi_conn_fail(c, rv);
+        fail(c, rv);
     }
 }
 
@@ -384,7 +389,7 @@ void tbi_conn_timer(struct tbi_conn *c)
                        "the handshake was not complete in time");
         enter(c, TBI_CONN_DEAD);
     } else if (rv != 0) {
-        tbi_conn_fail(c, rv);
+        fail(c, rv);
     } else {
         tbi_conn_ready(c);
     }
@@ -413,7 +418,7 @@ static void after_write(struct tbi_conn *c, struct tbi_ostream *o, size_t size, 
     if (o->was_full && o->unsent < TBI_STREAM_UNSENT_MAX / 2) {
         o->was_full = false;
         if (tbi_endpoint_action(c->ep, c, TBI_QUIC_WRITABLE) == NULL) {
-            tbi_conn_fail(c, NGTCP2_ERR_NOMEM); /* who waits for it would wait for ever */
+            fail(c, NGTCP2_ERR_NOMEM); /* who waits for it would wait for ever */
         }
     }
 }
@@ -493,7 +498,7 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
         return write_close(c, dest, size);
     }
     if (rv < 0) {
-        tbi_conn_fail(c, (int)rv);
+        fail(c, (int)rv);
         return 0;
     }
     if (rv > 0) {
