@@ -53,7 +53,7 @@ static void look_after(struct tbi_session *s, const struct tbi_addr *interfaces,
             tbi_conn_forget_local(conn);
         }
     }
-    tbi_conn_probe(conn);
+    tbi_conn_probe(conn, s->node->now);
 }
 
 int tbi_node_network_changed(struct tbi_node *node, struct tbi_now now,

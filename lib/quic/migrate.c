@@ -81,8 +81,9 @@ void tbi_conn_wrote(struct tbi_conn *c, const ngtcp2_path *path, size_t size)
 
 /* --- Asking whether the path lives ------------------------------------------------------------ */
 
-void tbi_conn_probe(struct tbi_conn *c)
+void tbi_conn_probe(struct tbi_conn *c, struct tbi_now now)
 {
+    c->ep->now = now;
     if (c->state == TBI_CONN_ALIVE && !c->want_close && !c->half_open) {
         /* ngtcp2 has no call for a PING: a keep-alive that is due at once is one. */
         c->probing = true;
@@ -139,7 +140,7 @@ int tbi_conn_migrate(struct tbi_conn *c, struct tbi_now now, const struct tbi_ad
         return TBQ_ERR_ADDRESS;
     }
     if (to.len > 0 && tbi_addr_equal(&to, &c->from)) {
-        tbi_conn_probe(c);
+        tbi_conn_probe(c, now);
         return 0;
     }
     unsigned number = new_number(c);

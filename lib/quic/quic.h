@@ -165,7 +165,7 @@ int tbi_conn_migrate(struct tbi_conn *c, struct tbi_now now, const struct tbi_ad
 void tbi_conn_forget_local(struct tbi_conn *c);
 
 /* Sends a packet now that the peer must acknowledge: does the path live? */
-void tbi_conn_probe(struct tbi_conn *c);
+void tbi_conn_probe(struct tbi_conn *c, struct tbi_now now);
 
 /* --- Actions ---------------------------------------------------------------------------------- */
 

@@ -327,6 +327,27 @@ START_TEST(connection_ids_run_out_and_come_again)
 }
 END_TEST
 
+/* Every allocation of a move fails once: it moves, or the connection ends; nothing is left behind. */
+START_TEST(memory_may_run_out)
+{
+    for (size_t at = 1;; at++) {
+        rest();
+        p.a.memory.fail_at = p.a.memory.calls + at;
+        int rv = move(&p.a.second, _i == 1);
+        ck_assert(rv == 0 || (rv == TBQ_ERR_NOMEM && p.a.memory.failed));
+        quic_run(&p, 5000);
+        if (!p.a.memory.failed) {
+            p.a.memory.fail_at = 0;
+            ck_assert_uint_gt(at, 5);
+            is_at_second();
+            return;
+        }
+        end();
+        begin();
+    }
+}
+END_TEST
+
 /* --- The server's side ------------------------------------------------------------------------ */
 
 /* A NAT before the client gives it another address, again and again: each is validated. */
@@ -388,7 +409,7 @@ START_TEST(a_probe_asks_at_once_and_once)
     struct quic_end *e = side(_i), *other = side(1 - _i);
     ck_assert(!quic_take(&p, e));
     size_t before = e->datagrams, answers = other->datagrams;
-    tbi_conn_probe(quic_conn(e));
+    tbi_conn_probe(quic_conn(e), p.now);
     ck_assert_uint_eq(tbi_endpoint_deadline(e->ep), 0);
     quic_run(&p, 100);
     ck_assert_uint_eq(other->datagrams, answers + 1);
@@ -405,7 +426,7 @@ START_TEST(a_probe_is_repeated_where_nobody_answers)
 {
     rest();
     p.b.deaf = true;
-    tbi_conn_probe(quic_conn(&p.a));
+    tbi_conn_probe(quic_conn(&p.a), p.now);
     size_t before = p.a.datagrams;
     quic_run(&p, 5000);
     ck_assert_uint_ge(p.a.datagrams, before + 3);
@@ -420,8 +441,8 @@ START_TEST(a_probe_at_any_time)
 {
     quic_connect(&p);
     for (size_t i = 0; i < 100; i++) {
-        tbi_conn_probe(quic_conn(&p.a));
-        tbi_conn_probe(quic_conn(&p.b));
+        tbi_conn_probe(quic_conn(&p.a), p.now);
+        tbi_conn_probe(quic_conn(&p.b), p.now);
         put(open_uni(), 10, true);
         quic_run(&p, i % 10);
         tbi_conn_stream_done(quic_conn(&p.b), (int64_t)(4 * i + 2));
@@ -429,7 +450,7 @@ START_TEST(a_probe_at_any_time)
     quic_run(&p, 1000);
     ck_assert_uint_eq(p.a.count[TBI_QUIC_CLOSED] + p.b.count[TBI_QUIC_CLOSED], 0);
     tbi_conn_close(quic_conn(&p.a), p.now, TBI_CLOSE_NONE, "");
-    tbi_conn_probe(quic_conn(&p.a));
+    tbi_conn_probe(quic_conn(&p.a), p.now);
     quic_run(&p, 1000);
     ck_assert_uint_eq(p.b.count[TBI_QUIC_CLOSED], 1);
 }
@@ -463,6 +484,7 @@ int main(void)
     tcase_add_test(tc, a_server_stays_and_so_does_who_is_told_to);
     tcase_add_test(tc, addresses_that_make_no_sense);
     tcase_add_test(tc, connection_ids_run_out_and_come_again);
+    tcase_add_loop_test(tc, memory_may_run_out, 0, 2);
     tc = part(suite, "server");
     tcase_add_test(tc, a_nat_may_change_its_mind);
     tcase_add_test(tc, a_server_may_not_move);
