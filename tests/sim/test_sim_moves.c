@@ -322,6 +322,16 @@ START_TEST(who_waits_to_dial_again_dials_at_once)
 }
 END_TEST
 
+/* Messages of the node itself, its announcements among them. */
+static uint64_t said_to_b(void)
+{
+    const tbq_peers *peers = NULL;
+    ck_assert_int_eq(tbi_node_peers(a->node, tbi_identity_id(b->identity), &peers), 0);
+    uint64_t n = peers->peer[0]->stats.sent;
+    tbi_peers_free(peers);
+    return n;
+}
+
 static size_t claims_of_a(void)
 {
     const tbq_peers *peers = NULL;
@@ -344,11 +354,10 @@ START_TEST(new_addresses_are_told_and_the_same_ones_are_not)
     ck_assert_int_eq(tbi_node_network_changed(a->node, sim_now(sim), now, 2), 0);
     sim_run(sim, 1000, NULL, NULL);
     ck_assert_uint_eq(claims_of_a(), 1);
-    sim_run(sim, 5000, NULL, NULL);
-    uint64_t sent = sim_link(a, b)->sent;
+    uint64_t said = said_to_b();
     ck_assert_int_eq(tbi_node_network_changed(a->node, sim_now(sim), now, 2), 0);
-    sim_run(sim, 1, NULL, NULL);
-    ck_assert_uint_eq(sim_link(a, b)->sent, sent + 1); /* the question whether it lives */
+    sim_run(sim, 1000, NULL, NULL);
+    ck_assert_uint_eq(said_to_b(), said);
     ck_assert_int_eq(tbi_node_network_changed(a->node, sim_now(sim), now, 1), 0);
     sim_run(sim, 1000, NULL, NULL);
     ck_assert_uint_eq(claims_of_a(), 0);

@@ -146,6 +146,18 @@ START_TEST(an_address_that_does_not_answer_changes_nothing)
 }
 END_TEST
 
+/* What tries the new path and what goes the old way are not one batch. */
+START_TEST(what_is_said_meanwhile_goes_the_old_way)
+{
+    rest();
+    p.a.second_dead = true;
+    put(open_uni(), 100, true);
+    ck_assert_int_eq(move(&p.a.second, false), 0);
+    quic_run(&p, 1);
+    ck_assert(p.b.fin[0]); /* at once, not when its loss was noticed */
+}
+END_TEST
+
 /* From an address that was left at once, back to where it came from. */
 START_TEST(there_is_a_way_back)
 {
@@ -327,7 +339,8 @@ START_TEST(connection_ids_run_out_and_come_again)
 }
 END_TEST
 
-/* Every allocation of a move fails once: it moves, or the connection ends; nothing is left behind. */
+/* Every allocation of a move fails once: it moves, or the connection ends; nothing is left behind.
+ */
 START_TEST(memory_may_run_out)
 {
     for (size_t at = 1;; at++) {
@@ -474,6 +487,7 @@ int main(void)
     tcase_add_loop_test(tc, the_kernel_may_choose, 0, 2);
     tcase_add_test(tc, late_packets_do_not_lead_back);
     tcase_add_test(tc, an_address_that_does_not_answer_changes_nothing);
+    tcase_add_test(tc, what_is_said_meanwhile_goes_the_old_way);
     tcase_add_test(tc, there_is_a_way_back);
     tcase_add_test(tc, a_close_goes_where_the_peer_is);
     tc = part(suite, "transfer");
