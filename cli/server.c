@@ -111,6 +111,10 @@ static bool on_event(void *user, tbq_event *e)
             (struct field[]){{"peer_id", peer, false}, {"reason", e->text, false}, END},
             "%s is gone: %s", peer, e->text);
         break;
+    case TBQ_EVENT_PATH:
+        say("path", (struct field[]){{"peer_id", peer, false}, {"address", e->address, false}, END},
+            "%s goes on over another path, at %s", peer, e->address);
+        break;
     case TBQ_EVENT_PEER:
         say("peer",
             (struct field[]){{"peer_id", peer, false},

@@ -66,6 +66,10 @@ typedef struct tbq_config {
     uint32_t refresh_interval_ms; /* 300000; 1000..86400000: how often all are asked again */
     bool no_discovery;            /* neither ask nor dial by itself; default false */
 
+    /* Do without noticing that this machine's network changes (Linux: netlink); then, and on other
+     * systems, tbq_server_network_changed() tells. Default false. */
+    bool no_network_watch;
+
     /* Budgets per peer. A full outbox is TBQ_ERR_AGAIN; a full window stops the peer's sending. */
     size_t outbox_bytes;    /* 8 MiB: payloads that are not received yet; at least (and with 0 the
                                default) one of max_message_size */

@@ -23,8 +23,11 @@ typedef enum tbq_event_type {
     TBQ_EVENT_STOPPED = 11,   /* the last event: all fates were told, all connections closed */
     TBQ_EVENT_PEER = 12,      /* peer, address or none: a peer that was not known was heard of */
     TBQ_EVENT_BROADCAST = 13, /* tag, counts: after the last FATE of a tbq_broadcast() */
-    TBQ_EVENT_TRUST = 14 /* peer, public_key, address, dialled: asked where ask_trust is set; answer
-                            with tbq_event_accept(), else the peer is refused */
+    TBQ_EVENT_TRUST = 14,     /* peer, public_key, address, dialled: asked where ask_trust is set;
+                                 answer with tbq_event_accept(), else the peer is refused */
+    TBQ_EVENT_PATH = 15 /* peer, connection, address, dialled: the connection goes on over another
+                           path: the peer's address, or this machine's, is another. Told when
+                           that path has answered; nothing is lost */
 } tbq_event_type;
 
 typedef enum tbq_fate {

@@ -99,6 +99,13 @@ TBQ_API void tbq_event_accept(tbq_event *event);
  * with others. Returns 0, TBQ_ERR_AGAIN (1,024 wait already) or TBQ_ERR_CLOSED (stopped). */
 TBQ_API int tbq_post(tbq_server *server, void (*fn)(void *arg), void *arg);
 
+/* Addresses, interfaces or routes of this machine have changed: for systems where the library does
+ * not notice by itself (all but Linux), and embedders who know earlier. 100 ms after the last such
+ * news, one second after the first at most, tbq_server_process() tells peers the new addresses,
+ * dials again who did not answer, moves the connections whose own address is gone, and asks at once
+ * on the others whether they live. Returns 0. */
+TBQ_API int tbq_server_network_changed(tbq_server *server);
+
 /* --- Connections ---------------------------------------------------------------------------- */
 
 /* Dials "host:port", "[v6]:port", "tbq://PEERID@host:port", or a peer by its id alone ("PEERID",

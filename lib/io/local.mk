@@ -5,6 +5,7 @@ lib_io_libtbi_io_la_SOURCES = \
 	lib/io/file.c lib/io/file.h \
 	lib/io/interfaces.c lib/io/interfaces.h \
 	lib/io/names.c lib/io/names.h \
+	lib/io/netwatch.c lib/io/netwatch.h \
 	lib/io/onefd.c lib/io/onefd.h \
 	lib/io/random.c lib/io/random.h \
 	lib/io/udp.c lib/io/udp.h \

@@ -198,6 +198,14 @@ void tbi_contact_timer(struct tbi_contact *c)
     }
 }
 
+void tbi_contact_hurry(struct tbi_contact *c)
+{
+    if (c->state == TBI_CONTACT_WAITING && (c->bond == NULL || c->bond->session == NULL)) {
+        c->failures = c->failures > 0; /* short backoffs again, and no second warning */
+        tbi_timer_set(&c->node->timers, &c->timer, c->node->now.mono_ns);
+    }
+}
+
 void tbi_contact_session_up(struct tbi_contact *c)
 {
     bool named = c->persistent || (c->dialled && c->target.pinned && !c->by_itself);

@@ -142,6 +142,24 @@ int tbi_node_set_addresses(struct tbi_node *node, struct tbi_now now,
     return tbi_node_announce(node, now);
 }
 
+/* Peers are told if that changes what they are told. */
+int tbi_discovery_interfaces(struct tbi_node *node, const struct tbi_addr *interfaces, size_t n)
+{
+    struct tbi_discovery *d = &node->discovery;
+    size_t same = 0;
+
+    n = n < TBI_RECORD_ADDRESSES_MAX ? n : TBI_RECORD_ADDRESSES_MAX;
+    while (same < n && same < d->interfaces_len &&
+           tbi_addr_equal(&interfaces[same], &d->interfaces[same])) {
+        same++;
+    }
+    if ((same == n && n == d->interfaces_len) || !tbi_addr_is_any(&node->cfg.local)) {
+        return 0;
+    }
+    copy_addresses(d->interfaces, &d->interfaces_len, interfaces, n);
+    return tbi_node_announce(node, node->now);
+}
+
 /* --- Telling ---------------------------------------------------------------------------------- */
 
 static int send_body(struct tbi_bond *b, tbq_kind kind, tbq_lane lane, const struct tbi_writer *w)

@@ -9,6 +9,7 @@ lib_node_libtbi_node_la_SOURCES = \
 	lib/node/discover.c \
 	lib/node/dispatch.c \
 	lib/node/event.c lib/node/event.h \
+	lib/node/network.c \
 	lib/node/node.c lib/node/node.h \
 	lib/node/parts.h \
 	lib/node/peers.c \

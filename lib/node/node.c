@@ -231,7 +231,7 @@ static void drain(struct tbi_node *node)
             }
             break;
         case TBI_QUIC_PATH:
-            s->remote = a.path.remote;
+            tbi_session_moved(s, &a.path.remote);
             break;
         case TBI_QUIC_CLOSED:
             on_closed(s, &a);

@@ -79,6 +79,13 @@ int tbi_node_set_addresses(struct tbi_node *node, struct tbi_now now,
                            const struct tbi_addr *interfaces, size_t interfaces_len);
 int tbi_node_announce(struct tbi_node *node, struct tbi_now now);
 
+/* The addresses or routes of this machine may have changed: these are its interfaces' now (n 0: not
+ * known). Peers are told where the own record changes, who waits to dial again dials with the next
+ * step, and each connection goes to another address where its own is gone, or asks at once whether
+ * the peer is still there. As tbi_node_announce(). */
+int tbi_node_network_changed(struct tbi_node *node, struct tbi_now now,
+                             const struct tbi_addr *interfaces, size_t n);
+
 /* How many peers were asked, or TBQ_ERR_NO_ROUTE: none is connected. */
 int tbi_node_discover(struct tbi_node *node, struct tbi_now now, uint64_t capabilities);
 

@@ -271,6 +271,7 @@ void tbi_contact_timer(struct tbi_contact *c);
 /* Dials a peer where the book says that it may be. 0 or a TBQ_ERR_*. */
 int tbi_contact_dial_peer(struct tbi_node *node, const tbq_peer_id *id);
 void tbi_contact_session_up(struct tbi_contact *c);
+void tbi_contact_hurry(struct tbi_contact *c); /* waits for its backoff no longer */
 /* A session of it has ended; `text` says why. May free the contact. */
 void tbi_contact_session_lost(struct tbi_contact *c, const struct tbi_addr *remote, int reason,
                               const char *text, bool final);
@@ -390,6 +391,11 @@ void tbi_discovery_want(struct tbi_node *node); /* there may be room for one mor
 int tbi_discovery_on_discover(struct tbi_bond *b, tbq_lane lane, struct tbi_cursor body);
 int tbi_discovery_on_announce(struct tbi_bond *b, struct tbi_cursor body);
 int tbi_discovery_on_peer_list(struct tbi_bond *b, struct tbi_cursor body);
+
+int tbi_discovery_interfaces(struct tbi_node *node, const struct tbi_addr *interfaces, size_t n);
+
+/* --- network.c: other ways --- */
+void tbi_session_moved(struct tbi_session *s, const struct tbi_addr *remote);
 
 /* --- broadcast.c --- */
 int tbi_broadcast_new(struct tbi_node *node, uint64_t tag, size_t peers,

@@ -134,22 +134,8 @@ static int on_stateless_reset(ngtcp2_conn *qc, const ngtcp2_pkt_stateless_reset 
 static int on_path(ngtcp2_conn *qc, uint32_t flags, const ngtcp2_path *path, const ngtcp2_path *old,
                    ngtcp2_path_validation_result result, void *user)
 {
-    struct tbi_conn *c = user;
     (void)qc, (void)flags, (void)old;
-
-    if (result != NGTCP2_PATH_VALIDATION_RESULT_SUCCESS) {
-        c->ep->stats.paths_unproved++;
-    } else {
-        c->ep->stats.paths_proved++;
-    }
-    if (result != NGTCP2_PATH_VALIDATION_RESULT_SUCCESS ||
-        tbi_addr_from_sockaddr(&c->remote, path->remote.addr, path->remote.addrlen) < 0) {
-        return 0;
-    }
-    struct tbi_queued_action *a = tbi_endpoint_action(c->ep, c, TBI_QUIC_PATH);
-    if (a != NULL) {
-        a->action.path.remote = c->remote;
-    }
+    tbi_conn_path_tried(user, path, result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS);
     return 0;
 }
 

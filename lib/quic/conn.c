@@ -8,17 +8,6 @@
 #define SUSPECT_MIN_NS (50 * TBI_NS_PER_MS)
 #define CLOSE_WAIT_PTOS 3 /* closing and draining periods, RFC 9000, section 10.2 */
 
-/* ngtcp2 sees one constant local address: which of ours the peer uses is not a path of its own, and
- * the socket answers from where it was reached. */
-static const struct sockaddr_in any_local = {.sin_family = AF_INET};
-
-static ngtcp2_path path_of(const struct tbi_addr *remote)
-{
-    return (ngtcp2_path){
-        .local = {.addr = (ngtcp2_sockaddr *)(uintptr_t)&any_local, .addrlen = sizeof any_local},
-        .remote = {.addr = (ngtcp2_sockaddr *)(uintptr_t)&remote->u.sa, .addrlen = remote->len}};
-}
-
 /* Given back on receipt: it only has to cover what is under way, over all streams. */
 static uint64_t connection_window(const struct tbi_endpoint *ep)
 {
@@ -116,6 +105,7 @@ static void params_of(const struct tbi_endpoint *ep, ngtcp2_transport_params *p)
     p->initial_max_data = connection_window(ep);
     p->max_idle_timeout = ep->cfg.idle_timeout_ms * TBI_NS_PER_MS;
     p->active_connection_id_limit = 7;
+    p->disable_active_migration = ep->cfg.no_migration;
     p->max_udp_payload_size = NGTCP2_DEFAULT_MAX_RECV_UDP_PAYLOAD_SIZE;
 }
 
@@ -134,8 +124,8 @@ static int attach_tls(struct tbi_conn *c, const struct tbi_dial_options *options
         /* A third of the idle time at most: two keep-alives may be lost. */
         uint64_t ms = c->ep->cfg.idle_timeout_ms / 3;
         uint64_t wanted = c->ep->cfg.keep_alive_ms;
-        ngtcp2_conn_set_keep_alive_timeout(c->qc, (wanted > 0 && wanted < ms ? wanted : ms) *
-                                                      TBI_NS_PER_MS);
+        c->keep_alive_ns = (wanted > 0 && wanted < ms ? wanted : ms) * TBI_NS_PER_MS;
+        ngtcp2_conn_set_keep_alive_timeout(c->qc, c->keep_alive_ns);
     }
     return rv;
 }
@@ -146,15 +136,16 @@ int tbi_conn_start_client(struct tbi_conn *c, const struct tbi_dial_options *opt
     ngtcp2_transport_params params;
     ngtcp2_callbacks callbacks;
     ngtcp2_cid dcid, scid;
-    ngtcp2_path path = path_of(&c->remote);
+    struct tbi_path p;
 
     settings_of(c->ep, &settings);
     params_of(c->ep, &params);
     tbi_conn_callbacks(&callbacks, false);
     rand_cid(c->ep, &dcid, 18);
     tbi_endpoint_new_cid(c->ep, &scid);
-    if (ngtcp2_conn_client_new(&c->qc, &dcid, &scid, &path, NGTCP2_PROTO_VER_V1, &callbacks,
-                               &settings, &params, &c->account.mem, c) != 0) {
+    if (ngtcp2_conn_client_new(&c->qc, &dcid, &scid, tbi_path_set(&p, 0, &c->remote),
+                               NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, &c->account.mem,
+                               c) != 0) {
         c->qc = NULL; /* ngtcp2 sets it before it fails and frees what it points to */
         return TBQ_ERR_NOMEM;
     }
@@ -168,7 +159,7 @@ int tbi_conn_start_server(struct tbi_conn *c, const ngtcp2_pkt_hd *hd, const ngt
     ngtcp2_transport_params params;
     ngtcp2_callbacks callbacks;
     ngtcp2_cid scid;
-    ngtcp2_path path = path_of(&c->remote);
+    struct tbi_path p;
 
     settings_of(c->ep, &settings);
     params_of(c->ep, &params);
@@ -191,8 +182,9 @@ int tbi_conn_start_server(struct tbi_conn *c, const ngtcp2_pkt_hd *hd, const ngt
                                                      sizeof c->ep->reset_secret, &scid) != 0) {
         return TBQ_ERR_TLS;
     }
-    if (ngtcp2_conn_server_new(&c->qc, &hd->scid, &scid, &path, hd->version, &callbacks, &settings,
-                               &params, &c->account.mem, c) != 0) {
+    if (ngtcp2_conn_server_new(&c->qc, &hd->scid, &scid, tbi_path_set(&p, 0, &c->remote),
+                               hd->version, &callbacks, &settings, &params, &c->account.mem,
+                               c) != 0) {
         c->qc = NULL; /* as above */
         return TBQ_ERR_NOMEM;
     }
@@ -276,6 +268,11 @@ static void fail(struct tbi_conn *c, int liberr)
     tbi_conn_ready(c);
 }
 
+void tbi_conn_fail(struct tbi_conn *c, int liberr)
+{
+    fail(c, liberr);
+}
+
 void tbi_conn_close(struct tbi_conn *c, struct tbi_now now, uint64_t code, const char *text)
 {
     (void)now;
@@ -329,6 +326,7 @@ static size_t write_close(struct tbi_conn *c, uint8_t *dest, size_t size)
         enter(c, TBI_CONN_DEAD);
         return 0;
     }
+    tbi_conn_wrote(c, &ps.path, (size_t)n); /* not where a packet was last that tried a path */
     c->close_packet = tbi_memdup(c->ep->alloc, dest, (size_t)n);
     c->close_size = c->close_packet != NULL ? (size_t)n : 0;
     enter(c, TBI_CONN_CLOSING);
@@ -337,7 +335,7 @@ static size_t write_close(struct tbi_conn *c, uint8_t *dest, size_t size)
 
 /* --- Silence ---------------------------------------------------------------------------------- */
 
-static uint64_t in_flight(const struct tbi_conn *c)
+uint64_t tbi_conn_in_flight(const struct tbi_conn *c)
 {
     ngtcp2_conn_info info;
 
@@ -369,7 +367,7 @@ static void set_suspect(struct tbi_conn *c, bool suspect)
 /* A packet was read: `before` was in flight. What is acknowledged leaves the flight. */
 static void heard(struct tbi_conn *c, uint64_t before)
 {
-    uint64_t now = in_flight(c);
+    uint64_t now = tbi_conn_in_flight(c);
 
     if (now < before || now == 0) {
         c->asked_at = now > 0 ? c->ep->now.mono_ns : 0;
@@ -418,7 +416,7 @@ static void read_failed(struct tbi_conn *c, int rv)
 void tbi_conn_recv(struct tbi_conn *c, const struct tbi_datagram *d, const uint8_t *data,
                    size_t size)
 {
-    ngtcp2_path path = path_of(&d->remote);
+    struct tbi_path p;
     ngtcp2_pkt_info pi = {.ecn = d->ecn};
 
     if (c->state == TBI_CONN_CLOSING) {
@@ -431,10 +429,10 @@ void tbi_conn_recv(struct tbi_conn *c, const struct tbi_datagram *d, const uint8
     if (c->state != TBI_CONN_ALIVE || c->want_close) {
         return;
     }
-    c->from = d->local;
-    uint64_t before = in_flight(c);
+    const ngtcp2_path *path = tbi_path_set(&p, tbi_conn_reached_at(c, &d->local), &d->remote);
+    uint64_t before = tbi_conn_in_flight(c);
     c->account.reading = true;
-    int rv = ngtcp2_conn_read_pkt(c->qc, &path, &pi, data, size, c->ep->now.mono_ns);
+    int rv = ngtcp2_conn_read_pkt(c->qc, path, &pi, data, size, c->ep->now.mono_ns);
     c->account.reading = false;
     if (c->account.most > c->ep->stats.connection_memory) {
         c->ep->stats.connection_memory = c->account.most;
@@ -567,6 +565,7 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
         return 0;
     }
     ngtcp2_path_storage_zero(&ps);
+    tbi_conn_before_write(c);
     do {
         rv = write_some(c, &ps.path, &pi, dest, size, &again);
     } while (again);
@@ -582,11 +581,13 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
         if (++c->key_used >= c->ep->cfg.key_update_packets) {
             (void)tbi_conn_update_key(c, c->ep->now); /* too fresh: tried again after the next */
         }
-        if (c->asked_at == 0 && in_flight(c) > 0) {
+        /* Not by a packet that tries whether larger ones pass: those are lost without harm. */
+        if (c->asked_at == 0 && tbi_conn_in_flight(c) > 0 &&
+            (size_t)rv <= ngtcp2_conn_get_path_max_tx_udp_payload_size(c->qc)) {
             c->asked_at = c->ep->now.mono_ns;
         }
         *ecn = pi.ecn & 3U;
-        (void)tbi_addr_from_sockaddr(&c->remote, ps.path.remote.addr, ps.path.remote.addrlen);
+        tbi_conn_wrote(c, &ps.path, (size_t)rv);
     }
     return (size_t)rv;
 }

@@ -374,7 +374,7 @@ static void keep_spare(struct tbi_endpoint *ep, const struct tbi_conn *c, const 
 {
     memcpy(ep->spare, data, size);
     ep->spare_batch =
-        (struct tbi_send_batch){.local = c->from, .remote = c->remote, .ecn = ecn, .size = size};
+        (struct tbi_send_batch){.local = c->out, .remote = c->remote, .ecn = ecn, .size = size};
 }
 
 /* Fills the batch from one connection; packets of one size, the last may be shorter. */
@@ -398,12 +398,13 @@ static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_ba
         }
         ep->stats.packets_out++;
         if (packets == 0) {
-            out->local = c->from;
+            out->local = c->out;
             out->remote = c->remote;
             out->ecn = ecn;
             out->segment_size = n;
         } else if (n > out->segment_size || ecn != out->ecn ||
-                   !tbi_addr_equal(&out->remote, &c->remote)) {
+                   !tbi_addr_equal(&out->remote, &c->remote) ||
+                   !tbi_addr_equal(&out->local, &c->out)) {
             keep_spare(ep, c, at, n, ecn);
             break;
         }

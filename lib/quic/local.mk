@@ -7,6 +7,7 @@ lib_quic_libtbi_quic_la_SOURCES = \
 	lib/quic/crowd.c \
 	lib/quic/endpoint.c \
 	lib/quic/error.c \
+	lib/quic/migrate.c \
 	lib/quic/parts.h \
 	lib/quic/quic.h \
 	lib/quic/route.c \

@@ -121,7 +121,16 @@ struct tbi_conn {
     enum tbi_closed_by who;
     int reason;
     struct tbi_addr remote;
-    struct tbi_addr from;    /* our address that the peer uses; len 0: not known */
+    struct tbi_addr from; /* our address that the peer uses; len 0: the kernel chooses */
+    struct tbi_addr next; /* our address that is tried; the same */
+    struct tbi_addr left; /* our address before; len 0: none */
+    struct tbi_addr out;  /* our address that the last packet was written for */
+    uint16_t from_number; /* as ngtcp2 sees `from` */
+    uint16_t next_number; /* as it sees `next`; the same as from_number: none is tried */
+    uint16_t last_number; /* the last one that was given */
+    bool probing;         /* a PING is due */
+    uint64_t in_flight;   /* bytes, before the packet that is being written */
+    uint64_t keep_alive_ns;
     struct tbi_list ready;   /* in the endpoint's list: has something to send */
     struct tbi_list reap;    /* in the endpoint's list: dead */
     struct tbi_list streams; /* tbi_ostream, by priority */
@@ -185,7 +194,8 @@ int tbi_conn_start_server(struct tbi_conn *c, const ngtcp2_pkt_hd *hd, const ngt
 void tbi_conn_recv(struct tbi_conn *c, const struct tbi_datagram *d, const uint8_t *data,
                    size_t size);
 void tbi_conn_timer(struct tbi_conn *c);
-void tbi_conn_ready(struct tbi_conn *c); /* put it into the round of sending */
+uint64_t tbi_conn_in_flight(const struct tbi_conn *c); /* bytes that wait for an acknowledgement */
+void tbi_conn_ready(struct tbi_conn *c);               /* put it into the round of sending */
 void tbi_conn_rearm(struct tbi_conn *c);
 /* The next packet into `dest`: its size, or 0. */
 size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uint8_t *ecn);
@@ -195,6 +205,20 @@ struct tbi_ostream *tbi_conn_ostream(const struct tbi_conn *c, int64_t stream);
 void tbi_conn_drop_ostream(struct tbi_conn *c, struct tbi_ostream *o);
 void tbi_conn_ended(struct tbi_conn *c, enum tbi_closed_by who, int reason, uint64_t code,
                     const char *text);
+
+/* The transport or TLS found a fault, an NGTCP2_ERR_*: closes with it. */
+void tbi_conn_fail(struct tbi_conn *c, int liberr);
+
+/* --- migrate.c: our addresses --- */
+struct tbi_path {
+    struct sockaddr_in local; /* a number in place of the address */
+    ngtcp2_path path;
+};
+const ngtcp2_path *tbi_path_set(struct tbi_path *p, unsigned number, const struct tbi_addr *remote);
+unsigned tbi_conn_reached_at(struct tbi_conn *c, const struct tbi_addr *local); /* its number */
+void tbi_conn_before_write(struct tbi_conn *c);
+void tbi_conn_wrote(struct tbi_conn *c, const ngtcp2_path *path, size_t size);
+void tbi_conn_path_tried(struct tbi_conn *c, const ngtcp2_path *path, bool answers);
 
 /* --- endpoint.c --- */
 struct tbi_queued_action *tbi_endpoint_action(struct tbi_endpoint *ep, const struct tbi_conn *c,

@@ -48,6 +48,7 @@ struct tbi_endpoint_config {
     size_t max_connections;
     size_t kept;       /* of these: neither for clients nor for dials of lesser use */
     bool accept;       /* connections from others */
+    bool no_migration; /* clients are told to stay at their address; RFC 9000, section 18.2 */
     bool always_retry; /* validate every client's address first, RFC 9000, section 8.1.2 */
     uint64_t idle_timeout_ms;
     uint64_t keep_alive_ms; /* 0: a third of the idle time, which is also the most */
@@ -162,6 +163,26 @@ void tbi_conn_close(struct tbi_conn *c, struct tbi_now now, uint64_t code, const
  * TBQ_ERR_AGAIN (the last one is too fresh). */
 int tbi_conn_update_key(struct tbi_conn *c, struct tbi_now now);
 
+/* --- Our addresses; a client's role chooses them ---------------------------------------------- */
+
+const struct tbi_addr *tbi_conn_local(const struct tbi_conn *c); /* len 0: the kernel chooses */
+
+/* Goes on at another of our addresses, with the socket's port; none or unspecified: what the kernel
+ * chooses. It is tried first, and used once it answers; where it does not, all stays as it was.
+ * at_once: the one that was used is gone, so the new one is used while it is tried, and stays. A
+ * PATH action tells that it answers. The address that is used already is only probed.
+ * 0; TBQ_ERR_AGAIN: the handshake is not confirmed, or the peer has given no connection id that is
+ * left; TBQ_ERR_UNSUPPORTED: a server's role, or the peer forbids it; TBQ_ERR_ADDRESS: not of the
+ * peer's family; TBQ_ERR_CLOSED; TBQ_ERR_NOMEM: the connection ends with it. */
+int tbi_conn_migrate(struct tbi_conn *c, struct tbi_now now, const struct tbi_addr *local,
+                     bool at_once);
+
+/* Our address is gone, and there is no other path: the kernel chooses until a packet comes. */
+void tbi_conn_forget_local(struct tbi_conn *c);
+
+/* Sends a packet now that the peer must acknowledge: does the path live? */
+void tbi_conn_probe(struct tbi_conn *c, struct tbi_now now);
+
 /* --- Actions ---------------------------------------------------------------------------------- */
 
 enum tbi_quic_action_type {
@@ -170,7 +191,7 @@ enum tbi_quic_action_type {
     TBI_QUIC_HANDSHAKE_DONE,  /* ask about the peer's key now */
     TBI_QUIC_WRITABLE,        /* a stream that was full has room, or more streams may be opened */
     TBI_QUIC_TICKET,          /* ticket: for tbi_dial_options; valid until the next action */
-    TBI_QUIC_PATH,            /* path.remote: the peer's address has changed and is validated */
+    TBI_QUIC_PATH,            /* path: the peer's address, or ours, is another and answers */
     TBI_QUIC_SUSPECT,         /* suspect: whether what is in flight is not acknowledged in time */
     TBI_QUIC_CLOSED           /* closed: the last action of a connection */
 };
@@ -187,7 +208,11 @@ struct tbi_quic_action {
     union {
         struct {
             struct tbi_addr remote;
-        } accepted, path;
+        } accepted;
+        struct {
+            struct tbi_addr remote;
+            struct tbi_addr local; /* len 0: not known */
+        } path;
         bool suspect;
         struct {
             const uint8_t *data;

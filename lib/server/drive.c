@@ -16,6 +16,9 @@ size_t tbq_server_pollfds(tbq_server *s, struct pollfd *fds, size_t max)
     fds[n++] = (struct pollfd){.fd = tbi_udp_fd(s->udp),
                                .events = s->unsent.size > 0 ? POLLIN | POLLOUT : POLLIN};
     fds[n++] = (struct pollfd){.fd = tbi_wake_fd(s->wake), .events = POLLIN};
+    if (s->netwatch != NULL && n < max) {
+        fds[n++] = (struct pollfd){.fd = tbi_netwatch_fd(s->netwatch), .events = POLLIN};
+    }
     return n + tbi_names_pollfds(s->names, fds + n, max - n);
 }
 
@@ -32,6 +35,7 @@ static uint64_t deadline(tbq_server *s, uint64_t now)
         return now; /* a call between two waits had events for answer: do not wait for them */
     }
     at = names < at ? names : at;
+    at = s->network_at < at ? s->network_at : at;
     return s->book_at < at ? s->book_at : at;
 }
 
@@ -61,7 +65,8 @@ int tbq_server_fd(tbq_server *s)
         return rv;
     }
     size_t n = tbq_server_pollfds(s, fds, TBQ_FDS_MAX);
-    rv = tbi_onefd_update(s->onefd, fds, n, 2, deadline(s, tbi_clock_now().mono_ns));
+    size_t stable = s->netwatch != NULL ? 3 : 2;
+    rv = tbi_onefd_update(s->onefd, fds, n, stable, deadline(s, tbi_clock_now().mono_ns));
     return rv < 0 ? rv : tbi_onefd_fd(s->onefd);
 }
 
@@ -195,6 +200,7 @@ int tbq_server_process(tbq_server *s)
         goto end;
     }
     struct tbi_now now = tbi_clock_now();
+    tbi_server_tend_network(s, now);
     tbi_node_step(s->node, now);
     resolve(s, now);
     tbi_server_save_bindings(s);

@@ -5,6 +5,7 @@ lib_server_libtbi_server_la_SOURCES = \
 	lib/server/config.c lib/server/config.h \
 	lib/server/drive.c \
 	lib/server/identity.c \
+	lib/server/network.c \
 	lib/server/p2p.c \
 	lib/server/parts.h \
 	lib/server/peer.c \

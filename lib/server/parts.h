@@ -11,6 +11,7 @@
 #include "io/clock.h"
 #include "io/file.h"
 #include "io/names.h"
+#include "io/netwatch.h"
 #include "io/onefd.h"
 #include "io/random.h"
 #include "io/udp.h"
@@ -29,7 +30,8 @@ struct tbq_server {
     struct tbi_udp *udp;
     struct tbi_wake *wake;
     struct tbi_names *names;
-    struct tbi_onefd *onefd; /* made when it is asked for */
+    struct tbi_netwatch *netwatch; /* NULL: none */
+    struct tbi_onefd *onefd;       /* made when it is asked for */
     struct tbi_node *node;
     tbq_loop *loop;
     tbq_actor actor;
@@ -39,8 +41,10 @@ struct tbq_server {
     struct tbi_send_batch unsent; /* what the socket did not take yet; size 0: nothing */
     struct tbi_addr advertised[TBI_ADVERTISE_MAX];
     size_t advertised_len;
-    uint64_t book_at;   /* ns; when the peer book is to be written; TBI_NEVER */
-    uint64_t book_next; /* ns; not before */
+    uint64_t book_at;        /* ns; when the peer book is to be written; TBI_NEVER */
+    uint64_t book_next;      /* ns; not before */
+    uint64_t network_at;     /* ns; when the node is told that the network has changed; TBI_NEVER */
+    uint64_t network_latest; /* ns; not after */
     char address[TBI_ADDR_TEXT_SIZE];
     char uri[TBQ_URI_SIZE];
 };
@@ -50,6 +54,11 @@ struct tbq_server {
 int tbi_server_load_identity(struct tbq_server *s, struct tbi_now now);
 void tbi_server_save_bindings(struct tbq_server *s); /* that first use has made */
 int tbi_server_load_trust(struct tbq_server *s, char *text, size_t text_size);
+
+/* network.c: changes of this machine's addresses. 0 or TBQ_ERR_NOMEM. */
+int tbi_server_watch_network(struct tbq_server *s);
+void tbi_server_tend_network(struct tbq_server *s, struct tbi_now now);
+void tbi_server_network_changed(struct tbq_server *s);
 
 /* book.c: addresses to claim, and the peer book. */
 #define TBI_COOKIE_ADVERTISE                                                                       \

@@ -100,7 +100,8 @@ static int build(tbq_server *s, const tbq_actor *actor, const uint8_t *pubkey, t
     if ((rv = tbi_server_load_identity(s, now)) < 0 || (rv = check_pubkey(s, pubkey)) < 0 ||
         (rv = tbi_server_load_trust(s, s->settings.c.error_text, s->settings.c.error_text_size)) <
             0 ||
-        (rv = open_socket(s)) < 0 || (rv = tbi_wake_new(&s->wake, &s->alloc)) < 0 ||
+        (rv = open_socket(s)) < 0 || (rv = tbi_server_watch_network(s)) < 0 ||
+        (rv = tbi_wake_new(&s->wake, &s->alloc)) < 0 ||
         (rv = tbi_names_new(&s->names, &s->alloc, NULL)) < 0 || (rv = make_node(s, now)) < 0 ||
         (rv = tbi_server_load_book(s, now)) < 0 || (rv = tbi_server_find_addresses(s, now)) < 0) {
         return rv;
@@ -185,6 +186,7 @@ void tbq_server_free(tbq_server *s)
     s->node = NULL; /* log lines have nowhere to go from here on */
     tbi_node_free(node);
     tbi_onefd_free(s->onefd);
+    tbi_netwatch_free(s->netwatch);
     tbi_names_free(s->names);
     tbi_wake_free(s->wake);
     tbi_udp_close(s->udp);
@@ -235,6 +237,15 @@ int tbq_server_stop(tbq_server *s, uint32_t deadline_ms)
         return TBQ_ERR_INVALID;
     }
     tbi_node_stop(s->node, tbi_clock_now(), deadline_ms);
+    return changed(s, 0);
+}
+
+int tbq_server_network_changed(tbq_server *s)
+{
+    if (s == NULL) {
+        return TBQ_ERR_INVALID;
+    }
+    tbi_server_network_changed(s);
     return changed(s, 0);
 }
 

@@ -5,6 +5,9 @@
 fuzz_targets += tests/fuzz/fuzz_lists tests/fuzz/fuzz_pem
 fuzz_targets += tests/fuzz/fuzz_link
 fuzz_targets += tests/fuzz/fuzz_book
+fuzz_targets += tests/fuzz/fuzz_netwatch
+tests_fuzz_fuzz_netwatch_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_netwatch_LDADD = $(fuzz_main) $(UP_TO_IO)
 fuzz_targets += tests/fuzz/fuzz_cursor tests/fuzz/fuzz_target
 fuzz_targets += tests/fuzz/fuzz_frames tests/fuzz/fuzz_kinds tests/fuzz/fuzz_record
 if ENABLE_FUZZERS

@@ -186,6 +186,39 @@ void sim_kill(struct sim_node *n)
     sim_say(n, "is killed");
 }
 
+static struct tbi_addr numeric(const char *text)
+{
+    struct tbi_addr a;
+    int rv = tbi_addr_from_text(&a, text);
+    assert(rv == 0);
+    (void)rv;
+    return a;
+}
+
+void sim_see_at(struct sim_node *n, const struct tbi_addr *addr)
+{
+    if (n->inside.len == 0) {
+        n->inside = n->addr;
+    }
+    n->addr = *addr;
+}
+
+void sim_rebind(struct sim_node *n, const char *addr)
+{
+    struct tbi_addr to = numeric(addr);
+
+    sim_see_at(n, &to);
+    sim_say(n, "is seen at %s now", addr);
+}
+
+void sim_move(struct sim_node *n, const char *addr)
+{
+    n->addr = numeric(addr);
+    n->inside.len = 0;
+    sim_say(n, "moves to %s", addr);
+    (void)tbi_node_network_changed(n->node, sim_now(n->sim), &n->addr, 1);
+}
+
 struct sim_link *sim_link(struct sim_node *from, struct sim_node *to)
 {
     struct sim *s = from->sim;
@@ -282,7 +315,7 @@ static bool chance(struct sim *s, unsigned per_mille)
 static struct sim_node *find(struct sim *s, const struct tbi_addr *addr)
 {
     for (size_t i = 0; i < s->nodes_len; i++) {
-        if (tbi_addr_equal(&s->nodes[i].addr, addr)) {
+        if (tbi_addr_equal(&s->nodes[i].addr, addr) || tbi_addr_equal(&s->nodes[i].alias, addr)) {
             return &s->nodes[i];
         }
     }
@@ -304,10 +337,24 @@ static uint64_t leaves_at(struct sim_link *l, uint64_t now_ns, size_t size)
     return l->busy_until;
 }
 
-static void fly(struct sim_node *from, struct sim_node *to, struct sim_link *l, uint8_t ecn,
-                const uint8_t *data, size_t size)
+/* What the node itself calls its first address. */
+static const struct tbi_addr *own(const struct sim_node *n)
 {
-    struct sim *s = from->sim;
+    return n->inside.len > 0 ? &n->inside : &n->addr;
+}
+
+/* What others see when it sends from there; NULL: it has no such address. */
+static const struct tbi_addr *seen_from(const struct sim_node *n, const struct tbi_addr *local)
+{
+    if (local->len == 0 || tbi_addr_is_any(local) || tbi_addr_equal(local, own(n))) {
+        return &n->addr;
+    }
+    return tbi_addr_equal(local, &n->alias) ? &n->alias : NULL;
+}
+
+static void fly(struct sim *s, const struct tbi_addr *from, struct sim_link *l,
+                const struct tbi_send_batch *b, const uint8_t *data, size_t size)
+{
     uint64_t leaves = leaves_at(l, s->now_ns, size);
     struct packet *p;
 
@@ -323,9 +370,9 @@ static void fly(struct sim_node *from, struct sim_node *to, struct sim_link *l, 
         p->at += tbi_rng_below(&s->rng, 1 + l->delay_ms * TBI_NS_PER_MS / 2);
     }
     p->order = s->next_order++;
-    p->from = from->addr;
-    p->to = to->addr;
-    p->ecn = ecn;
+    p->from = *from;
+    p->to = b->remote;
+    p->ecn = b->ecn;
     p->size = size;
     memcpy(p->data, data, size);
     if (size > 0 && chance(s, l->corrupt)) {
@@ -340,6 +387,11 @@ static void send_one(struct sim_node *from, const struct tbi_send_batch *b, cons
 {
     struct sim *s = from->sim;
     struct sim_node *to = find(s, &b->remote);
+    const struct tbi_addr *source = seen_from(from, &b->local);
+    if (source == NULL) {
+        from->from_nowhere += size;
+        return;
+    }
     if (to == NULL) {
         if (from->on_nowhere != NULL) {
             from->on_nowhere(from, &b->remote, size);
@@ -359,7 +411,7 @@ static void send_one(struct sim_node *from, const struct tbi_send_batch *b, cons
         copies++;
     }
     while (copies-- > 0) {
-        fly(from, to, l, b->ecn, data, size);
+        fly(s, source, l, b, data, size);
     }
 }
 
@@ -430,7 +482,14 @@ static void arrive(struct sim *s)
         struct sim_node *to = find(s, &p->to);
         struct tbi_datagram d = {
             .local = p->to, .remote = p->from, .ecn = p->ecn, .data = p->data, .size = p->size};
-        bool there = to != NULL && to->alive; /* it may have moved meanwhile */
+        if (to == NULL) { /* it has another address by now */
+            free(p);
+            continue;
+        }
+        bool there = to->alive;
+        if (tbi_addr_equal(&p->to, &to->addr)) {
+            d.local = *own(to);
+        }
         if (there && to->guest != NULL) {
             to->guest->recv(to->user, &d);
         } else if (there) {

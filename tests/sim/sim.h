@@ -49,8 +49,10 @@ struct sim_node {
     struct tbi_node *node;
     struct tbi_identity *identity;
     struct tbi_trust trust;
-    struct tbi_addr addr; /* may be changed before sim_boot() */
-    bool dual_stack;      /* bound to [::], so that it can dial IPv4 and IPv6 */
+    struct tbi_addr addr;   /* may be changed before sim_boot() */
+    struct tbi_addr alias;  /* a second address, when a test sets it */
+    struct tbi_addr inside; /* behind a NAT: what it sees in place of `addr`; len 0: the same */
+    bool dual_stack;        /* bound to [::], so that it can dial IPv4 and IPv6 */
     tbq_config settings;
     uint8_t key_seed[32];
     /* Asked for every event; return true when the simulation shall release it (false: kept). */
@@ -61,6 +63,7 @@ struct sim_node {
     struct sim_memory *memory;
     /* Told of every datagram that it sends where nobody is. */
     void (*on_nowhere)(struct sim_node *n, const struct tbi_addr *to, size_t size);
+    uint64_t from_nowhere; /* bytes that it wanted to send from an address that it has not */
 };
 
 struct sim *sim_new(uint64_t seed);
@@ -72,6 +75,11 @@ tbq_config *sim_settings(struct sim_node *n); /* before sim_boot() */
 void sim_boot(struct sim_node *n);            /* starts, or starts again after sim_kill() */
 void sim_host(struct sim_node *n, const struct sim_guest *guest, void *user); /* not sim_boot() */
 void sim_kill(struct sim_node *n); /* as kill -9: nothing is said */
+/* A NAT before it gives it another address: it does not notice. What is under way is lost. */
+void sim_rebind(struct sim_node *n, const char *addr);
+void sim_see_at(struct sim_node *n, const struct tbi_addr *addr); /* the same, unsaid */
+/* It has another address, the old one is gone, and it is told of both. */
+void sim_move(struct sim_node *n, const char *addr);
 struct sim_link *sim_link(struct sim_node *from, struct sim_node *to);
 void sim_both(struct sim_node *a, struct sim_node *b, struct sim_link link);
 

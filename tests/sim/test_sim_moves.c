@@ -84,7 +84,8 @@ START_TEST(a_peer_behind_a_nat_that_forgets)
     struct world w;
     begin(&w, &(struct stranger_options){.cert = CERT_ED25519, .alpn = TBI_ALPN});
     for (uint64_t i = 0; i < 5; i++) {
-        w.honest.h->addr = address(i);
+        struct tbi_addr at = address(i);
+        sim_see_at(w.honest.h, &at);
         honest_is_served(&w.honest);
         ck_assert_uint_eq(honest_stats(w.n).paths_proved, i + 1);
     }
@@ -113,7 +114,8 @@ static size_t move_and(struct stranger *x, uint8_t *frames, uint8_t frame)
 {
     struct world *w = (struct world *)(uintptr_t)x->options.forge_arg;
 
-    x->place->addr = address(1000 + w->moved++);
+    struct tbi_addr at = address(1000 + w->moved++);
+    sim_see_at(x->place, &at);
     frames[0] = frame;
     memset(frames + 1, (int)w->moved, frame == 0x1a ? 8 : 0);
     return frame == 0x1a ? 9 : 1;

@@ -50,6 +50,9 @@ tests_unit_test_quic_SOURCES = tests/unit/test_quic.c $(quic_pair)
 tests_unit_test_quic_LDADD = $(UNIT_LDADD) $(UP_TO_QUIC)
 tests_unit_test_quic_memory_SOURCES = tests/unit/test_quic_memory.c $(quic_pair)
 tests_unit_test_quic_memory_LDADD = $(UNIT_LDADD) $(UP_TO_QUIC)
+unit_tests += tests/unit/test_quic_migrate
+tests_unit_test_quic_migrate_SOURCES = tests/unit/test_quic_migrate.c $(quic_pair)
+tests_unit_test_quic_migrate_LDADD = $(UNIT_LDADD) $(UP_TO_QUIC)
 
 # Linked up to the server for the defaults of tbq_config.
 node_pair = tests/unit/node_pair.c tests/unit/node_pair.h

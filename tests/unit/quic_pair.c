@@ -102,6 +102,7 @@ void quic_actions(struct quic_end *e)
             e->conn = a.conn;
         } else if (a.type == TBI_QUIC_PATH) {
             e->path = a.path.remote;
+            e->path_local = a.path.local;
         } else if (a.type == TBI_QUIC_CLOSED) {
             e->closed = a;
         } else if (a.type == TBI_QUIC_TICKET && a.ticket.size <= sizeof e->ticket) {
@@ -140,14 +141,18 @@ static bool carry(struct quic_pair *p, struct quic_end *from, struct quic_end *t
     bool any = false;
 
     while (from->ep != NULL && tbi_endpoint_send(from->ep, p->now, &out) == 1) {
-        struct tbi_datagram d = {.local = to->addr,
-                                 .remote = from->addr,
+        bool second = from->second.len > 0 && tbi_addr_equal(&out.local, &from->second);
+        bool to_second = to->second.len > 0 && tbi_addr_equal(&out.remote, &to->second);
+        struct tbi_datagram d = {.local = to_second ? to->second : to->addr,
+                                 .remote = second ? from->second : from->addr,
                                  .data = out.data,
                                  .size = out.size,
                                  .segment_size = out.segment_size};
         from->datagrams++;
         from->last_size = out.size;
-        if (to->ep != NULL && !to->deaf) {
+        from->from_second += second;
+        if (to->ep != NULL && !to->deaf && !(second ? from->second_dead : from->first_dead) &&
+            !(to_second ? to->second_dead : to->first_dead)) {
             tbi_endpoint_recv(to->ep, p->now, &d, 1);
         }
         any = true;

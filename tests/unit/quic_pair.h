@@ -16,12 +16,17 @@ struct quic_end {
     struct tbi_endpoint_config config;
     struct tbi_endpoint *ep;
     struct tbi_addr addr;
-    bool deaf;     /* what is sent to it is lost */
+    bool deaf;              /* what is sent to it is lost */
+    struct tbi_addr second; /* another address that it has; len 0: none */
+    bool first_dead;        /* nothing passes from or to `addr` */
+    bool second_dead;
     uint64_t conn; /* of the connection that was dialled or accepted last */
     size_t count[TBI_QUIC_CLOSED + 1];
     struct tbi_quic_action closed; /* the last CLOSED */
     struct tbi_addr path;          /* of the last PATH */
-    size_t got[QUIC_STREAMS];      /* bytes, by stream */
+    struct tbi_addr path_local;
+    size_t from_second;       /* batches that it sent from its second address */
+    size_t got[QUIC_STREAMS]; /* bytes, by stream */
     bool fin[QUIC_STREAMS];
     uint8_t first[QUIC_STREAMS]; /* a stream's first byte */
     int64_t order[QUIC_STREAMS]; /* streams as they were first seen */

@@ -57,6 +57,7 @@ START_TEST(without_a_server_every_call_is_answered)
     ck_assert_int_eq(tbq_connection_close(NULL, 1), TBQ_ERR_INVALID);
     ck_assert_int_eq(tbq_discover(NULL, 0), TBQ_ERR_INVALID);
     ck_assert_int_eq(tbq_announce(NULL), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_server_network_changed(NULL), TBQ_ERR_INVALID);
     ck_assert_int_eq(tbq_send(NULL, 1, &m, NULL), TBQ_ERR_INVALID);
     ck_assert_int_eq(tbq_send_to(NULL, &nobody, &m, NULL), TBQ_ERR_INVALID);
     ck_assert_int_eq(tbq_broadcast(NULL, &m, NULL), TBQ_ERR_INVALID);

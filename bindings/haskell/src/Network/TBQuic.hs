@@ -215,6 +215,7 @@ data QuicEvent
   | Broadcasted Word64 (Int, Int, Int)
   | Writable QuicPeerId        -- ^ after @TBQ_ERR_AGAIN@ sends are taken again
   | PeerHeardOf QuicPeerId     -- ^ see 'quicPeers'
+  | PathChanged QuicPeerId QuicConnection  -- ^ it goes on at another address; nothing is lost
   | Warning String
   | LogLine LogLevel String
   | Stopped                    -- ^ the last one
@@ -624,6 +625,7 @@ fromC e
   | is eventLog = LogLine (toEnum (fromIntegral (eLevel e))) (eText e)
   | is eventStopped = Stopped
   | is eventPeer = PeerHeardOf peer
+  | is eventPath = PathChanged peer connection
   | is eventBroadcast = Broadcasted (eTag e) (eCounts e)
   | otherwise = Warning (eText e)
   where

@@ -27,7 +27,7 @@ module Network.TBQuic.C
   , kindPing, kindPong, kindDiscover, kindAnnounce, kindPeerList
   , eventConnected, eventDisconnected, eventConnectFailed, eventMessage, eventRequest
   , eventResponse, eventFate, eventWritable, eventWarning, eventLog, eventStopped, eventPeer
-  , eventBroadcast
+  , eventBroadcast, eventPath
   , fateDelivered, fateNotDelivered
   , responseOk, responseNotFound, responseRefused, responseFailed
   ) where
@@ -352,6 +352,7 @@ errorText e = unsafePerformIO (c_strerror e >>= peekText)
   eventFate = TBQ_EVENT_FATE, eventWritable = TBQ_EVENT_WRITABLE,
   eventWarning = TBQ_EVENT_WARNING, eventLog = TBQ_EVENT_LOG, eventStopped = TBQ_EVENT_STOPPED,
   eventPeer = TBQ_EVENT_PEER, eventBroadcast = TBQ_EVENT_BROADCAST,
+  eventPath = TBQ_EVENT_PATH,
   fateDelivered = TBQ_DELIVERED, fateNotDelivered = TBQ_NOT_DELIVERED,
   responseOk = TBQ_RESPONSE_OK, responseNotFound = TBQ_RESPONSE_NOT_FOUND,
   responseRefused = TBQ_RESPONSE_REFUSED, responseFailed = TBQ_RESPONSE_FAILED }
