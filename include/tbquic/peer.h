@@ -106,6 +106,10 @@ typedef struct tbq_stats {
 
     uint64_t busy_told;  /* clients told that there is no room, and who may have some */
     uint64_t violations; /* connections ended for what QUIC or TLS forbids, or has limits for */
+
+    uint64_t records_refused; /* about peers: malformed, forged, of the far future; or no room */
+    uint64_t peers_forgotten; /* of those remembered: they made way for others */
+    uint64_t dials_delayed;   /* to where nobody was met: one a second goes to each network */
 } tbq_stats;
 
 #define tbq_stats_init(stats) tbq_stats_init_sized((stats), sizeof(tbq_stats))

@@ -39,6 +39,7 @@ void tbi_contact_free(struct tbi_contact *c)
         tbi_bond_let_go(c->bond);
     }
     tbi_free(node->alloc, c);
+    tbi_discovery_want(node);
 }
 
 static void tell_failed(struct tbi_contact *c, int reason, const char *text)
@@ -106,22 +107,48 @@ static const tbq_peer_id *dialled_id(const struct tbi_contact *c)
     return c->following ? &c->via : &c->target.id;
 }
 
+/* Whether the next address may be dialled now; if not yet, the contact waits until it may. */
+static int may_dial(struct tbi_contact *c, const struct tbi_addr *to)
+{
+    struct tbi_node *node = c->node;
+
+    if (c->paced || !c->claims || c->following) { /* to whom it follows was asked already */
+        c->paced = false;
+        return 0;
+    }
+    int rv = tbi_discovery_may_dial(node, &c->target.id, to);
+    if (rv == TBQ_ERR_AGAIN) {
+        c->state = TBI_CONTACT_PACING;
+        tbi_timer_set(&node->timers, &c->timer,
+                      tbi_pace_again_at(&node->discovery.pace, node->now.mono_ns, to));
+    }
+    return rv;
+}
+
 /* Dials the next address; each gets an equal share of the time that is left. */
 static void dial_next(struct tbi_contact *c)
 {
     struct tbi_node *node = c->node;
 
     while (c->addrs_next < c->addrs_len || tbi_busy_follow(c)) {
-        const struct tbi_addr *to = &c->addrs[c->addrs_next++];
+        const struct tbi_addr *to = &c->addrs[c->addrs_next];
         struct tbi_dial_options options = {
             .needed = c->persistent || (c->target.pinned && !c->by_itself),
         };
         uint64_t conn = 0;
+        int rv = may_dial(c, to);
+        if (rv == TBQ_ERR_AGAIN) {
+            return;
+        }
+        c->addrs_next++;
+        if (rv < 0) {
+            continue;
+        }
         if (c->ticket != NULL) {
             options.ticket = c->ticket->data;
             options.ticket_size = c->ticket->size;
         }
-        int rv = tbi_endpoint_dial(node->endpoint, node->now, to, &options, &conn);
+        rv = tbi_endpoint_dial(node->endpoint, node->now, to, &options, &conn);
         if (rv < 0) {
             c->last_reason = rv;
             tbi_text(c->last_text, sizeof c->last_text, "%s", tbq_strerror(rv));
@@ -165,13 +192,14 @@ void tbi_contact_begin(struct tbi_contact *c)
     c->following = false;
     c->follows = 0;
     c->referrals = 0;
+    c->claims = !c->target.numeric && c->target.host[0] == '\0';
     if (c->target.numeric) {
         c->addrs[0] = c->target.addr;
         c->addrs_len = 1;
         dial_next(c);
         return;
     }
-    if (c->target.host[0] == '\0') {
+    if (c->claims) {
         c->addrs_len =
             tbi_discovery_places(node, &c->target.id, c->addrs, TBI_CONTACT_ADDRESSES_MAX);
         if (c->addrs_len == 0) {
@@ -236,6 +264,7 @@ void tbi_contact_timer(struct tbi_contact *c)
     case TBI_CONTACT_PACING:
         if (!c->was_up && !c->persistent && c->node->now.mono_ns >= c->give_up_at) {
             c->referrals = 0;
+            c->addrs_len = c->addrs_next;
         }
         dial_next(c);
         return;
@@ -250,7 +279,7 @@ void tbi_contact_timer(struct tbi_contact *c)
         c->last_reason = TBQ_ERR_TIMEOUT;
         tbi_text(c->last_text, sizeof c->last_text, "no answer in time");
         c->session->contact = NULL;
-        tbi_discovery_unreached(c->node, dialled_id(c), &c->session->remote);
+        tbi_discovery_unreached(c->node, dialled_id(c), &c->session->remote, TBQ_ERR_TIMEOUT);
         tbi_session_close(c->session, TBI_CLOSE_TIMEOUT, "no answer in time");
         c->session = NULL;
         dial_next(c);
@@ -285,8 +314,8 @@ void tbi_contact_session_lost(struct tbi_contact *c, int reason, const char *tex
     c->session = NULL;
     c->last_reason = reason;
     tbi_text(c->last_text, sizeof c->last_text, "%s", text);
-    if (!was_up && c->addrs_next > 0 && reason != TBQ_ERR_LIMIT) { /* it is there, and full */
-        tbi_discovery_unreached(node, dialled_id(c), &c->addrs[c->addrs_next - 1]);
+    if (!was_up && c->addrs_next > 0) {
+        tbi_discovery_unreached(node, dialled_id(c), &c->addrs[c->addrs_next - 1], reason);
     }
     if (node->stopping || (final && !c->persistent)) {
         tbi_contact_end(c, reason, text);
@@ -375,6 +404,7 @@ int tbi_contact_dial_peer(struct tbi_node *node, const tbq_peer_id *id)
 
     if (rv == 0) {
         c->by_itself = true;
+        c->paced = true; /* discovery asked before it picked this peer */
         tbi_contact_begin(c);
     }
     return rv;

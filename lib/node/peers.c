@@ -173,6 +173,7 @@ void tbi_peers_free(const tbq_peers *peers)
 void tbi_node_stats(const struct tbi_node *node, tbq_stats *stats)
 {
     const struct tbi_endpoint_stats *e = tbi_endpoint_stats(node->endpoint);
+    const struct tbi_discovery *d = &node->discovery;
 
     stats->connections = e->connections;
     stats->half_open = e->half_open;
@@ -193,5 +194,8 @@ void tbi_node_stats(const struct tbi_node *node, tbq_stats *stats)
     stats->not_begun = e->not_begun;
     stats->busy_told = node->busy_told;
     stats->violations = e->violations;
+    stats->records_refused = d->book.stats.refused + d->book.stats.full;
+    stats->peers_forgotten = d->book.stats.forgotten;
+    stats->dials_delayed = d->pace.refused;
     stats->notices_lost = node->events.notices_lost;
 }

@@ -25,6 +25,9 @@ tests_sim_test_sim_strangers_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 tests_sim_test_sim_handshake_SOURCES = tests/sim/test_sim_handshake.c tests/sim/sim.c \
 	tests/sim/sim.h tests/sim/stranger.c tests/sim/stranger.h
 tests_sim_test_sim_handshake_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
+sim_tests += tests/sim/test_sim_records
+tests_sim_test_sim_records_SOURCES = tests/sim/test_sim_records.c tests/sim/sim.c tests/sim/sim.h
+tests_sim_test_sim_records_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 sim_tests += tests/sim/test_sim_busy
 tests_sim_test_sim_busy_SOURCES = tests/sim/test_sim_busy.c tests/sim/sim.c tests/sim/sim.h
 tests_sim_test_sim_busy_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
