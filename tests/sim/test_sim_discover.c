@@ -95,6 +95,48 @@ START_TEST(a_peer_is_dialled_by_its_id_alone)
 }
 END_TEST
 
+START_TEST(who_loses_a_peer_has_room_for_another_one)
+{
+    struct village w;
+
+    village_build(&w, 3, 16);
+    sim_settings(w.node[1])->peers_wanted = 1;
+    sim_settings(w.node[2])->no_discovery = true; /* it looks for nobody: it is to be found */
+    village_boot(&w, 0);
+    sim_boot(w.node[1]);
+    village_boot(&w, 2);
+    sim_dial(w.node[0], w.node[1], false);
+    sim_run(w.sim, 5000, NULL, NULL);
+    ck_assert_uint_eq(village_known(w.node[1]), 2);
+    ck_assert_uint_eq(village_connected(w.node[1]), 1);
+    sim_kill(w.node[0]);
+    uint64_t noticed_ms = w.node[1]->settings.ping_interval_ms;
+    noticed_ms += w.node[1]->settings.idle_timeout_ms;
+    sim_run(w.sim, noticed_ms + 5000, NULL, NULL);
+    ck_assert_uint_eq(village_connected(w.node[1]), 1);
+    ck_assert_uint_eq(village_reach(&w, 1), 2);
+    village_free(&w);
+}
+END_TEST
+
+START_TEST(who_was_given_up_is_looked_for_as_a_stranger)
+{
+    struct village w;
+
+    village_build(&w, 2, 17);
+    sim_settings(w.node[1])->no_discovery = true;
+    village_boot_all(&w); /* the second dials the first */
+    sim_run(w.sim, 5000, NULL, NULL);
+    ck_assert_uint_eq(village_connected(w.node[0]), 1);
+    sim_kill(w.node[1]);
+    sim_run(w.sim, 2 * (uint64_t)w.node[0]->settings.peer_timeout_ms, NULL, NULL);
+    sim_boot(w.node[1]); /* and dials nobody */
+    /* It is at the place where it was met: looked for every ten minutes at least. */
+    ck_assert_uint_le(village_wait(&w, 600000, village_all_connected, 0), 600000);
+    village_free(&w);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("discovery");
@@ -104,6 +146,8 @@ int main(void)
     tcase_add_test(c, who_comes_late_is_known_everywhere_and_the_first_is_not_needed);
     tcase_add_test(c, who_wants_few_peers_dials_few);
     tcase_add_test(c, a_peer_is_dialled_by_its_id_alone);
+    tcase_add_test(c, who_loses_a_peer_has_room_for_another_one);
+    tcase_add_test(c, who_was_given_up_is_looked_for_as_a_stranger);
     suite_add_tcase(s, c);
     return tbi_test_main(s);
 }
