@@ -142,6 +142,7 @@ static void dial_next(struct tbi_contact *c)
         }
         c->addrs_next++;
         if (rv < 0) {
+            c->last_reason = c->last_reason != 0 ? c->last_reason : TBQ_ERR_NO_ROUTE;
             continue;
         }
         if (c->ticket != NULL) {

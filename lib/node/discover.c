@@ -510,11 +510,23 @@ static bool is_known(void *user, const tbq_peer_id *id)
     return tbi_peer_get(user, id, false) != NULL; /* connected, dialled, or lost a moment ago */
 }
 
-static bool wants_peers(const struct tbi_node *node)
+static bool is_no_lost_friend(void *user, const tbq_peer_id *id)
+{
+    const struct tbi_node *node = user;
+    const struct tbi_book_entry *e = tbi_book_get(&node->discovery.book, id);
+    return is_known(user, id) || e->standing == TBI_BOOK_HEARD;
+}
+
+static bool has_room(const struct tbi_node *node, uint64_t peers)
 {
     const tbq_config *c = &node->cfg.settings;
     return !c->no_discovery && !node->stopping && c->network_mode != TBQ_MODE_SERVER &&
-           tbi_map_count(&node->contacts) < c->peers_wanted;
+           tbi_map_count(&node->contacts) < peers;
+}
+
+static bool wants_peers(const struct tbi_node *node)
+{
+    return has_room(node, node->cfg.settings.peers_wanted);
 }
 
 /* What is dialled for company keeps that pace also where it was reached before. */
@@ -550,12 +562,30 @@ static void dial_some(struct tbi_node *node)
     d->dial_at = wants_peers(node) ? when : TBI_NEVER;
 }
 
+/* Of a network that was cut in two each half may be company enough for its nodes: then none would
+ * look for the other half again. So a node that has all that it wants dials one that it met before,
+ * now and then, up to a quarter beyond. */
+static void dial_lost_friend(struct tbi_node *node)
+{
+    uint64_t wanted = node->cfg.settings.peers_wanted;
+    uint64_t when;
+
+    if (!wants_peers(node) && has_room(node, wanted + wanted / 4 + 1)) {
+        struct tbi_book_entry *e =
+            tbi_book_pick(&node->discovery.book, node->now.mono_ns, is_no_lost_friend, node, &when);
+        if (e != NULL && may_dial_now(node, e)) {
+            (void)tbi_contact_dial_peer(node, &e->id);
+        }
+    }
+}
+
 static void refresh(struct tbi_node *node)
 {
     uint64_t any = 0;
     uint64_t period = (uint64_t)node->cfg.settings.refresh_interval_ms * TBI_NS_PER_MS;
 
     for_connected(node, ask, &any);
+    dial_lost_friend(node);
     node->discovery.refresh_at = node->now.mono_ns + period;
 }
 

@@ -437,6 +437,7 @@ START_TEST(what_cannot_be_true_where_it_was_learnt_is_never_dialled)
     ck_assert_uint_eq(w.n->node->discovery.book.stats.learnt >= PLACES + 1, true);
     ck_assert_uint_eq(w.n->to_nowhere, 0);
     ck_assert_uint_eq(w.friend->to_nowhere, 0); /* nor by whom it told */
+    takes_at_most(&w, 262144);
     honest_news_passes(&w, w.friend);
     end(&w);
 }
@@ -472,6 +473,7 @@ START_TEST(a_third_party_is_called_three_times_and_its_network_once_a_second)
     honest_news_passes(&w, w.friend);
     sim_run(w.sim, 3600000, NULL, NULL);
     no_harm_to_third_parties(&w);
+    takes_at_most(&w, 1048576); /* dials under way */
     keeps_its_acquaintances(&w);
     end(&w);
 }

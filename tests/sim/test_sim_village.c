@@ -85,6 +85,7 @@ END_TEST
 /* --- Two halves ------------------------------------------------------------------------------- */
 
 #define HALF 8 /* nodes; one more comes to the left half while they are apart */
+#define FEW 4  /* peers wanted, where each half is company enough */
 
 struct halves {
     struct village v;
@@ -201,6 +202,33 @@ START_TEST(halves_that_were_given_up_find_each_other_without_the_first)
 }
 END_TEST
 
+static bool are_one(struct village *v, size_t n)
+{
+    return village_reach(v, 1) == n;
+}
+
+START_TEST(halves_that_are_company_enough_for_themselves_find_each_other_too)
+{
+    static struct halves h;
+    memset(&h, 0, sizeof h);
+    village_build(&h.v, 2 * HALF, 25);
+    for (size_t i = 0; i < 2 * HALF; i++) {
+        sim_settings(h.v.node[i])->peers_wanted = FEW;
+        village_boot(&h.v, i);
+    }
+    within(&h.v, 30000, village_all_have, FEW, "sixteen have the few connections that they want");
+    sim_run(h.v.sim, 5000, NULL, NULL);
+    set_cut(&h, true);
+    sim_kill(h.v.node[0]);
+    sim_run(h.v.sim, 1200000, NULL, NULL); /* peer_timeout_ms, four times */
+    ck_assert_uint_le(village_reach(&h.v, 1), HALF);
+    set_cut(&h, false);
+    /* Each looks every five minutes for one that it met, and for that one every ten. */
+    within(&h.v, 1800000, are_one, 2 * HALF - 1, "healed, they are one village");
+    village_free(&h.v);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("village");
@@ -210,6 +238,7 @@ int main(void)
     tcase_add_test(c, after_a_power_cut_they_are_one_village_again_without_the_first);
     tcase_add_test(c, halves_that_heal_keep_what_they_had_to_say_and_hear_the_news);
     tcase_add_test(c, halves_that_were_given_up_find_each_other_without_the_first);
+    tcase_add_test(c, halves_that_are_company_enough_for_themselves_find_each_other_too);
     suite_add_tcase(s, c);
     return tbi_test_main(s);
 }
