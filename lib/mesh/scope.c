@@ -129,12 +129,3 @@ bool tbi_pace_allows(struct tbi_pace *p, uint64_t now_ns, const struct tbi_addr 
     }
     return true;
 }
-
-uint64_t tbi_pace_again_at(const struct tbi_pace *p, uint64_t now_ns, const struct tbi_addr *addr)
-{
-    uint8_t prefix[TBI_PREFIX_SIZE];
-
-    tbi_prefix_of(addr, prefix);
-    const struct tbi_pace_network *n = tbi_map_get(&p->networks, prefix);
-    return n != NULL && n->free_at > now_ns ? n->free_at : now_ns + TBI_NS_PER_S;
-}

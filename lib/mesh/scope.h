@@ -42,7 +42,4 @@ void tbi_pace_free(struct tbi_pace *p);
  * no network behind it and is not paced. */
 bool tbi_pace_allows(struct tbi_pace *p, uint64_t now_ns, const struct tbi_addr *addr);
 
-/* ns; when to ask again for an address that may not be dialled now. */
-uint64_t tbi_pace_again_at(const struct tbi_pace *p, uint64_t now_ns, const struct tbi_addr *addr);
-
 #endif

@@ -137,40 +137,17 @@ static bool is_connected(struct tbi_node *node, const tbq_peer_id *id)
     return b != NULL && b->session != NULL;
 }
 
-/* The addresses of that peer that may be dialled now, into the contact; *later: those that may in a
- * moment. */
-static size_t places(struct tbi_contact *c, const tbq_peer_id *id, size_t *later)
-{
-    struct tbi_node *node = c->node;
-    struct tbi_addr at[TBI_CONTACT_ADDRESSES_MAX];
-    size_t taken = 0;
-
-    size_t known = tbi_discovery_places(node, id, at, TBI_CONTACT_ADDRESSES_MAX);
-    for (size_t i = 0; i < known; i++) {
-        int rv = tbi_discovery_may_dial(node, id, &at[i]);
-        if (rv == 0) {
-            c->addrs[taken++] = at[i];
-        }
-        *later += rv == TBQ_ERR_AGAIN;
-    }
-    return taken;
-}
-
 bool tbi_busy_follow(struct tbi_contact *c)
 {
     while (c->referrals > 0) {
-        const tbq_peer_id *id = &c->referral[c->referrals - 1];
-        size_t later = 0;
-        size_t n = is_connected(c->node, id) ? 0 : places(c, id, &later);
-        if (n == 0 && later > 0) {
-            return false; /* in a moment */
-        }
-        c->referrals--;
+        const tbq_peer_id *id = &c->referral[--c->referrals];
+        size_t n = is_connected(c->node, id)
+                       ? 0
+                       : tbi_discovery_places(c->node, id, c->addrs, TBI_CONTACT_ADDRESSES_MAX);
         if (n > 0) {
             c->via = *id;
             c->following = true;
             c->addrs_len = n;
-            c->addrs_next = 0;
             tbi_block_unref(c->ticket); /* another node's */
             c->ticket = NULL;
             return true;

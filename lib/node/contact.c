@@ -1,8 +1,8 @@
-/* node/contact.c - somebody we dial: names, addresses one after another, and dialling again.
+/* node/contact.c - somebody we dial: names, and dialling again.
  *
- * A dial as a whole has the configured time; each address gets an equal share of what is left. A
- * contact that was up, or is persistent, is dialled again with backoff: 250 ms, doubled up to 30 s,
- * less a random quarter, so that a thousand nodes do not come back in one instant. */
+ * A dial as a whole has the configured time; race.c tries the addresses. A contact that was up, or
+ * is persistent, is dialled again with backoff: 250 ms, doubled up to 30 s, less a random quarter,
+ * so that a thousand nodes do not come back in one instant. */
 #include <string.h>
 
 #include "node/parts.h"
@@ -15,6 +15,7 @@ struct tbi_contact *tbi_contact_new(struct tbi_node *node)
     }
     c->node = node;
     c->handle = node->next_number++;
+    tbi_list_init(&c->attempts);
     if (tbi_timer_register(&node->timers, &c->timer, c, TBI_TIMER_CONTACT) < 0) {
         tbi_free(node->alloc, c);
         return NULL;
@@ -60,6 +61,7 @@ static void tell_failed(struct tbi_contact *c, int reason, const char *text)
 
 void tbi_contact_end(struct tbi_contact *c, int reason, const char *text)
 {
+    tbi_race_abandon(c, c->closed ? TBI_CLOSE_NONE : TBI_CLOSE_STOPPED, "");
     if (c->failed != NULL && !c->was_up) {
         tell_failed(c, reason, text);
     }
@@ -80,11 +82,10 @@ static uint64_t backoff_ns(struct tbi_contact *c)
     return (ms - tbi_rng_below(&c->node->rng, ms / 4 + 1)) * TBI_NS_PER_MS;
 }
 
-/* All addresses of this round have failed. */
-static void round_failed(struct tbi_contact *c)
+void tbi_contact_round_failed(struct tbi_contact *c)
 {
     struct tbi_node *node = c->node;
-    bool in_time = c->was_up && node->now.mono_ns < c->give_up_at;
+    bool in_time = c->was_up && !c->refused && node->now.mono_ns < c->give_up_at;
 
     if (node->stopping || (!c->persistent && !in_time)) {
         int reason = c->last_reason != 0 ? c->last_reason : TBQ_ERR_TIMEOUT;
@@ -102,85 +103,6 @@ static void round_failed(struct tbi_contact *c)
             (unsigned)c->target.port, c->last_text);
 }
 
-static const tbq_peer_id *dialled_id(const struct tbi_contact *c)
-{
-    return c->following ? &c->via : &c->target.id;
-}
-
-/* Whether the next address may be dialled now; if not yet, the contact waits until it may. */
-static int may_dial(struct tbi_contact *c, const struct tbi_addr *to)
-{
-    struct tbi_node *node = c->node;
-
-    if (c->paced || !c->claims || c->following) { /* to whom it follows was asked already */
-        c->paced = false;
-        return 0;
-    }
-    int rv = tbi_discovery_may_dial(node, &c->target.id, to);
-    if (rv == TBQ_ERR_AGAIN) {
-        c->state = TBI_CONTACT_PACING;
-        tbi_timer_set(&node->timers, &c->timer,
-                      tbi_pace_again_at(&node->discovery.pace, node->now.mono_ns, to));
-    }
-    return rv;
-}
-
-/* Dials the next address; each gets an equal share of the time that is left. */
-static void dial_next(struct tbi_contact *c)
-{
-    struct tbi_node *node = c->node;
-
-    while (c->addrs_next < c->addrs_len || tbi_busy_follow(c)) {
-        const struct tbi_addr *to = &c->addrs[c->addrs_next];
-        struct tbi_dial_options options = {
-            .needed = c->persistent || (c->target.pinned && !c->by_itself),
-        };
-        uint64_t conn = 0;
-        int rv = may_dial(c, to);
-        if (rv == TBQ_ERR_AGAIN) {
-            return;
-        }
-        c->addrs_next++;
-        if (rv < 0) {
-            c->last_reason = c->last_reason != 0 ? c->last_reason : TBQ_ERR_NO_ROUTE;
-            continue;
-        }
-        if (c->ticket != NULL) {
-            options.ticket = c->ticket->data;
-            options.ticket_size = c->ticket->size;
-        }
-        rv = tbi_endpoint_dial(node->endpoint, node->now, to, &options, &conn);
-        if (rv < 0) {
-            c->last_reason = rv;
-            tbi_text(c->last_text, sizeof c->last_text, "%s", tbq_strerror(rv));
-            continue;
-        }
-        c->session = tbi_session_new(node, conn, true, to);
-        if (c->session == NULL) {
-            c->last_reason = TBQ_ERR_NOMEM;
-            tbi_text(c->last_text, sizeof c->last_text, "%s", tbq_strerror(TBQ_ERR_NOMEM));
-            tbi_conn_close(tbi_endpoint_conn(node->endpoint, conn), node->now, TBI_CLOSE_INTERNAL,
-                           c->last_text);
-            continue;
-        }
-        c->session->contact = c;
-        c->state = TBI_CONTACT_DIALLING;
-        uint64_t left = c->give_up_at > node->now.mono_ns ? c->give_up_at - node->now.mono_ns : 0;
-        if (c->was_up || c->persistent) {
-            left = (uint64_t)node->cfg.settings.connection_timeout_ms * TBI_NS_PER_MS;
-        }
-        tbi_timer_set(&node->timers, &c->timer,
-                      node->now.mono_ns + left / (c->addrs_len - c->addrs_next + 1));
-        return;
-    }
-    if (c->referrals > 0) {
-        c->state = TBI_CONTACT_PACING;
-        tbi_timer_set(&node->timers, &c->timer, node->now.mono_ns + TBI_NS_PER_S);
-        return;
-    }
-    round_failed(c);
-}
-
 void tbi_contact_begin(struct tbi_contact *c)
 {
     struct tbi_node *node = c->node;
@@ -189,25 +111,24 @@ void tbi_contact_begin(struct tbi_contact *c)
     if (!c->was_up) {
         c->give_up_at = node->now.mono_ns + timeout;
     }
-    c->addrs_next = 0;
+    c->refused = false;
     c->following = false;
     c->follows = 0;
     c->referrals = 0;
-    c->claims = !c->target.numeric && c->target.host[0] == '\0';
     if (c->target.numeric) {
         c->addrs[0] = c->target.addr;
         c->addrs_len = 1;
-        dial_next(c);
+        tbi_race_begin(c);
         return;
     }
-    if (c->claims) {
+    if (c->target.host[0] == '\0') {
         c->addrs_len =
             tbi_discovery_places(node, &c->target.id, c->addrs, TBI_CONTACT_ADDRESSES_MAX);
         if (c->addrs_len == 0) {
             c->last_reason = TBQ_ERR_NO_ROUTE;
             tbi_text(c->last_text, sizeof c->last_text, "no address of that peer is known");
         }
-        dial_next(c);
+        tbi_race_begin(c);
         return;
     }
     c->addrs_len = 0;
@@ -242,12 +163,13 @@ void tbi_node_resolved(struct tbi_node *node, struct tbi_now now, tbq_connection
     c->addrs_len = n < TBI_CONTACT_ADDRESSES_MAX ? n : TBI_CONTACT_ADDRESSES_MAX;
     if (c->addrs_len > 0) {
         memcpy(c->addrs, addrs, c->addrs_len * sizeof *addrs);
+        tbi_race_order(c->addrs, c->addrs_len);
     } else {
         c->last_reason = TBQ_ERR_NAME;
         tbi_text(c->last_text, sizeof c->last_text, "%s: %s", c->target.host,
                  why_none != NULL ? why_none : "no address");
     }
-    dial_next(c);
+    tbi_race_begin(c);
 }
 
 void tbi_contact_timer(struct tbi_contact *c)
@@ -262,28 +184,15 @@ void tbi_contact_timer(struct tbi_contact *c)
         }
         tbi_contact_begin(c);
         return;
-    case TBI_CONTACT_PACING:
-        if (!c->was_up && !c->persistent && c->node->now.mono_ns >= c->give_up_at) {
-            c->referrals = 0;
-            c->addrs_len = c->addrs_next;
-        }
-        dial_next(c);
-        return;
     case TBI_CONTACT_RESOLVING:
         c->last_reason = TBQ_ERR_NAME;
         tbi_text(c->last_text, sizeof c->last_text, "%s: the name was not resolved in time",
                  c->target.host);
         c->lookup_pending = false;
-        round_failed(c);
+        tbi_contact_round_failed(c);
         return;
     case TBI_CONTACT_DIALLING:
-        c->last_reason = TBQ_ERR_TIMEOUT;
-        tbi_text(c->last_text, sizeof c->last_text, "no answer in time");
-        c->session->contact = NULL;
-        tbi_discovery_unreached(c->node, dialled_id(c), &c->session->remote, TBQ_ERR_TIMEOUT);
-        tbi_session_close(c->session, TBI_CLOSE_TIMEOUT, "no answer in time");
-        c->session = NULL;
-        dial_next(c);
+        tbi_race_run(c);
         return;
     case TBI_CONTACT_UP:
         return;
@@ -307,35 +216,32 @@ void tbi_contact_session_up(struct tbi_contact *c)
     tbi_timer_set(&c->node->timers, &c->timer, TBI_NEVER);
 }
 
-void tbi_contact_session_lost(struct tbi_contact *c, int reason, const char *text, bool final)
+void tbi_contact_session_lost(struct tbi_contact *c, const struct tbi_addr *remote, int reason,
+                              const char *text, bool final)
 {
     struct tbi_node *node = c->node;
     bool was_up = c->state == TBI_CONTACT_UP;
 
     c->session = NULL;
-    c->last_reason = reason;
-    tbi_text(c->last_text, sizeof c->last_text, "%s", text);
-    if (!was_up && c->addrs_next > 0) {
-        tbi_discovery_unreached(node, dialled_id(c), &c->addrs[c->addrs_next - 1], reason);
+    if (was_up || !c->dialled) {
+        c->last_reason = reason;
+        tbi_text(c->last_text, sizeof c->last_text, "%s", text);
+    } else {
+        tbi_race_lost(c, remote, reason, text, final);
     }
-    if (node->stopping || (final && !c->persistent)) {
+    if (node->stopping || c->closed || (was_up && final && !c->persistent)) {
         tbi_contact_end(c, reason, text);
-        return;
-    }
-    if (!c->dialled) {
+    } else if (!c->dialled) {
         tbi_contact_free(c); /* the peer may dial again: its bond waits for peer_timeout_ms */
-        return;
-    }
-    if (was_up) {
+    } else if (was_up) {
         c->give_up_at =
             node->now.mono_ns + (uint64_t)node->cfg.settings.peer_timeout_ms * TBI_NS_PER_MS;
-        c->addrs_len = c->addrs_next = 0;
         c->state = TBI_CONTACT_WAITING;
         tbi_timer_set(&node->timers, &c->timer, node->now.mono_ns + backoff_ns(c));
         c->failures++;
-        return;
+    } else {
+        tbi_race_run(c);
     }
-    dial_next(c);
 }
 
 static int new_dial(struct tbi_node *node, const struct tbi_target *target, bool persistent,
@@ -347,6 +253,7 @@ static int new_dial(struct tbi_node *node, const struct tbi_target *target, bool
                                                                       : TBQ_ERR_NOMEM;
     }
     c->dialled = true;
+    c->paced = true; /* by discovery, which asked before; or the application wants it now */
     c->persistent = persistent;
     c->target = *target;
     struct tbi_peer *peer = NULL;
@@ -405,7 +312,6 @@ int tbi_contact_dial_peer(struct tbi_node *node, const tbq_peer_id *id)
 
     if (rv == 0) {
         c->by_itself = true;
-        c->paced = true; /* discovery asked before it picked this peer */
         tbi_contact_begin(c);
     }
     return rv;
@@ -421,15 +327,9 @@ int tbi_node_close(struct tbi_node *node, struct tbi_now now, tbq_connection con
     }
     c->closed = true;
     c->persistent = false;
-    if (c->session != NULL) {
-        struct tbi_session *s = c->session;
-        bool up = s->up;
-        tbi_session_close(s, TBI_CLOSE_NONE, "");
-        if (up) {
-            return 0; /* the session's end tells DISCONNECTED and ends the contact */
-        }
-        s->contact = NULL;
-        c->session = NULL;
+    if (c->session != NULL && c->session->up) {
+        tbi_session_close(c->session, TBI_CLOSE_NONE, "");
+        return 0; /* the session's end tells DISCONNECTED and ends the contact */
     }
     tbi_contact_end(c, TBQ_ERR_CLOSED, "closed by the application");
     return 0;

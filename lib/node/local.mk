@@ -12,6 +12,7 @@ lib_node_libtbi_node_la_SOURCES = \
 	lib/node/node.c lib/node/node.h \
 	lib/node/parts.h \
 	lib/node/peers.c \
+	lib/node/race.c \
 	lib/node/request.c \
 	lib/node/instream.c \
 	lib/node/session.c \

@@ -38,7 +38,6 @@
 enum tbi_contact_state {
     TBI_CONTACT_WAITING,   /* for its backoff to pass */
     TBI_CONTACT_RESOLVING, /* for the server's answer about a name */
-    TBI_CONTACT_PACING,    /* until its next address may be dialled: claims are, once a second */
     TBI_CONTACT_DIALLING,
     TBI_CONTACT_UP
 };
@@ -48,8 +47,7 @@ struct tbi_contact {
     struct tbi_list entry;
     tbq_connection handle;
     bool dialled;
-    bool claims;     /* its addresses are the book's: claims, until they were reached */
-    bool paced;      /* the next one may be dialled: that was asked already */
+    bool paced;      /* its first address may be dialled: that was asked already */
     bool persistent; /* dialled for as long as the node runs */
     bool by_itself;  /* the node dials it for company: nobody asked, nobody is told of failures */
     bool closed;     /* by the application: it only waits for the end of its session */
@@ -60,8 +58,11 @@ struct tbi_contact {
     struct tbi_target target;
     struct tbi_addr addrs[TBI_CONTACT_ADDRESSES_MAX];
     size_t addrs_len;
-    size_t addrs_next;
-    struct tbi_session *session; /* dialling or up */
+    size_t addrs_next;           /* those before are dialled already */
+    struct tbi_list attempts;    /* sessions that race: the first one that may speak wins */
+    uint64_t round_ends_at;      /* ns; of all attempts */
+    bool refused;                /* for good, by somebody in this round: that is its reason */
+    struct tbi_session *session; /* the one that has won, or is up */
     struct tbi_bond *bond;       /* where messages go; without a peer until one is known */
     unsigned failures;           /* in a row, for the backoff */
     uint64_t give_up_at;         /* ns; of the dial, or of the peer that was lost */
@@ -93,7 +94,8 @@ struct tbi_session {
     struct tbi_node *node;
     uint64_t conn; /* number of the QUIC connection in the endpoint */
     struct tbi_contact *contact;
-    struct tbi_bond *bond; /* from the moment that the peer is known */
+    struct tbi_list attempt; /* of the contact, while others may be faster */
+    struct tbi_bond *bond;   /* from the moment that the peer is known */
     struct tbi_addr remote;
     uint64_t began;    /* ns */
     uint64_t ready_at; /* ns: both HELLOs and trust */
@@ -251,10 +253,22 @@ void tbi_contact_timer(struct tbi_contact *c);
 /* Dials a peer where the book says that it may be. 0 or a TBQ_ERR_*. */
 int tbi_contact_dial_peer(struct tbi_node *node, const tbq_peer_id *id);
 void tbi_contact_session_up(struct tbi_contact *c);
-/* The session has ended; `text` says why. May free the contact. */
-void tbi_contact_session_lost(struct tbi_contact *c, int reason, const char *text, bool final);
+/* A session of it has ended; `text` says why. May free the contact. */
+void tbi_contact_session_lost(struct tbi_contact *c, const struct tbi_addr *remote, int reason,
+                              const char *text, bool final);
+void tbi_contact_round_failed(struct tbi_contact *c); /* every address; may free the contact */
 /* Ends the contact: fates are told, and CONNECT_FAILED where it never was up. Frees it. */
 void tbi_contact_end(struct tbi_contact *c, int reason, const char *text);
+
+/* --- race.c: a contact's addresses, a head start apart --- */
+void tbi_race_order(struct tbi_addr *addrs, size_t n); /* IPv6 first, then in turn */
+void tbi_race_begin(struct tbi_contact *c);            /* a round; may free the contact */
+void tbi_race_run(struct tbi_contact *c); /* goes on with it, or ends it; may free the contact */
+void tbi_race_won(struct tbi_session *s); /* it may speak: the others are closed and forgotten */
+/* An attempt has ended, for good if `final`; call tbi_race_run() then. */
+void tbi_race_lost(struct tbi_contact *c, const struct tbi_addr *remote, int reason,
+                   const char *text, bool final);
+void tbi_race_abandon(struct tbi_contact *c, uint64_t code, const char *text); /* closes all */
 
 /* --- session.c: one connection, from its handshake to its end --- */
 struct tbi_session *tbi_session_new(struct tbi_node *node, uint64_t conn, bool dialled,
@@ -284,7 +298,7 @@ void tbi_busy_tell(struct tbi_session *s);
 void tbi_busy_heard(struct tbi_session *s, struct tbi_cursor body); /* from inside a callback */
 void tbi_busy_trusted(struct tbi_session *s);                       /* what was heard may count */
 /* The next peer to dial in place of one that was full: its addresses replace the contact's. False:
- * there is none, or (c->referrals > 0) none that may be dialled now. */
+ * there is none. */
 bool tbi_busy_follow(struct tbi_contact *c);
 
 /* --- instream.c: what an incoming stream is, and where its bytes go --- */

@@ -23,6 +23,7 @@ struct tbi_session *tbi_session_new(struct tbi_node *node, uint64_t conn, bool d
     s->began = node->now.mono_ns;
     s->control_out = -1;
     tbi_list_init(&s->touched);
+    tbi_list_init(&s->attempt);
     tbi_frame_reader_init(&s->control_in);
     for (size_t i = 0; i < TBQ_LANES; i++) {
         s->lane_out[i] = -1;
@@ -69,6 +70,7 @@ void tbi_session_free(struct tbi_session *s)
     tbi_block_unref(s->record);
     tbi_block_unref(s->referrals);
     tbi_list_remove(&s->touched);
+    tbi_list_remove(&s->attempt);
     tbi_map_remove(&node->sessions, &s->conn);
     tbi_timer_unregister(&node->timers, &s->timer);
     tbi_free(node->alloc, s);
@@ -297,6 +299,7 @@ static void get_ready(struct tbi_session *s)
         tbi_node_warn(node, &s->peer_id, "a second process has this node's own key");
     }
     s->ready_at = node->now.mono_ns;
+    tbi_race_won(s);
     if (s->contact == NULL) {
         if (s->dialled || (s->contact = tbi_contact_new(node)) == NULL) {
             tbi_session_close(s, TBI_CLOSE_BUSY, tbi_close_text(TBI_CLOSE_BUSY));
@@ -551,6 +554,7 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
     if (b != NULL && b->session == s) {
         tbi_bond_lost(b, reason);
     }
+    struct tbi_addr remote = s->remote;
     s->bond = NULL;
     s->contact = NULL;
     tbi_session_free(s);
@@ -558,6 +562,6 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
         tbi_bond_leave(b);
     }
     if (c != NULL) {
-        tbi_contact_session_lost(c, reason, text, final);
+        tbi_contact_session_lost(c, &remote, reason, text, final);
     }
 }

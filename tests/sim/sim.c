@@ -160,6 +160,9 @@ void sim_boot(struct sim_node *n)
         .local = n->addr,
         .settings = n->settings,
     };
+    if (n->dual_stack) {
+        tbi_addr_from_text(&config.local, "[::]:8443");
+    }
     tbi_rng_bytes(&n->sim->rng, config.seed, sizeof config.seed);
     tbi_alloc_init(&n->alloc, &hook);
     int rv = tbi_node_new(&n->node, &config, sim_now(n->sim));

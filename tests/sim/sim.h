@@ -49,7 +49,8 @@ struct sim_node {
     struct tbi_node *node;
     struct tbi_identity *identity;
     struct tbi_trust trust;
-    struct tbi_addr addr;
+    struct tbi_addr addr; /* may be changed before sim_boot() */
+    bool dual_stack;      /* bound to [::], so that it can dial IPv4 and IPv6 */
     tbq_config settings;
     uint8_t key_seed[32];
     /* Asked for every event; return true when the simulation shall release it (false: kept). */

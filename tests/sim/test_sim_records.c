@@ -78,6 +78,7 @@ static void begin(struct world *w)
     w->visitor = live(w, "192.0.3.8:8443");
     w->late = live(w, "192.0.4.9:8443");
     sim_settings(w->n)->max_connections = 32; /* 320 entries in its book */
+    w->n->dual_stack = w->friend->dual_stack = w->visitor->dual_stack = true;
     sim_settings(w->liar)->no_discovery = true;
     sim_boot(w->n);
     sim_boot(w->liar);

@@ -21,6 +21,7 @@ static void within(struct village *v, uint64_t ms, bool (*holds)(struct village 
         ck_abort_msg("not within %llu ms: %s", (unsigned long long)ms, what);
     }
     printf("# %s: %llu ms of virtual time\n", what, (unsigned long long)took);
+    fflush(stdout); /* what was measured is told by a story that fails later, too */
 }
 
 static size_t lost_by_the_rest(const struct village *v)
@@ -85,7 +86,8 @@ END_TEST
 /* --- Two halves ------------------------------------------------------------------------------- */
 
 #define HALF 8 /* nodes; one more comes to the left half while they are apart */
-#define FEW 4  /* peers wanted, where each half is company enough */
+#define MANY 64
+#define FEW 4 /* peers wanted, where each half is company enough */
 
 struct halves {
     struct village v;
@@ -137,6 +139,9 @@ static void settle_down(struct halves *h, uint64_t seed)
     village_build(&h->v, 2 * HALF + 1, seed);
     h->v.also = to_ledgers;
     h->v.user = h;
+    for (size_t i = 0; i <= 2 * HALF; i++) {
+        sim_settings(h->v.node[i])->peers_wanted = MANY; /* all that there are */
+    }
     for (size_t i = 0; i < 2 * HALF; i++) {
         village_boot(&h->v, i);
     }
@@ -167,7 +172,7 @@ START_TEST(halves_that_heal_keep_what_they_had_to_say_and_hear_the_news)
     send_each_way(&h, 50);
     /* Who lost a peer dials it twice a minute at least. */
     within(&h.v, 60000, village_all_know_all, 0, "healed, all know who came meanwhile");
-    within(&h.v, 60000, village_all_have, WANTED, "and each has its connections");
+    within(&h.v, 120000, village_all_connected, 0, "and each is connected to each");
     within(&h.v, 60000, settled, 0, "and all that was said has its fate");
     ck_assert_uint_eq(village_reach(&h.v, 0), 2 * HALF + 1);
     ck_assert_uint_eq(h.right.told[TBQ_DELIVERED], 300);

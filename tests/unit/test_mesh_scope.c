@@ -129,22 +129,6 @@ START_TEST(the_networks_remembered_have_a_limit)
 }
 END_TEST
 
-START_TEST(a_network_says_when_to_ask_again)
-{
-    static const uint8_t secret[16];
-    struct tbi_alloc alloc;
-    struct tbi_pace p;
-    struct tbi_addr a = at("198.51.100.1:1"), other = at("198.51.101.1:1");
-
-    ck_assert_int_eq(tbi_alloc_init(&alloc, NULL), 0);
-    tbi_pace_init(&p, &alloc, secret);
-    ck_assert(tbi_pace_allows(&p, 5, &a));
-    ck_assert_uint_eq(tbi_pace_again_at(&p, 7, &a), 5 + TBI_NS_PER_S);
-    ck_assert_uint_eq(tbi_pace_again_at(&p, 7, &other), 7 + TBI_NS_PER_S); /* no room for it */
-    tbi_pace_free(&p);
-}
-END_TEST
-
 START_TEST(an_address_is_tried_so_often_whoever_claims_it)
 {
     static const uint8_t secret[16];
@@ -283,7 +267,6 @@ int main(void)
     tcase_add_test(c, a_claim_is_dialled_only_where_it_can_be_true);
     tcase_add_test(c, a_network_is_dialled_once_a_second);
     tcase_add_test(c, the_networks_remembered_have_a_limit);
-    tcase_add_test(c, a_network_says_when_to_ask_again);
     tcase_add_test(c, an_address_is_tried_so_often_whoever_claims_it);
     tcase_add_test(c, tries_leak_nothing_when_memory_is_out);
     tcase_add_test(c, an_own_address_counts_when_three_networks_agree);
