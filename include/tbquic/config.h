@@ -61,7 +61,8 @@ typedef struct tbq_config {
     uint32_t peer_timeout_ms;  /* 300000; how long what is unsettled waits for a lost peer */
 
     /* Finding peers. A node asks those that it meets for others, and dials some of them, until it
-     * has `peers_wanted` connections, accepted ones included. */
+     * has `peers_wanted` connections, accepted ones included. Beyond, up to a quarter more, it only
+     * dials peers again that it met before: a network that was cut in two becomes one again. */
     uint32_t peers_wanted;        /* 16; 1..1048576 */
     uint32_t refresh_interval_ms; /* 300000; 1000..86400000: how often all are asked again */
     bool no_discovery;            /* neither ask nor dial by itself; default false */

@@ -214,6 +214,12 @@ size_t tbi_book_places(const struct tbi_book_entry *e, uint64_t now_ns, struct t
     return n;
 }
 
+bool tbi_book_is_proven(const struct tbi_book_entry *e, const struct tbi_addr *addr)
+{
+    const struct tbi_place *p = find_place(e, addr);
+    return p != NULL && p->proven;
+}
+
 /* --- What happens ------------------------------------------------------------------------------
  */
 
@@ -364,18 +370,22 @@ struct tbi_book_entry *tbi_book_pick(struct tbi_book *b, uint64_t now_ns,
                                      bool (*skip)(void *user, const tbq_peer_id *id), void *user,
                                      uint64_t *when)
 {
-    struct tbi_book_entry *picked = NULL;
-    uint64_t seen = 0;
+    struct tbi_book_entry *picked[2] = {NULL, NULL}; /* one heard of, one met or named */
+    uint64_t seen[2] = {0, 0};
 
     *when = TBI_NEVER;
     for (struct tbi_map_entry *m = tbi_map_first(&b->entries); m != NULL; m = tbi_map_next(m)) {
         struct tbi_book_entry *e = tbi_map_value(m);
+        int met = e->standing != TBI_BOOK_HEARD;
         if (!skip(user, &e->id) && dialable(e, now_ns, when) &&
-            tbi_rng_below(b->rng, ++seen) == 0) {
-            picked = e; /* each of those seen so far with the same chance */
+            tbi_rng_below(b->rng, ++seen[met]) == 0) {
+            picked[met] = e; /* each of those seen so far with the same chance */
         }
     }
-    return picked;
+    if (picked[0] == NULL || picked[1] == NULL) {
+        return picked[0] != NULL ? picked[0] : picked[1];
+    }
+    return picked[tbi_rng_below(b->rng, 2)];
 }
 
 /* The signature of what came from the own file is checked when it is about to be passed on. */

@@ -104,8 +104,13 @@ void tbi_book_failed(struct tbi_book *b, struct tbi_now now, const tbq_peer_id *
 size_t tbi_book_places(const struct tbi_book_entry *e, uint64_t now_ns, struct tbi_addr *to,
                        size_t max);
 
+/* Whether it was reached there once. */
+bool tbi_book_is_proven(const struct tbi_book_entry *e, const struct tbi_addr *addr);
+
 /* An entry to dial now, picked at random among those that have a place and that `skip` does not
- * rule out; NULL: none. *when is the earliest time at which a place becomes dialable again. */
+ * rule out; NULL: none. Half the picks are of those that were met or named, where there are any: of
+ * those heard of any number may be made up. *when is the earliest time at which a place becomes
+ * dialable again. */
 struct tbi_book_entry *tbi_book_pick(struct tbi_book *b, uint64_t now_ns,
                                      bool (*skip)(void *user, const tbq_peer_id *id), void *user,
                                      uint64_t *when);

@@ -76,6 +76,7 @@ void tbi_peer_free(struct tbi_peer *peer)
 
     tbi_map_remove(&node->peers, peer->id.bytes);
     tbi_free(node->alloc, peer);
+    tbi_discovery_want(node); /* it may be dialled as a stranger now */
 }
 
 struct tbi_bond *tbi_peer_newest(struct tbi_peer *peer)

@@ -40,6 +40,7 @@ void tbi_contact_free(struct tbi_contact *c)
         tbi_bond_let_go(c->bond);
     }
     tbi_free(node->alloc, c);
+    tbi_discovery_want(node);
 }
 
 static void tell_failed(struct tbi_contact *c, int reason, const char *text)
@@ -313,6 +314,7 @@ static int new_dial(struct tbi_node *node, const struct tbi_target *target, bool
                                                                       : TBQ_ERR_NOMEM;
     }
     c->dialled = true;
+    c->paced = true; /* by discovery, which asked before; or the application wants it now */
     c->persistent = persistent;
     c->target = *target;
     struct tbi_peer *peer = NULL;

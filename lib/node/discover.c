@@ -28,6 +28,7 @@ int tbi_discovery_init(struct tbi_node *node)
 
     tbi_rng_bytes(&node->rng, secret, sizeof secret);
     tbi_pace_init(&d->pace, node->alloc, secret);
+    tbi_tries_init(&d->tries, node->alloc, secret);
     tbi_book_init(&d->book, node->alloc, tbi_identity_crypto(node->cfg.identity), &node->rng,
                   &node->id, limit < TBI_BOOK_ENTRIES_MAX ? limit : TBI_BOOK_ENTRIES_MAX);
     d->dial_at = d->news_at = d->refresh_at = TBI_NEVER;
@@ -40,9 +41,11 @@ void tbi_discovery_free(struct tbi_node *node)
     struct tbi_discovery *d = &node->discovery;
 
     if (d->ready) {
+        d->ready = false;
         tbi_timer_unregister(&node->timers, &d->timer);
         tbi_book_free(&d->book);
         tbi_pace_free(&d->pace);
+        tbi_tries_free(&d->tries);
     }
 }
 
@@ -57,6 +60,15 @@ static void arm(struct tbi_node *node)
 static void sooner(uint64_t *at, uint64_t when)
 {
     *at = when < *at ? when : *at;
+}
+
+/* Dials as soon as the period since the last ones has passed. */
+static void dial_soon(struct tbi_node *node)
+{
+    struct tbi_discovery *d = &node->discovery;
+    uint64_t next = d->dialled_at + DIAL_PERIOD_NS;
+
+    sooner(&d->dial_at, next > node->now.mono_ns ? next : node->now.mono_ns);
 }
 
 /* --- The own record --------------------------------------------------------------------------- */
@@ -283,7 +295,7 @@ static void note_news(struct tbi_node *node, const tbq_peer_id *id)
 
     d->news[d->news_end++ % TBI_NEWS_MAX] = *id;
     sooner(&d->news_at, node->now.mono_ns + NEWS_PERIOD_NS);
-    sooner(&d->dial_at, node->now.mono_ns);
+    dial_soon(node);
     arm(node);
 }
 
@@ -337,14 +349,10 @@ static int hear(struct tbi_node *node, const uint8_t *record, size_t size,
     struct tbi_cursor c;
 
     tbi_cur_init(&c, record, size);
-    int rv = tbi_get_record(c, &r);
-    if (rv == 0) {
-        rv = tbi_book_id(&node->discovery.book, r.key, about);
-    }
-    bool first = rv == 0 && tbi_book_get(&node->discovery.book, about) == NULL;
-    if (rv == 0) {
-        rv = tbi_book_learn(&node->discovery.book, node->now, record, size, from);
-    }
+    bool first = tbi_get_record(c, &r) == 0 &&
+                 tbi_book_id(&node->discovery.book, r.key, about) == 0 &&
+                 tbi_book_get(&node->discovery.book, about) == NULL;
+    int rv = tbi_book_learn(&node->discovery.book, node->now, record, size, from);
     if (rv == 0 && r.addresses_len > 0) { /* who cannot be dialled is of no use to others */
         note_news(node, about);
         if (first) {
@@ -438,6 +446,7 @@ void tbi_discovery_met(struct tbi_session *s, const struct tbi_addr *observed)
     struct tbi_addr before[2], after[2];
 
     (void)tbi_book_met(&d->book, node->now, &s->peer_id, &s->remote);
+    tbi_tries_reached(&d->tries, &s->remote);
     s->bond->news_seen = d->news_end; /* it asks for what was before */
     for (int i = 0; i < 2; i++) {
         const struct tbi_addr *a = tbi_observed_address(&d->observed, i == 0 ? AF_INET : AF_INET6);
@@ -465,9 +474,37 @@ void tbi_discovery_met(struct tbi_session *s, const struct tbi_addr *observed)
 }
 
 void tbi_discovery_unreached(struct tbi_node *node, const tbq_peer_id *id,
-                             const struct tbi_addr *addr)
+                             const struct tbi_addr *addr, int reason)
 {
-    tbi_book_failed(&node->discovery.book, node->now, id, addr);
+    struct tbi_discovery *d = &node->discovery;
+
+    /* A node answered: no liar may use up the tries of who lives there. */
+    if (reason == TBQ_ERR_IDENTITY || reason == TBQ_ERR_LIMIT) {
+        tbi_tries_reached(&d->tries, addr);
+    }
+    if (reason != TBQ_ERR_LIMIT) { /* it is there, and full */
+        tbi_book_failed(&d->book, node->now, id, addr);
+    }
+}
+
+int tbi_discovery_may_dial(struct tbi_node *node, const tbq_peer_id *id,
+                           const struct tbi_addr *addr)
+{
+    struct tbi_discovery *d = &node->discovery;
+    const struct tbi_book_entry *e = tbi_book_get(&d->book, id);
+
+    if (e != NULL && tbi_book_is_proven(e, addr)) {
+        return 0;
+    }
+    if (tbi_tries_of(&d->tries, addr) >= TBI_BOOK_TRIES_UNPROVEN) {
+        tbi_book_failed(&d->book, node->now, id, addr); /* as it has for others who claim it */
+        return TBQ_ERR_LIMIT;
+    }
+    if (!tbi_pace_allows(&d->pace, node->now.mono_ns, addr)) {
+        return TBQ_ERR_AGAIN;
+    }
+    tbi_tries_dialled(&d->tries, addr);
+    return 0;
 }
 
 int tbi_discovery_hear(struct tbi_node *node, const uint8_t *record, size_t size,
@@ -491,11 +528,36 @@ static bool is_known(void *user, const tbq_peer_id *id)
     return tbi_peer_get(user, id, false) != NULL; /* connected, dialled, or lost a moment ago */
 }
 
-static bool wants_peers(const struct tbi_node *node)
+static bool is_no_lost_friend(void *user, const tbq_peer_id *id)
+{
+    const struct tbi_node *node = user;
+    const struct tbi_book_entry *e = tbi_book_get(&node->discovery.book, id);
+    return is_known(user, id) || e->standing == TBI_BOOK_HEARD;
+}
+
+static bool has_room(const struct tbi_node *node, uint64_t peers)
 {
     const tbq_config *c = &node->cfg.settings;
     return !c->no_discovery && !node->stopping && c->network_mode != TBQ_MODE_SERVER &&
-           tbi_map_count(&node->contacts) < c->peers_wanted;
+           tbi_map_count(&node->contacts) < peers;
+}
+
+static bool wants_peers(const struct tbi_node *node)
+{
+    return has_room(node, node->cfg.settings.peers_wanted);
+}
+
+/* What is dialled for company keeps that pace also where it was reached before. */
+static bool may_dial_now(struct tbi_node *node, const struct tbi_book_entry *e)
+{
+    struct tbi_discovery *d = &node->discovery;
+    struct tbi_addr to;
+
+    if (tbi_book_places(e, node->now.mono_ns, &to, 1) == 0) {
+        return false;
+    }
+    return tbi_book_is_proven(e, &to) ? tbi_pace_allows(&d->pace, node->now.mono_ns, &to)
+                                      : tbi_discovery_may_dial(node, &e->id, &to) == 0;
 }
 
 static void dial_some(struct tbi_node *node)
@@ -503,20 +565,36 @@ static void dial_some(struct tbi_node *node)
     struct tbi_discovery *d = &node->discovery;
     uint64_t when = TBI_NEVER;
 
+    d->dialled_at = node->now.mono_ns;
     for (int i = 0; i < DIALS_AT_ONCE && wants_peers(node); i++) {
-        struct tbi_addr to;
         struct tbi_book_entry *e =
             tbi_book_pick(&d->book, node->now.mono_ns, is_known, node, &when);
         if (e == NULL) {
             break;
         }
         when = node->now.mono_ns + DIAL_PERIOD_NS;
-        if (tbi_book_places(e, node->now.mono_ns, &to, 1) == 1 &&
-            tbi_pace_allows(&d->pace, node->now.mono_ns, &to)) {
+        if (may_dial_now(node, e)) {
             (void)tbi_contact_dial_peer(node, &e->id);
         }
     }
     d->dial_at = wants_peers(node) ? when : TBI_NEVER;
+}
+
+/* Of a network that was cut in two each half may be company enough for its nodes: then none would
+ * look for the other half again. So a node that has all that it wants dials one that it met before,
+ * now and then, up to a quarter beyond. */
+static void dial_lost_friend(struct tbi_node *node)
+{
+    uint64_t wanted = node->cfg.settings.peers_wanted;
+    uint64_t when;
+
+    if (!wants_peers(node) && has_room(node, wanted + wanted / 4 + 1)) {
+        struct tbi_book_entry *e =
+            tbi_book_pick(&node->discovery.book, node->now.mono_ns, is_no_lost_friend, node, &when);
+        if (e != NULL && may_dial_now(node, e)) {
+            (void)tbi_contact_dial_peer(node, &e->id);
+        }
+    }
 }
 
 static void refresh(struct tbi_node *node)
@@ -525,6 +603,7 @@ static void refresh(struct tbi_node *node)
     uint64_t period = (uint64_t)node->cfg.settings.refresh_interval_ms * TBI_NS_PER_MS;
 
     for_connected(node, ask, &any);
+    dial_lost_friend(node);
     node->discovery.refresh_at = node->now.mono_ns + period;
 }
 
@@ -548,8 +627,10 @@ void tbi_discovery_timer(struct tbi_node *node)
 
 void tbi_discovery_want(struct tbi_node *node)
 {
-    sooner(&node->discovery.dial_at, node->now.mono_ns);
-    arm(node);
+    if (node->discovery.ready) {
+        dial_soon(node);
+        arm(node);
+    }
 }
 
 /* --- The book as a file ----------------------------------------------------------------------- */

@@ -17,6 +17,7 @@
 #include "mesh/book.h"
 #include "mesh/budget.h"
 #include "mesh/observed.h"
+#include "mesh/tries.h"
 #include "node/event.h"
 #include "node/node.h"
 #include "quic/quic.h"
@@ -46,6 +47,7 @@ struct tbi_contact {
     struct tbi_list entry;
     tbq_connection handle;
     bool dialled;
+    bool paced;      /* its first address may be dialled: that was asked already */
     bool persistent; /* dialled for as long as the node runs */
     bool by_itself;  /* the node dials it for company: nobody asked, nobody is told of failures */
     bool closed;     /* by the application: it only waits for the end of its session */
@@ -199,6 +201,7 @@ struct tbi_discovery {
     bool ready;
     struct tbi_book book;
     struct tbi_pace pace;
+    struct tbi_tries tries; /* of claims, by address */
     struct tbi_observed observed;
     struct tbi_addr advertised[TBI_RECORD_ADDRESSES_MAX]; /* by the operator */
     size_t advertised_len;
@@ -207,7 +210,8 @@ struct tbi_discovery {
     tbq_peer_id news[TBI_NEWS_MAX]; /* a ring: number n stands at n % TBI_NEWS_MAX */
     uint64_t news_end;              /* the number of the next */
     struct tbi_timer timer;
-    uint64_t dial_at; /* ns; TBI_NEVER */
+    uint64_t dial_at;    /* ns; TBI_NEVER */
+    uint64_t dialled_at; /* ns; when it was due last */
     uint64_t news_at;
     uint64_t refresh_at;
     uint64_t discovers_ignored; /* answered with nothing: too many */
@@ -380,7 +384,12 @@ int tbi_discovery_own_word(struct tbi_node *node, const uint8_t key[TBQ_PUBLIC_K
 /* The session is up, and its peer sees us at `observed` (len 0: not told). */
 void tbi_discovery_met(struct tbi_session *s, const struct tbi_addr *observed);
 void tbi_discovery_unreached(struct tbi_node *node, const tbq_peer_id *id,
-                             const struct tbi_addr *addr);
+                             const struct tbi_addr *addr, int reason);
+/* Whether that address, which the peer claims, may be dialled now: 0, and its network is taken for
+ * a second where it was never reached; TBQ_ERR_AGAIN: not yet; TBQ_ERR_LIMIT: it was tried often
+ * enough, whoever claimed it. */
+int tbi_discovery_may_dial(struct tbi_node *node, const tbq_peer_id *id,
+                           const struct tbi_addr *addr);
 /* A record that a peer at `from` told of another, whose id is set. 0 where it is in the book now.
  */
 int tbi_discovery_hear(struct tbi_node *node, const uint8_t *record, size_t size,

@@ -173,6 +173,7 @@ void tbi_peers_free(const tbq_peers *peers)
 void tbi_node_stats(const struct tbi_node *node, tbq_stats *stats)
 {
     const struct tbi_endpoint_stats *e = tbi_endpoint_stats(node->endpoint);
+    const struct tbi_discovery *d = &node->discovery;
 
     stats->connections = e->connections;
     stats->half_open = e->half_open;
@@ -201,5 +202,8 @@ void tbi_node_stats(const struct tbi_node *node, tbq_stats *stats)
     stats->discovers_ignored = node->discovery.discovers_ignored;
     stats->records_ignored = node->discovery.records_ignored;
     stats->requests_refused = node->requests_refused;
+    stats->records_refused = d->book.stats.refused + d->book.stats.full;
+    stats->peers_forgotten = d->book.stats.forgotten;
+    stats->dials_delayed = d->pace.refused;
     stats->notices_lost = node->events.notices_lost;
 }

@@ -48,20 +48,50 @@ static bool can_reach(const struct tbi_node *node, const struct tbi_addr *to)
     return family(to) == family(local) || (family(local) == AF_INET6 && tbi_addr_is_any(local));
 }
 
-/* The next address that may be dialled now, or NULL. Of claims the first one goes at once: whoever
- * chose this peer has paced that, or is the application. */
+/* Of claims the first one goes at once: discovery has asked already, or the application wants it.
+ */
+static int may_dial(struct tbi_contact *c, const struct tbi_addr *to)
+{
+    bool claims = c->following || (!c->target.numeric && c->target.host[0] == '\0');
+    bool at_once = c->paced && !c->following;
+
+    c->paced = false;
+    if (!claims || (at_once && c->by_itself)) {
+        return 0;
+    }
+    int rv = tbi_discovery_may_dial(c->node, dialled_id(c), to);
+    return rv == TBQ_ERR_AGAIN && at_once ? 0 : rv;
+}
+
+/* It was tried often enough, whoever claimed it. */
+static void leave_out(struct tbi_contact *c, size_t i)
+{
+    c->addrs_len--;
+    memmove(&c->addrs[i], &c->addrs[i + 1], (c->addrs_len - i) * sizeof *c->addrs);
+    if (c->last_reason == 0) {
+        c->last_reason = TBQ_ERR_NO_ROUTE;
+        tbi_text(c->last_text, sizeof c->last_text,
+                 "nobody was ever reached where it claims to be");
+    }
+}
+
+/* The next address that may be dialled now, or NULL. */
 static const struct tbi_addr *next_address(struct tbi_contact *c)
 {
-    struct tbi_node *node = c->node;
-    bool claims = c->following || c->target.host[0] == '\0';
+    size_t i = c->addrs_next;
 
-    for (size_t i = c->addrs_next; i < c->addrs_len; i++) {
+    while (i < c->addrs_len) {
         struct tbi_addr to = c->addrs[i];
-        bool may = !claims || tbi_pace_allows(&node->discovery.pace, node->now.mono_ns, &to);
-        if (may || (i == 0 && !c->following)) {
+        int rv = may_dial(c, &to);
+        if (rv == 0) {
             c->addrs[i] = c->addrs[c->addrs_next];
             c->addrs[c->addrs_next] = to;
             return &c->addrs[c->addrs_next++];
+        }
+        if (rv == TBQ_ERR_LIMIT) {
+            leave_out(c, i);
+        } else {
+            i++;
         }
     }
     return NULL;
@@ -105,9 +135,7 @@ void tbi_race_lost(struct tbi_contact *c, const struct tbi_addr *remote, int rea
         tbi_text(c->last_text, sizeof c->last_text, "%s", text);
     }
     c->refused = c->refused || final;
-    if (reason != TBQ_ERR_LIMIT) { /* else it is there, and full */
-        tbi_discovery_unreached(c->node, dialled_id(c), remote);
-    }
+    tbi_discovery_unreached(c->node, dialled_id(c), remote, reason);
 }
 
 /* The next address is dialled. False: there is none that may be, now. */

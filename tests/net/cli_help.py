@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 TBQ = os.environ["TBQ"]
 WAIT = 30 * float(os.environ.get("TIME_FACTOR", "1"))  # seconds, for what should take none
@@ -50,9 +51,9 @@ def environment(more=None):
     return env
 
 
-def tbq(*arguments, stdin=None, env=None, text=True, **more):
+def tbq(*arguments, stdin=None, env=None, text=True, wrapper=(), **more):
     """Runs it to its end: exit status, standard output, standard error."""
-    done = subprocess.run([TBQ, *arguments], input=stdin, capture_output=True, text=text,
+    done = subprocess.run([*wrapper, TBQ, *arguments], input=stdin, capture_output=True, text=text,
                           timeout=WAIT, check=False, env=env, **more)
     return done.returncode, done.stdout, done.stderr
 
@@ -66,6 +67,16 @@ def fates(told):
     ids = [e["id"] for e in told if e["event"] in FATES]
     counted = {f: sum(e["event"] == f for e in told) for f in FATES}
     return counted, len(ids) == len(set(ids))
+
+
+def comes_true(what, guard_s=2 * WAIT):
+    """Looks again and again; how long it took, or None: only a hang reaches the guard."""
+    began = time.monotonic()
+    while not what():
+        if time.monotonic() > began + guard_s:
+            return None
+        time.sleep(0.02)
+    return time.monotonic() - began
 
 
 def write(path, text):
@@ -126,6 +137,13 @@ class Process:
         """What it has written on standard error so far."""
         with self.news:
             return self.err
+
+    def live(self):
+        """The peers that it is connected to, as it has told."""
+        up = {}
+        for e in self.told("connected", "disconnected"):
+            up[e["peer_id"]] = up.get(e["peer_id"], 0) + (1 if e["event"] == "connected" else -1)
+        return {peer for peer, n in up.items() if n > 0}
 
     def signal(self, which):
         self.process.send_signal(which)

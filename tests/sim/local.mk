@@ -17,7 +17,8 @@ tests_sim_test_sim_peers_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 sim_tests += tests/sim/test_sim_broadcast tests/sim/test_sim_discover
 tests_sim_test_sim_broadcast_SOURCES = tests/sim/test_sim_broadcast.c tests/sim/sim.c tests/sim/sim.h
 tests_sim_test_sim_broadcast_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
-tests_sim_test_sim_discover_SOURCES = tests/sim/test_sim_discover.c tests/sim/sim.c tests/sim/sim.h
+tests_sim_test_sim_discover_SOURCES = tests/sim/test_sim_discover.c tests/sim/sim.c tests/sim/sim.h \
+	tests/sim/village.c tests/sim/village.h
 tests_sim_test_sim_discover_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 tests_sim_test_sim_strangers_SOURCES = tests/sim/test_sim_strangers.c tests/sim/sim.c \
 	tests/sim/sim.h tests/sim/stranger.c tests/sim/stranger.h
@@ -29,6 +30,12 @@ sim_tests += tests/sim/test_sim_migrate
 tests_sim_test_sim_migrate_SOURCES = tests/sim/test_sim_migrate.c tests/sim/sim.c tests/sim/sim.h \
 	tests/sim/ledger.c tests/sim/ledger.h
 tests_sim_test_sim_migrate_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
+sim_tests += tests/sim/test_sim_village tests/sim/test_sim_records
+tests_sim_test_sim_village_SOURCES = tests/sim/test_sim_village.c tests/sim/sim.c tests/sim/sim.h \
+	tests/sim/ledger.c tests/sim/ledger.h tests/sim/village.c tests/sim/village.h
+tests_sim_test_sim_village_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
+tests_sim_test_sim_records_SOURCES = tests/sim/test_sim_records.c tests/sim/sim.c tests/sim/sim.h
+tests_sim_test_sim_records_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 sim_tests += tests/sim/test_sim_busy
 tests_sim_test_sim_busy_SOURCES = tests/sim/test_sim_busy.c tests/sim/sim.c tests/sim/sim.h
 tests_sim_test_sim_busy_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)

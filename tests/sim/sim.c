@@ -393,6 +393,7 @@ static void send_one(struct sim_node *from, const struct tbi_send_batch *b, cons
         return;
     }
     if (to == NULL) {
+        from->to_nowhere += size;
         if (from->on_nowhere != NULL) {
             from->on_nowhere(from, &b->remote, size);
         }

@@ -61,7 +61,8 @@ struct sim_node {
     const struct sim_guest *guest; /* instead of a node; NULL: a node */
     struct tbi_alloc alloc;        /* of the node alone */
     struct sim_memory *memory;
-    /* Told of every datagram that it sends where nobody is. */
+    uint64_t to_nowhere; /* bytes sent to addresses where nobody is */
+    /* Told of every datagram that it sends there. */
     void (*on_nowhere)(struct sim_node *n, const struct tbi_addr *to, size_t size);
     uint64_t from_nowhere; /* bytes that it wanted to send from an address that it has not */
 };

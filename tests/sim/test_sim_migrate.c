@@ -1,5 +1,5 @@
-/* tests/sim/test_sim_migrate.c - the ground moves under a connection: a NAT gives other addresses, a
- * machine comes into another network. The application hears of a path, and of nothing else. */
+/* tests/sim/test_sim_migrate.c - the ground moves under a connection: a NAT gives other addresses,
+ * a machine comes into another network. The application hears of a path, and of nothing else. */
 #include <check.h>
 #include <stdio.h>
 #include <string.h>

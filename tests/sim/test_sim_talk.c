@@ -102,6 +102,7 @@ static void begin(struct world *w, const struct stranger_options *o)
     w->x_place = sim_add(w->sim);
     sim_both(w->n, w->x_place, (struct sim_link){.delay_ms = 2});
     tbq_config *c = sim_settings(w->n);
+    c->no_discovery = true; /* it would look for x again by itself */
     c->max_message_size = 65536;
     c->receive_window = 2 * 65536 + 65536;
     c->outbox_bytes = 1 << 20;

@@ -297,6 +297,27 @@ START_TEST(who_is_to_be_dialled_is_picked_fairly_and_says_when_there_is_more)
 }
 END_TEST
 
+START_TEST(half_the_picks_are_of_acquaintances_however_many_others_there_are)
+{
+    struct tbi_addr there = at("30.0.0.9:1");
+    tbq_peer_id met = {{7}}, nobody = {{9}};
+    unsigned picked = 0;
+    uint64_t when;
+
+    for (unsigned n = 0; n < 7; n++) {
+        struct written w = record_of(n + 1, 1, "30.0.0.1:1", 0);
+        ck_assert_int_eq(learn(&w), 0);
+    }
+    ck_assert_int_eq(tbi_book_met(&book, now, &met, &there), 0);
+    for (int i = 0; i < 1000; i++) {
+        struct tbi_book_entry *e = tbi_book_pick(&book, now.mono_ns, is_first, &nobody, &when);
+        picked += tbq_peer_id_compare(&e->id, &met) == 0;
+    }
+    ck_assert_uint_gt(picked, 400);
+    ck_assert_uint_lt(picked, 600);
+}
+END_TEST
+
 START_TEST(a_sample_prefers_acquaintances_and_honours_capabilities)
 {
     struct tbi_book_entry *some[8];
@@ -421,6 +442,7 @@ int main(void)
     tcase_add_test(c, claims_that_cannot_be_true_are_not_dialled_until_they_can);
     tcase_add_test(c, places_of_meetings_are_kept_apart_from_claims_and_bounded);
     tcase_add_test(c, who_is_to_be_dialled_is_picked_fairly_and_says_when_there_is_more);
+    tcase_add_test(c, half_the_picks_are_of_acquaintances_however_many_others_there_are);
     tcase_add_test(c, a_sample_prefers_acquaintances_and_honours_capabilities);
     tcase_add_test(c, the_book_survives_a_restart);
     tcase_add_test(c, a_damaged_file_is_refused_whole);

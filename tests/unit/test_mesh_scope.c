@@ -9,6 +9,7 @@
 #include "mesh/budget.h"
 #include "mesh/observed.h"
 #include "mesh/scope.h"
+#include "mesh/tries.h"
 
 static struct tbi_addr at(const char *text)
 {
@@ -128,6 +129,58 @@ START_TEST(the_networks_remembered_have_a_limit)
 }
 END_TEST
 
+START_TEST(an_address_is_tried_so_often_whoever_claims_it)
+{
+    static const uint8_t secret[16];
+    struct tbi_alloc alloc;
+    struct tbi_tries t;
+    char text[32];
+    struct tbi_addr a = at("198.51.100.1:1"), port = at("198.51.100.1:2"),
+                    six = at("[c633:6401::]:1"); /* the same four bytes in front */
+
+    ck_assert_int_eq(tbi_alloc_init(&alloc, NULL), 0);
+    tbi_tries_init(&t, &alloc, secret);
+    ck_assert_uint_eq(tbi_tries_of(&t, &a), 0);
+    tbi_tries_dialled(&t, &a);
+    tbi_tries_dialled(&t, &a);
+    ck_assert_uint_eq(tbi_tries_of(&t, &a), 2);
+    ck_assert_uint_eq(tbi_tries_of(&t, &port) + tbi_tries_of(&t, &six), 0);
+    tbi_tries_reached(&t, &a);
+    tbi_tries_reached(&t, &port); /* which nobody tried */
+    ck_assert_uint_eq(tbi_tries_of(&t, &a), 0);
+
+    for (unsigned i = 0; i < TBI_TRIES_ADDRESSES_MAX + 10; i++) {
+        snprintf(text, sizeof text, "20.0.%u.%u:1", i >> 8, i & 0xff);
+        struct tbi_addr one = at(text);
+        tbi_tries_dialled(&t, &one);
+    }
+    struct tbi_addr first = at("20.0.0.0:1"), last = at("20.0.4.9:1");
+    ck_assert_uint_eq(tbi_tries_of(&t, &first), 0);
+    ck_assert_uint_eq(tbi_tries_of(&t, &last), 1);
+    ck_assert_uint_eq(t.forgotten, 10);
+    tbi_tries_free(&t);
+}
+END_TEST
+
+static void try_once(const struct tbi_alloc *a, void *arg)
+{
+    static const uint8_t secret[16];
+    struct tbi_tries t;
+    struct tbi_addr addr = at("198.51.100.1:1");
+
+    (void)arg;
+    tbi_tries_init(&t, a, secret);
+    tbi_tries_dialled(&t, &addr);
+    ck_assert_uint_le(tbi_tries_of(&t, &addr), 1); /* without memory it is not remembered */
+    tbi_tries_free(&t);
+}
+
+START_TEST(tries_leak_nothing_when_memory_is_out)
+{
+    tbi_walk_allocations(try_once, NULL);
+}
+END_TEST
+
 static void note(struct tbi_observed *o, const char *from, const char *addr)
 {
     struct tbi_addr f = at(from), a = at(addr);
@@ -214,6 +267,8 @@ int main(void)
     tcase_add_test(c, a_claim_is_dialled_only_where_it_can_be_true);
     tcase_add_test(c, a_network_is_dialled_once_a_second);
     tcase_add_test(c, the_networks_remembered_have_a_limit);
+    tcase_add_test(c, an_address_is_tried_so_often_whoever_claims_it);
+    tcase_add_test(c, tries_leak_nothing_when_memory_is_out);
     tcase_add_test(c, an_own_address_counts_when_three_networks_agree);
     tcase_add_test(c, who_is_near_or_tells_what_is_near_is_not_asked);
     tcase_add_test(c, old_opinions_make_room_for_new_ones);
