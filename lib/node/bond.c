@@ -305,6 +305,7 @@ void tbi_bond_lost(struct tbi_bond *b, int reason)
 {
     b->session = NULL;
     b->lost_at = b->node->now.mono_ns;
+    tbi_book_parted(&b->node->discovery.book, b->node->now, &b->peer->id, reason == TBQ_ERR_CLOSED);
     tbi_link_detach(b->link, b->node->now, reason);
     tbi_bond_drain(b);
 }

@@ -15,5 +15,6 @@ lib_node_libtbi_node_la_SOURCES = \
 	lib/node/race.c \
 	lib/node/request.c \
 	lib/node/instream.c \
+	lib/node/select.c \
 	lib/node/session.c \
 	lib/node/trust.c
