@@ -285,8 +285,7 @@ static int on_ping(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor
     tbi_load_heard(b, &ping.load);
     struct tbi_pong pong = {
         .id = ping.id, .echo_wall_ms = ping.wall_ms, .wall_ms = b->node->now.wall_ms};
-    if (d->lane ==
-        TBQ_LANE_CRITICAL) { /* where the newest comes last: other lanes may lag behind */
+    if (d->lane == TBQ_LANE_CRITICAL) { /* the newest comes last there: other lanes may lag */
         pong.load = b->node->load.now;
     }
     struct tbi_outgoing out = {.kind = TBQ_PONG, .head = head, .lane = d->lane};

@@ -211,6 +211,21 @@ START_TEST(who_pings_often_is_told_with_the_answers)
     sim_run(sim, 1500, NULL, NULL);
     ck_assert_uint_eq(told(node[2], node[0]).load, 320); /* it pings every second */
     ck_assert_uint_eq(told(node[3], node[0]).load, 300);
+
+    /* Other lanes may lag behind the one that tells it: their answers do not. */
+    tbq_send_options o = {.size = sizeof o, .lane = TBQ_LANE_LOW};
+    tbq_message ping = tbq_ping();
+    ck_assert_int_eq(tbi_node_send_to(node[3]->node, sim_now(sim),
+                                      tbi_identity_id(node[0]->identity), &ping, &o),
+                     0);
+    sim_run(sim, 500, NULL, NULL);
+    ck_assert_uint_eq(told(node[3], node[0]).load, 300);
+    o.lane = TBQ_LANE_CRITICAL;
+    ck_assert_int_eq(tbi_node_send_to(node[3]->node, sim_now(sim),
+                                      tbi_identity_id(node[0]->identity), &ping, &o),
+                     0);
+    sim_run(sim, 500, NULL, NULL);
+    ck_assert_uint_eq(told(node[3], node[0]).load, 320);
 }
 END_TEST
 
