@@ -343,7 +343,7 @@ void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d);
 int tbi_load_init(struct tbi_node *node);
 void tbi_load_free(struct tbi_node *node);
 void tbi_load_timer(struct tbi_node *node);
-void tbi_load_met(struct tbi_bond *b);                                /* its connection is up */
+void tbi_load_met(struct tbi_session *s);                             /* it is up */
 void tbi_load_heard(struct tbi_bond *b, const struct tbi_load *load); /* in a PING or PONG */
 
 /* --- discover.c: finding peers --- */

@@ -365,10 +365,10 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
     tell_connected(s, e);
     tbi_instreams_to_link(s);
     tbi_discovery_met(s, &theirs->observed);
-    tbi_load_met(s->bond);
     tbi_timer_set(&s->node->timers, &s->timer,
                   s->node->now.mono_ns +
                       (uint64_t)s->node->cfg.settings.ping_interval_ms * TBI_NS_PER_MS);
+    tbi_load_met(s);
     tbi_session_touch(s);
 }
 

@@ -325,7 +325,7 @@ START_TEST(the_less_loaded_of_two_keeps_all_nearly_equal)
         ck_assert_int_eq(choose(TBQ_SELECT_TWO_CHOICES, 0, false, NODES, order, 1), 1);
         most = ++node[order[0]].load.load > most ? node[order[0]].load.load : most;
     }
-    /* log2 ln 10 and a little above the average; one choice would be some 60 above it. */
+    /* log2 ln 10 and a little above the average; one choice alone ends 26 above. */
     ck_assert_uint_le(most, KEYS / NODES + 8);
 }
 END_TEST
