@@ -57,8 +57,8 @@ TBQ_API int tbq_select(tbq_server *server, const tbq_select_query *query, tbq_pe
  * nodes', 1..65535, higher ones count as 65535; 0: TBQ_CAPACITY_DEFAULT. Until it is called,
  * nothing is told.
  *
- * Call it as often as you like. Peers are told with every ping, and a load that has moved by 50 or
- * more, or another capacity, at once, but once a second at most.
+ * Call it as often as you like. Peers are told with every ping; and at once, but once a second at
+ * most, of a load that differs by 50 or more from what all were told last, or of another capacity.
  * Returns 0, TBQ_ERR_CLOSED (stopping) or TBQ_ERR_INVALID. */
 TBQ_API int tbq_server_set_load(tbq_server *server, uint32_t load, uint32_t capacity);
 

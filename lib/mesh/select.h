@@ -36,7 +36,7 @@ struct tbi_selection {
 };
 
 /* How far a score is from the highest one there can be: 2^32 times the binary logarithm of
- * 2^64 / score, 1..2^38; a higher score is never further away. */
+ * 2^64 / score, 2..2^38; a higher score is never further away. */
 uint64_t tbi_select_distance(uint64_t score);
 
 /* Writes the ids of the best `max` of the `n` candidates, the best first. The candidates change
