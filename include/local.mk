@@ -10,6 +10,7 @@ tbquicinclude_HEADERS = \
 	include/tbquic/message.h \
 	include/tbquic/p2p.h \
 	include/tbquic/peer.h \
+	include/tbquic/select.h \
 	include/tbquic/server.h \
 	include/tbquic/tbquic.h \
 	include/tbquic/types.h

@@ -48,6 +48,11 @@ typedef struct tbq_peer {
     size_t processes;      /* that live, or lived a moment ago, under this id: more than one when
                               it restarts, or when two share a key */
     tbq_peer_stats stats;  /* of all its processes */
+
+    /* What its newest process has told last, see tbq_server_set_load(): claims too. */
+    bool load_told;    /* `load` counts */
+    uint32_t load;     /* permille of its capacity in use, at most 65535 */
+    uint32_t capacity; /* next to others', 1..65535; TBQ_CAPACITY_DEFAULT where it has told none */
 } tbq_peer;
 
 /* Peers. All of it is the library's memory, one piece that

@@ -111,6 +111,8 @@ TBQ_API int tbq_server_network_changed(tbq_server *server);
 /* Dials "host:port", "[v6]:port", "tbq://PEERID@host:port", or a peer by its id alone ("PEERID",
  * "tbq://PEERID") where the peer book says that it may be. Returns at once; the outcome is an
  * event, CONNECTED or CONNECT_FAILED, with the same number. Messages may be sent to it meanwhile.
+ * A full node may name others that have room; they are dialled in its place only where no peer id
+ * was given: nobody stands in for a certain peer.
  *
  * Returns 0, TBQ_ERR_ADDRESS, TBQ_ERR_INVALID (the peer id), TBQ_ERR_MODE, TBQ_ERR_LIMIT,
  * TBQ_ERR_CLOSED (stopping), TBQ_ERR_NOMEM. */

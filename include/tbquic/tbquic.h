@@ -23,7 +23,7 @@
  *
  * Calls on one server must not overlap, but may come from any thread. Nothing calls back, except
  * an actor or a log hook, if you set them. Read on in this order: types.h, config.h, server.h,
- * event.h, message.h, actor.h, peer.h, error.h, identity.h, p2p.h.
+ * event.h, message.h, actor.h, peer.h, select.h, error.h, identity.h, p2p.h.
  */
 #ifndef TBQUIC_H
 #define TBQUIC_H
@@ -36,6 +36,7 @@
 #include <tbquic/message.h>
 #include <tbquic/p2p.h>
 #include <tbquic/peer.h>
+#include <tbquic/select.h>
 #include <tbquic/server.h>
 #include <tbquic/types.h>
 

@@ -319,6 +319,7 @@ int tbi_book_met(struct tbi_book *b, struct tbi_now now, const tbq_peer_id *id,
         return rv;
     }
     e->seen_ms = now.wall_ms;
+    e->lost = false;
     struct tbi_place *p = find_place(e, addr);
     if (p == NULL) {
         rv = add_place(b, e, addr);
@@ -330,6 +331,34 @@ int tbi_book_met(struct tbi_book *b, struct tbi_now now, const tbq_peer_id *id,
         p->try_at = 0;
     }
     return rv;
+}
+
+void tbi_book_parted(struct tbi_book *b, struct tbi_now now, const tbq_peer_id *id, bool in_peace)
+{
+    struct tbi_book_entry *e = tbi_book_get(b, id);
+
+    if (e != NULL && in_peace) {
+        e->seen_ms = now.wall_ms;
+        b->changed = true;
+    } else if (e != NULL) {
+        e->lost = true;
+    }
+}
+
+bool tbi_book_alive(const struct tbi_book *b, struct tbi_now now, struct tbi_book_entry *e,
+                    uint64_t recent_ms)
+{
+    bool claims = false; /* a client's record says no place: nobody can dial it */
+    bool reached = false;
+
+    if (e->lost || e->seen_ms == 0 || now.wall_ms > e->seen_ms + recent_ms) {
+        return false;
+    }
+    for (size_t i = 0; i < e->places; i++) {
+        claims = claims || e->place[i].claimed;
+        reached = reached || (e->place[i].proven && e->place[i].tries == 0);
+    }
+    return claims && reached && tbi_book_genuine(b, e);
 }
 
 void tbi_book_failed(struct tbi_book *b, struct tbi_now now, const tbq_peer_id *id,
@@ -388,8 +417,7 @@ struct tbi_book_entry *tbi_book_pick(struct tbi_book *b, uint64_t now_ns,
     return picked[tbi_rng_below(b->rng, 2)];
 }
 
-/* The signature of what came from the own file is checked when it is about to be passed on. */
-static bool is_genuine(const struct tbi_book *b, struct tbi_book_entry *e)
+bool tbi_book_genuine(const struct tbi_book *b, struct tbi_book_entry *e)
 {
     struct tbi_record r;
     struct tbi_cursor c;
@@ -441,7 +469,7 @@ size_t tbi_book_sample(struct tbi_book *b, uint64_t capabilities, const tbq_peer
         n += sample_standing(b, order[i], capabilities, except, to + n, max - n);
     }
     for (size_t i = 0; i < n; i++) {
-        if (is_genuine(b, to[i])) {
+        if (tbi_book_genuine(b, to[i])) {
             to[good++] = to[i];
         }
     }

@@ -48,7 +48,8 @@ struct tbi_book_entry {
     uint64_t sequence;        /* of the record */
     uint64_t role;
     uint64_t capabilities;
-    uint64_t seen_ms; /* wall clock, when it was met last; 0: never */
+    uint64_t seen_ms; /* wall clock, when it was met last, or left in peace; 0: never */
+    bool lost;        /* its last connection ended by a fault, or because it stopped */
     struct tbi_place *place;
     size_t places;
 };
@@ -95,6 +96,19 @@ int tbi_book_name(struct tbi_book *b, const tbq_peer_id *id, const struct tbi_ad
  * TBQ_ERR_NOMEM. */
 int tbi_book_met(struct tbi_book *b, struct tbi_now now, const tbq_peer_id *id,
                  const struct tbi_addr *addr);
+
+/* Its connection has ended; in peace: one side was done with it, and both go on living. */
+void tbi_book_parted(struct tbi_book *b, struct tbi_now now, const tbq_peer_id *id, bool in_peace);
+
+/* Whether it may be taken to live, and be dialled, though it is not connected: it was met no longer
+ * than that ago, was not lost, its record is genuine and says where it is, and the last dial of a
+ * place where it was reached did not fail. */
+bool tbi_book_alive(const struct tbi_book *b, struct tbi_now now, struct tbi_book_entry *e,
+                    uint64_t recent_ms);
+
+/* Whether it has a record that the peer has signed. The signature of what came from the own file is
+ * checked when it is needed, once. */
+bool tbi_book_genuine(const struct tbi_book *b, struct tbi_book_entry *e);
 
 /* A dial of that place came to nothing. */
 void tbi_book_failed(struct tbi_book *b, struct tbi_now now, const tbq_peer_id *id,

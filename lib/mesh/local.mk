@@ -6,4 +6,5 @@ lib_mesh_libtbi_mesh_la_SOURCES = \
 	lib/mesh/budget.c lib/mesh/budget.h \
 	lib/mesh/observed.c lib/mesh/observed.h \
 	lib/mesh/scope.c lib/mesh/scope.h \
+	lib/mesh/select.c lib/mesh/select.h \
 	lib/mesh/tries.c lib/mesh/tries.h

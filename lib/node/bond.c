@@ -338,7 +338,7 @@ void tbi_bond_carried(struct tbi_bond *b, struct tbi_session *s)
     b->given_up = false;
 }
 
-void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s)
+void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s, int reason)
 {
     tbi_list_remove(&s->carries);
     if (b->session == s) {
@@ -348,6 +348,8 @@ void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s)
     }
     if (b->session == NULL) {
         b->lost_at = b->node->now.mono_ns;
+        tbi_book_parted(&b->node->discovery.book, b->node->now, &b->peer->id,
+                        reason == TBQ_ERR_CLOSED);
     }
     tbi_bond_drain(b);
 }

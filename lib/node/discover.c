@@ -229,9 +229,7 @@ static int send_discover(struct tbi_bond *b, uint64_t capabilities)
     return send_body(b, TBQ_DISCOVER, TBQ_LANE_HIGH, &w);
 }
 
-/* Calls fn for every bond that is connected; returns how many took it (fn returned 0). */
-static size_t for_connected(struct tbi_node *node, int (*fn)(struct tbi_bond *b, void *arg),
-                            void *arg)
+size_t tbi_for_connected(struct tbi_node *node, int (*fn)(struct tbi_bond *b, void *arg), void *arg)
 {
     size_t took = 0;
     for (struct tbi_map_entry *e = tbi_map_first(&node->peers); e != NULL; e = tbi_map_next(e)) {
@@ -270,7 +268,7 @@ int tbi_node_announce(struct tbi_node *node, struct tbi_now now)
     }
     int rv = tbi_discovery_make_record(node);
     if (rv == 0) {
-        for_connected(node, announce_to, NULL);
+        tbi_for_connected(node, announce_to, NULL);
         tbi_node_settle(node);
     }
     return rv;
@@ -282,7 +280,7 @@ int tbi_node_discover(struct tbi_node *node, struct tbi_now now, uint64_t capabi
     if (node->stopping) {
         return TBQ_ERR_CLOSED;
     }
-    size_t asked = for_connected(node, ask, &capabilities);
+    size_t asked = tbi_for_connected(node, ask, &capabilities);
     tbi_node_settle(node);
     return asked > 0 ? (int)asked : TBQ_ERR_NO_ROUTE;
 }
@@ -461,7 +459,7 @@ void tbi_discovery_met(struct tbi_session *s, const struct tbi_addr *observed)
     }
     if (!tbi_addr_equal(&before[0], &after[0]) || !tbi_addr_equal(&before[1], &after[1])) {
         if (tbi_discovery_make_record(node) == 0) {
-            for_connected(node, announce_to, NULL);
+            tbi_for_connected(node, announce_to, NULL);
         }
     }
     if (!node->cfg.settings.no_discovery) {
@@ -602,7 +600,7 @@ static void refresh(struct tbi_node *node)
     uint64_t any = 0;
     uint64_t period = (uint64_t)node->cfg.settings.refresh_interval_ms * TBI_NS_PER_MS;
 
-    for_connected(node, ask, &any);
+    tbi_for_connected(node, ask, &any);
     dial_lost_friend(node);
     node->discovery.refresh_at = node->now.mono_ns + period;
 }
@@ -617,7 +615,7 @@ void tbi_discovery_timer(struct tbi_node *node)
     }
     if (d->news_at <= now) {
         d->news_at = TBI_NEVER;
-        for_connected(node, tell_news, NULL);
+        tbi_for_connected(node, tell_news, NULL);
     }
     if (d->dial_at <= now) {
         dial_some(node);

@@ -233,7 +233,8 @@ int tbi_dispatch_ping(struct tbi_bond *b)
 {
     uint8_t head[TBI_LINK_HEAD_MAX];
     struct tbi_writer w;
-    struct tbi_ping ping = {.id = b->node->next_number++, .wall_ms = b->node->now.wall_ms};
+    struct tbi_ping ping = {
+        .id = b->node->next_number++, .wall_ms = b->node->now.wall_ms, .load = b->node->load.now};
     struct tbi_outgoing out = {.kind = TBQ_PING, .head = head, .lane = TBQ_LANE_CRITICAL};
 
     tbi_put_init(&w, head, sizeof head);
@@ -281,8 +282,12 @@ static int on_ping(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor
     if (rv < 0) {
         return rv;
     }
+    tbi_load_heard(b, &ping.load);
     struct tbi_pong pong = {
         .id = ping.id, .echo_wall_ms = ping.wall_ms, .wall_ms = b->node->now.wall_ms};
+    if (d->lane == TBQ_LANE_CRITICAL) { /* the newest comes last there: other lanes may lag */
+        pong.load = b->node->load.now;
+    }
     struct tbi_outgoing out = {.kind = TBQ_PONG, .head = head, .lane = d->lane};
     tbi_put_init(&w, head, sizeof head);
     tbi_put_pong(&w, &pong);
@@ -306,6 +311,7 @@ static int on_pong(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor
             continue;
         }
         p->id = 0;
+        tbi_load_heard(b, &pong.load);
         if (p->own) {
             break;
         }

@@ -17,5 +17,6 @@ lib_node_libtbi_node_la_SOURCES = \
 	lib/node/request.c \
 	lib/node/further.c \
 	lib/node/instream.c \
+	lib/node/select.c \
 	lib/node/session.c \
 	lib/node/trust.c

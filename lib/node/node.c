@@ -102,7 +102,7 @@ int tbi_node_new(struct tbi_node **made, const struct tbi_node_config *config, s
     tbi_map_init(&node->broadcasts, node->alloc, secret, sizeof(uint64_t), TBI_BROADCASTS_MAX);
     tbi_map_init(&node->owed, node->alloc, secret, sizeof(tbq_request_id), TBI_OWED_MAX);
     if ((rv = make_endpoint(node)) < 0 || (rv = tbi_discovery_init(node)) < 0 ||
-        (rv = tbi_discovery_make_record(node)) < 0) {
+        (rv = tbi_discovery_make_record(node)) < 0 || (rv = tbi_load_init(node)) < 0) {
         tbi_node_free(node);
         return rv;
     }
@@ -164,6 +164,7 @@ void tbi_node_free(struct tbi_node *node)
     free_events(&node->events.handed_out);
     free_events(&node->events.reserved);
     tbi_discovery_free(node);
+    tbi_load_free(node);
     tbi_endpoint_free(node->endpoint);
     tbi_map_free(&node->contacts);
     tbi_map_free(&node->sessions);
@@ -306,6 +307,9 @@ static void fire(struct tbi_timer *t)
         break;
     case TBI_TIMER_DISCOVERY:
         tbi_discovery_timer(t->owner);
+        break;
+    case TBI_TIMER_LOAD:
+        tbi_load_timer(t->owner);
         break;
     }
 }

@@ -8,6 +8,7 @@
 
 #include <tbquic/event.h>
 #include <tbquic/peer.h>
+#include <tbquic/select.h>
 #include <tbquic/server.h>
 
 #include "base/addr.h"
@@ -88,6 +89,12 @@ int tbi_node_network_changed(struct tbi_node *node, struct tbi_now now,
 
 /* How many peers were asked, or TBQ_ERR_NO_ROUTE: none is connected. */
 int tbi_node_discover(struct tbi_node *node, struct tbi_now now, uint64_t capabilities);
+
+/* What peers are told of the own load, and the choice among them; errors as in <tbquic/select.h>.
+ * The query is whole, its numbers not 0 where that means a default. */
+int tbi_node_set_load(struct tbi_node *node, struct tbi_now now, uint32_t load, uint32_t capacity);
+int tbi_node_select(struct tbi_node *node, struct tbi_now now, const tbq_select_query *query,
+                    tbq_peer_id *out, size_t max);
 
 /* The peer book, for a file. Errors as tbi_book_read() and tbi_book_write(). */
 int tbi_node_book_read(struct tbi_node *node, struct tbi_now now, const uint8_t *data, size_t size);

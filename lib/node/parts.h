@@ -17,6 +17,7 @@
 #include "mesh/book.h"
 #include "mesh/budget.h"
 #include "mesh/observed.h"
+#include "mesh/select.h"
 #include "mesh/tries.h"
 #include "node/event.h"
 #include "node/node.h"
@@ -171,6 +172,7 @@ struct tbi_bond {
     size_t ping_next;
     struct tbi_timer timer;    /* of the link's deadline */
     uint64_t lost_at;          /* ns; when the last session ended */
+    struct tbi_load load;      /* as that process has told it last */
     uint64_t news_seen;        /* number of the first of the node's news that it was not told */
     struct tbi_budget answers; /* to its DISCOVERs */
     struct tbi_budget records; /* of others that it may tell of */
@@ -218,6 +220,14 @@ struct tbi_discovery {
     uint64_t records_ignored;   /* not looked at: too many from one peer */
 };
 
+/* What select.c keeps: the own load, and when it is told. */
+struct tbi_own_load {
+    struct tbi_load now;  /* as the application has set it; not told: it has not */
+    struct tbi_load told; /* to all that were connected at `told_at` */
+    uint64_t told_at;     /* ns */
+    struct tbi_timer timer;
+};
+
 /* A broadcast whose fates are not all in. */
 struct tbi_broadcast {
     uint64_t id;
@@ -245,6 +255,7 @@ struct tbi_node {
     struct tbi_list bonds;     /* whose peer is not known yet */
     struct tbi_list bindings;  /* of first use, that the server has not fetched */
     struct tbi_discovery discovery;
+    struct tbi_own_load load;
     uint8_t boot_id[TBI_BOOT_ID_SIZE];
     tbq_peer_id id;
     uint8_t record[TBI_RECORD_SIZE_MAX];
@@ -264,7 +275,8 @@ enum tbi_timer_kind {
     TBI_TIMER_SESSION,
     TBI_TIMER_BOND,
     TBI_TIMER_REQUEST,
-    TBI_TIMER_DISCOVERY
+    TBI_TIMER_DISCOVERY,
+    TBI_TIMER_LOAD
 };
 
 /* --- contact.c: dialling, and dialling again --- */
@@ -354,8 +366,8 @@ struct tbi_bond *tbi_bond_for(struct tbi_node *node, const tbq_peer_id *id,
 void tbi_bond_let_go(struct tbi_bond *b); /* one contact less; frees it when nothing needs it */
 void tbi_bond_leave(struct tbi_bond *b);  /* one session less; the same */
 void tbi_bond_drain(struct tbi_bond *b);  /* the link's actions; re-arms its timer */
-void tbi_bond_carried(struct tbi_bond *b, struct tbi_session *s); /* by one more session */
-void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s);    /* one less */
+void tbi_bond_carried(struct tbi_bond *b, struct tbi_session *s);          /* by one more session */
+void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s, int reason); /* one less */
 /* The bond of that process, or NULL. */
 struct tbi_bond *tbi_bond_find(struct tbi_node *node, const tbq_peer_id *id,
                                const uint8_t boot_id[TBI_BOOT_ID_SIZE]);
@@ -370,7 +382,17 @@ int tbi_dispatch_send(struct tbi_bond *b, tbq_connection connection, const tbq_m
 int tbi_dispatch_ping(struct tbi_bond *b); /* the node's own, for liveness */
 void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d);
 
+/* --- select.c: choosing among peers, and what they are told for it --- */
+int tbi_load_init(struct tbi_node *node);
+void tbi_load_free(struct tbi_node *node);
+void tbi_load_timer(struct tbi_node *node);
+void tbi_load_met(struct tbi_session *s);                             /* it is up */
+void tbi_load_heard(struct tbi_bond *b, const struct tbi_load *load); /* in a PING or PONG */
+
 /* --- discover.c: finding peers --- */
+/* Calls fn for every bond that is connected; returns how many took it (fn returned 0). */
+size_t tbi_for_connected(struct tbi_node *node, int (*fn)(struct tbi_bond *b, void *arg),
+                         void *arg);
 int tbi_discovery_init(struct tbi_node *node);
 void tbi_discovery_free(struct tbi_node *node);
 void tbi_discovery_timer(struct tbi_node *node);

@@ -74,6 +74,11 @@ static void tell_bonds(struct told_peer *t, const struct tbi_peer *peer)
     {
         const struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
         const struct tbi_session *s = b->session;
+        if (it == peer->bonds.next) { /* the newest process */
+            t->pub.load_told = b->load.told;
+            t->pub.load = b->load.load;
+            t->pub.capacity = b->load.capacity;
+        }
         t->pub.processes += b->have_boot;
         add_link_stats(&t->pub.stats, b->link);
         if (s != NULL && !t->pub.connected) { /* the newest process comes first */
@@ -107,6 +112,9 @@ static int add_peer(struct told_peers *all, const tbq_peer_id *id, const struct 
         memcpy(t->key, peer->key, sizeof t->key);
         t->pub.public_key = t->key;
         t->pub.last_seen_ms = peer->seen_ms;
+    }
+    if (t->pub.capacity == 0) {
+        t->pub.capacity = TBQ_CAPACITY_DEFAULT;
     }
     all->list[all->pub.len++] = &t->pub;
     return 0;

@@ -453,6 +453,7 @@ static void come_up_for_contact(struct tbi_session *s, const struct tbi_confirm 
     tbi_timer_set(&s->node->timers, &s->timer,
                   s->node->now.mono_ns +
                       (uint64_t)s->node->cfg.settings.ping_interval_ms * TBI_NS_PER_MS);
+    tbi_load_met(s);
 }
 
 static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
@@ -688,7 +689,7 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
     }
     leave_link(s, reason);
     if (s->up) {
-        tbi_bond_lost(b, s);
+        tbi_bond_lost(b, s, reason);
         /* Replaced by a connection that has ended too: the next one must be dialled. */
         final = final && (close_code != TBI_CLOSE_REPLACED || b->session != NULL);
     }

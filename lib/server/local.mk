@@ -9,5 +9,6 @@ lib_server_libtbi_server_la_SOURCES = \
 	lib/server/p2p.c \
 	lib/server/parts.h \
 	lib/server/peer.c \
+	lib/server/select.c \
 	lib/server/server.c \
 	lib/server/trust.c

@@ -318,6 +318,14 @@ int tbq_announce(tbq_server *s)
     return changed(s, tbi_node_announce(s->node, tbi_clock_now()));
 }
 
+int tbq_server_set_load(tbq_server *s, uint32_t load, uint32_t capacity)
+{
+    if (s == NULL) {
+        return TBQ_ERR_INVALID;
+    }
+    return changed(s, tbi_node_set_load(s->node, tbi_clock_now(), load, capacity));
+}
+
 int tbq_connection_close(tbq_server *s, tbq_connection connection)
 {
     if (s == NULL) {

@@ -17,6 +17,51 @@ static uint64_t get_wall(struct tbi_cursor *c)
     return tbi_clamp(tbi_cur_varint(c), 0, TBI_WALL_MS_MAX);
 }
 
+/* --- Load: fields of PING and PONG, each of a fixed size, so that both fit beside the rest ------
+ */
+
+enum { FIELD_LOAD = 0x05, FIELD_CAPACITY = 0x07 };
+
+static void put_field_u16(struct tbi_writer *w, uint64_t type, uint16_t value)
+{
+    tbi_put_varint(w, type);
+    tbi_put_varint(w, 2);
+    tbi_put_u16(w, value);
+}
+
+static void put_load(struct tbi_writer *w, const struct tbi_load *l)
+{
+    if (l->told) {
+        put_field_u16(w, FIELD_LOAD, l->load);
+    }
+    if (l->capacity != 0) {
+        put_field_u16(w, FIELD_CAPACITY, l->capacity);
+    }
+}
+
+static int get_load(struct tbi_cursor *c, struct tbi_load *l)
+{
+    struct tbi_fields f;
+    struct tbi_cursor value;
+    uint64_t type;
+
+    *l = (struct tbi_load){0};
+    tbi_fields_init(&f, c);
+    while (tbi_fields_next(&f, &type, &value)) {
+        if (type == FIELD_LOAD) {
+            l->told = true;
+            l->load = tbi_cur_u16(&value);
+            tbi_fields_done(&f, &value);
+        } else if (type == FIELD_CAPACITY) {
+            l->capacity = (uint16_t)tbi_clamp(tbi_cur_u16(&value), 1, UINT16_MAX);
+            tbi_fields_done(&f, &value);
+        } else {
+            tbi_fields_unknown(&f, type);
+        }
+    }
+    return tbi_cur_finish(c);
+}
+
 /* The end of a kind without payload: fields that may come one day. */
 static int finish(struct tbi_cursor *c)
 {
@@ -28,13 +73,14 @@ void tbi_put_ping(struct tbi_writer *w, const struct tbi_ping *m)
 {
     tbi_put_u64(w, m->id);
     put_wall(w, m->wall_ms);
+    put_load(w, &m->load);
 }
 
 int tbi_get_ping(struct tbi_cursor c, struct tbi_ping *m)
 {
     m->id = tbi_cur_u64(&c);
     m->wall_ms = get_wall(&c);
-    return finish(&c);
+    return get_load(&c, &m->load);
 }
 
 void tbi_put_pong(struct tbi_writer *w, const struct tbi_pong *m)
@@ -42,6 +88,7 @@ void tbi_put_pong(struct tbi_writer *w, const struct tbi_pong *m)
     tbi_put_u64(w, m->id);
     put_wall(w, m->echo_wall_ms);
     put_wall(w, m->wall_ms);
+    put_load(w, &m->load);
 }
 
 int tbi_get_pong(struct tbi_cursor c, struct tbi_pong *m)
@@ -49,7 +96,7 @@ int tbi_get_pong(struct tbi_cursor c, struct tbi_pong *m)
     m->id = tbi_cur_u64(&c);
     m->echo_wall_ms = get_wall(&c);
     m->wall_ms = get_wall(&c);
-    return finish(&c);
+    return get_load(&c, &m->load);
 }
 
 void tbi_put_discover(struct tbi_writer *w, const struct tbi_discover *m)

@@ -2,7 +2,8 @@
  *
  * Payload kinds (TRANSITION, RESOURCE_REQUEST, RESOURCE_RESPONSE) carry the application's bytes at
  * the end of the body; the encoders write what stands before them, the caller adds the bytes by
- * reference. The other kinds end in fields that may grow (none is defined yet), as in HELLO.
+ * reference. The other kinds end in fields that may grow, as in HELLO; so far only PING and PONG
+ * have some.
  * Times are milliseconds since 1970. Decoders return 0, TBQ_ERR_MALFORMED or
  * TBQ_ERR_UNSUPPORTED. */
 #ifndef TBI_WIRE_KIND_H
@@ -15,15 +16,24 @@
 
 #define TBI_PEER_LIST_MAX 64 /* records in one PEER_LIST */
 
+/* How busy and how strong the sender says it is. */
+struct tbi_load {
+    bool told;         /* `load` counts */
+    uint16_t load;     /* permille of its capacity in use; may be above 1000 */
+    uint16_t capacity; /* relative to others', 1..65535; 0: not told */
+};
+
 struct tbi_ping {
     uint64_t id;      /* the sender's own, comes back in the PONG */
     uint64_t wall_ms; /* the sender's clock */
+    struct tbi_load load;
 };
 
 struct tbi_pong {
     uint64_t id;
     uint64_t echo_wall_ms; /* as in the PING */
     uint64_t wall_ms;      /* the answering side's clock */
+    struct tbi_load load;
 };
 
 struct tbi_discover {

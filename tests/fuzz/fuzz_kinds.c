@@ -31,7 +31,7 @@ typedef int again_fn(struct tbi_cursor body, struct tbi_writer *w);
         }                                                                                          \
         return rv;                                                                                 \
     }
-AGAIN(ping, m.wall_ms <= TBI_WALL_MS_MAX, (void)0)
+AGAIN(ping, m.wall_ms <= TBI_WALL_MS_MAX && (m.load.told || m.load.load == 0), (void)0)
 AGAIN(pong, m.wall_ms <= TBI_WALL_MS_MAX && m.echo_wall_ms <= TBI_WALL_MS_MAX, (void)0)
 AGAIN(discover, m.max >= 1 && m.max <= TBI_PEER_LIST_MAX, (void)0)
 AGAIN(announce, m.record_size >= 1 && m.record_size <= TBI_RECORD_SIZE_MAX, (void)0)

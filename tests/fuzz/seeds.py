@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the first inputs of fuzz_config, fuzz_options and (from the golden vectors) of fuzz_session
+"""Writes the first inputs of fuzz_config, fuzz_options, of fuzz_kinds those with a load, and (from the
+golden vectors) of fuzz_session
 into tests/fuzz/corpus.
 
     tests/fuzz/seeds.py
@@ -179,9 +180,32 @@ def sessions():
         POLITE, say(OPEN, b"\x02\x02" + message(0, 6, b"half")[:-2]), bytes([AGAIN]))
 
 
+def kinds():
+    """PING and PONG with the fields of load (5) and capacity (7), right and wrong."""
+    ping, pong = bytes(8) + b"\x05", bytes(8) + b"\x05\x06"
+    load, capacity = b"\x05\x02\x01\x5e", b"\x07\x02\x00\x64"
+    yield "ping-load", b"\x01" + ping + load
+    yield "ping-capacity", b"\x01" + ping + capacity
+    yield "ping-load-and-capacity", b"\x01" + ping + load + capacity
+    yield "ping-load-largest", b"\x01" + ping + b"\x05\x02\xff\xff\x07\x02\xff\xff"
+    yield "ping-capacity-clamped", b"\x01" + ping + b"\x07\x02\x00\x00"
+    yield "ping-load-and-odd-fields", b"\x01" + ping + b"\x03\x00" + load + capacity + b"\x09\x00"
+    yield "ping-load-and-even-field", b"\x01" + ping + load + b"\x06\x00"
+    yield "ping-load-cut", b"\x01" + ping + b"\x05\x01\x5e"
+    yield "ping-load-long", b"\x01" + ping + b"\x05\x03\x00\x01\x5e"
+    yield "ping-load-twice", b"\x01" + ping + load + load
+    yield "ping-load-behind-capacity", b"\x01" + ping + capacity + load
+    yield "ping-capacity-empty", b"\x01" + ping + b"\x07\x00"
+    yield "pong-load-and-capacity", b"\x02" + pong + load + capacity
+    yield "pong-capacity-clamped", b"\x02" + pong + b"\x07\x02\x00\x00"
+    yield "pong-load-cut", b"\x02" + pong + load[:-1]
+
+
 for seed, content in sessions():
     write("session", seed, content)
 for seed, content in configs():
     write("config", seed, content)
 for seed, content in options():
     write("options", seed, content)
+for seed, content in kinds():
+    write("kinds", seed, content)

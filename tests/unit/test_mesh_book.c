@@ -351,6 +351,52 @@ static void fill_some(void)
     ck_assert_int_eq(tbi_book_name(&book, &named.id, &home), 0);
 }
 
+START_TEST(who_was_met_lately_and_was_not_lost_is_taken_to_live)
+{
+    struct written w = record_of(1, 10, "30.0.0.1:1", 0), client = record_of(2, 10, NULL, 0);
+    struct tbi_addr there = at("30.0.0.1:1");
+    struct tbi_now later = now;
+
+    ck_assert_int_eq(learn(&w), 0);
+    struct tbi_book_entry *e = tbi_book_get(&book, &w.id);
+    ck_assert(!tbi_book_alive(&book, now, e, DAY_MS)); /* only heard of */
+    ck_assert_int_eq(tbi_book_met(&book, now, &w.id, &there), 0);
+    ck_assert(tbi_book_alive(&book, now, e, 0));
+    later.wall_ms += 5000;
+    ck_assert(tbi_book_alive(&book, later, e, 5000));
+    ck_assert(!tbi_book_alive(&book, later, e, 4999));
+    tbi_book_parted(&book, later, &w.id, true); /* a connection that lasted */
+    ck_assert(tbi_book_alive(&book, later, e, 0));
+    tbi_book_parted(&book, later, &w.id, false);
+    ck_assert(!tbi_book_alive(&book, later, e, DAY_MS));
+    ck_assert_int_eq(tbi_book_met(&book, later, &w.id, &there), 0);
+    ck_assert(tbi_book_alive(&book, later, e, DAY_MS));
+    tbi_book_failed(&book, later, &w.id, &there);
+    ck_assert(!tbi_book_alive(&book, later, e, DAY_MS));
+    tbi_book_parted(&book, now, &self, true); /* not in the book: nothing happens */
+
+    ck_assert_int_eq(learn(&client), 0); /* it says no place: nobody can dial it */
+    ck_assert_int_eq(tbi_book_met(&book, now, &client.id, &there), 0);
+    ck_assert(!tbi_book_alive(&book, now, tbi_book_get(&book, &client.id), DAY_MS));
+    ck_assert_int_eq(tbi_book_met(&book, now, &self, &there), TBQ_ERR_SELF);
+}
+END_TEST
+
+START_TEST(who_lives_by_a_file_alone_must_have_signed_its_record)
+{
+    struct written w = record_of(1, 10, "30.0.0.1:1", 0);
+    struct tbi_addr there = at("30.0.0.1:1");
+
+    ck_assert_int_eq(learn(&w), 0);
+    ck_assert_int_eq(tbi_book_met(&book, now, &w.id, &there), 0);
+    struct tbi_book_entry *e = tbi_book_get(&book, &w.id);
+    e->verified = false; /* as one that was read from the file */
+    e->record->data[e->record->size - TBI_SIGNATURE_SIZE] ^= 1;
+    ck_assert(!tbi_book_alive(&book, now, e, DAY_MS));
+    ck_assert(!tbi_book_genuine(&book, e));
+}
+END_TEST
+
 START_TEST(the_book_survives_a_restart)
 {
     struct tbi_block *bytes = NULL;
@@ -444,6 +490,8 @@ int main(void)
     tcase_add_test(c, who_is_to_be_dialled_is_picked_fairly_and_says_when_there_is_more);
     tcase_add_test(c, half_the_picks_are_of_acquaintances_however_many_others_there_are);
     tcase_add_test(c, a_sample_prefers_acquaintances_and_honours_capabilities);
+    tcase_add_test(c, who_was_met_lately_and_was_not_lost_is_taken_to_live);
+    tcase_add_test(c, who_lives_by_a_file_alone_must_have_signed_its_record);
     tcase_add_test(c, the_book_survives_a_restart);
     tcase_add_test(c, a_damaged_file_is_refused_whole);
     tcase_add_test(c, nothing_leaks_when_memory_is_out);

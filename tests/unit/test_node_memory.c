@@ -38,7 +38,25 @@ static void start(struct pair *p, struct pair_end *e)
     }
 }
 
-/* Dial, a message each way, a request and its answer, close, stop. */
+/* The first of A's peers, B being the only one. */
+static int choose(struct pair *p, tbq_peer_id *chosen)
+{
+    const tbq_select_query q = {.size = sizeof q, .recent_ms = 300000};
+    return tbi_node_select(p->a.node, p->now, &q, chosen, 1);
+}
+
+/* B has a load to tell, and A chooses, where they are connected. */
+static void load_and_choose(struct pair *p)
+{
+    tbq_peer_id chosen;
+
+    ck_assert_int_eq(tbi_node_set_load(p->b.node, p->now, 700, 0), 0);
+    pair_run(p, 100);
+    int n = choose(p, &chosen);
+    ck_assert_msg(n >= 0 || n == TBQ_ERR_NOMEM, "%d: %s", n, tbq_strerror(n));
+}
+
+/* Dial, a load and a choice, a message each way, a request and its answer, close, stop. */
 static void story(struct pair *p, bool accepted[PAIR_TAGS], bool *asked)
 {
     tbq_answer answer = {.status = TBQ_RESPONSE_OK};
@@ -51,6 +69,7 @@ static void story(struct pair *p, bool accepted[PAIR_TAGS], bool *asked)
         ck_assert_int_eq(pair_dial(p, &p->a, &p->b, true, NULL), 0);
     }
     pair_run(p, 40000); /* a first connection may fail: the dial is persistent */
+    load_and_choose(p);
     accepted[TO_B] = took(pair_send(p, &p->a, &p->b, TO_B));
     accepted[TO_A] = took(pair_send(p, &p->b, &p->a, TO_A));
     pair_run(p, 1000);
@@ -121,6 +140,22 @@ START_TEST(the_listeners_memory_runs_out)
 }
 END_TEST
 
+START_TEST(a_choice_without_memory_is_told_and_can_be_made_again)
+{
+    static struct pair p;
+    tbq_peer_id chosen = {{0}};
+
+    pair_init(&p);
+    pair_connect(&p);
+    p.a.memory.fail_at = p.a.memory.calls + 1;
+    ck_assert_int_eq(choose(&p, &chosen), TBQ_ERR_NOMEM);
+    ck_assert(p.a.memory.failed);
+    ck_assert_int_eq(choose(&p, &chosen), 1);
+    ck_assert_mem_eq(&chosen, pair_id(&p.b), sizeof chosen);
+    pair_free(&p);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("node_memory");
@@ -128,6 +163,7 @@ int main(void)
     tcase_set_timeout(tc, 300);
     tcase_add_test(tc, the_diallers_memory_runs_out);
     tcase_add_test(tc, the_listeners_memory_runs_out);
+    tcase_add_test(tc, a_choice_without_memory_is_told_and_can_be_made_again);
     suite_add_tcase(suite, tc);
     return tbi_test_main(suite);
 }

@@ -64,6 +64,10 @@ START_TEST(without_a_server_every_call_is_answered)
     ck_assert_int_eq(tbq_request(NULL, &nobody, "", 0, 0, NULL, &r), TBQ_ERR_INVALID);
     ck_assert_int_eq(tbq_cancel(NULL, 1), TBQ_ERR_INVALID);
     ck_assert_int_eq(tbq_respond(NULL, 1, &answer), TBQ_ERR_INVALID);
+    tbq_select_query q;
+    tbq_select_query_init(&q);
+    ck_assert_int_eq(tbq_select(NULL, &q, &nobody, 1), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_server_set_load(NULL, 0, 0), TBQ_ERR_INVALID);
     ck_assert_int_eq(tbq_pause(NULL, &nobody, TBQ_LANES_ALL), TBQ_ERR_INVALID);
     ck_assert_int_eq(tbq_resume(NULL, &nobody, TBQ_LANES_ALL), TBQ_ERR_INVALID);
 }
@@ -89,6 +93,45 @@ START_TEST(an_actor_that_ends_before_its_callback_is_refused)
     tbq_actor never_sized = {.on_message = take_all}; /* without tbq_actor_init() */
     ck_assert_int_eq(tbq_server_start(&server, &config, &never_sized, NULL, NULL), TBQ_ERR_INVALID);
     ck_assert_ptr_null(server);
+}
+END_TEST
+
+/* The first versions of a struct grow at their end. */
+START_TEST(a_query_of_any_age_is_read_to_its_own_end)
+{
+    tbq_peer_id out;
+
+    ck_assert_int_eq(tbq_server_start(&server, &config, NULL, NULL, NULL), 0);
+    for (size_t size = 0; size <= sizeof(tbq_select_query); size++) {
+        tbq_select_query *old = malloc(size > 0 ? size : 1);
+        if (size >= sizeof old->size) {
+            tbq_select_query_init_sized(old, size);
+            ck_assert_int_eq(tbq_select(server, old, &out, 1), 0);
+        }
+        free(old);
+    }
+    tbq_select_query never_sized = {.capabilities = 1}; /* without tbq_select_query_init() */
+    ck_assert_int_eq(tbq_select(server, &never_sized, &out, 1), TBQ_ERR_INVALID);
+    tbq_select_query q;
+    tbq_select_query_init(&q);
+    ck_assert_uint_eq(q.recent_ms, 300000);
+    ck_assert_int_eq(tbq_select(server, NULL, &out, 1), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_select(server, &q, NULL, 1), TBQ_ERR_INVALID);
+    q.key.size = 1;
+    ck_assert_int_eq(tbq_select(server, &q, &out, 1), TBQ_ERR_INVALID);
+    static const uint8_t key[4097];
+    q.key = (tbq_bytes){key, sizeof key};
+    ck_assert_int_eq(tbq_select(server, &q, &out, 1), TBQ_ERR_TOO_LARGE);
+    q.key.size--;
+    ck_assert_int_eq(tbq_select(server, &q, &out, 1), 0); /* nobody is there */
+    q.include_self = true;
+    ck_assert_int_eq(tbq_select(server, &q, &out, 1), 1);
+    ck_assert_mem_eq(&out, tbq_server_peer_id(server), sizeof out);
+    q.policy = (tbq_select_policy)77;
+    ck_assert_int_eq(tbq_select(server, &q, &out, 1), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_server_set_load(server, 500, 200), 0);
+    tbq_server_stop(server, 0);
+    ck_assert_int_eq(tbq_server_set_load(server, 500, 200), TBQ_ERR_CLOSED);
 }
 END_TEST
 
@@ -177,6 +220,7 @@ int main(void)
     tcase_add_checked_fixture(tc, begin, end);
     tcase_add_test(tc, without_a_server_every_call_is_answered);
     tcase_add_test(tc, an_actor_that_ends_before_its_callback_is_refused);
+    tcase_add_test(tc, a_query_of_any_age_is_read_to_its_own_end);
     tcase_add_test(tc, lists_that_are_not_there_are_refused_by_name);
     tcase_add_test(tc, bytes_that_are_not_there_are_refused);
     tcase_add_test(tc, a_window_beyond_what_quic_can_tell_is_refused);

@@ -46,6 +46,31 @@ START_TEST(ping_and_pong_come_back)
 }
 END_TEST
 
+START_TEST(a_load_is_told_or_not_and_stays_within_its_bounds)
+{
+    struct tbi_pong pong = {.id = 3, .echo_wall_ms = UINT64_MAX, .wall_ms = UINT64_MAX}, got;
+    struct tbi_ping ping = {.load = {.capacity = 7}}, ping_got;
+    struct tbi_writer *w = fresh();
+
+    tbi_put_pong(w, &pong);
+    ck_assert_int_eq(tbi_get_pong(written(w), &got), 0);
+    ck_assert(!got.load.told && got.load.load == 0 && got.load.capacity == 0);
+    w = fresh();
+    pong.load = (struct tbi_load){true, UINT16_MAX, UINT16_MAX};
+    tbi_put_pong(w, &pong);
+    ck_assert_uint_eq(tbi_put_size(w), 32); /* all that fits beside a message's head */
+    ck_assert_int_eq(tbi_get_pong(written(w), &got), 0);
+    ck_assert(got.load.told);
+    ck_assert_uint_eq(got.load.load, UINT16_MAX);
+    ck_assert_uint_eq(got.load.capacity, UINT16_MAX);
+    w = fresh();
+    tbi_put_ping(w, &ping);
+    ck_assert_int_eq(tbi_get_ping(written(w), &ping_got), 0);
+    ck_assert(!ping_got.load.told);
+    ck_assert_uint_eq(ping_got.load.capacity, 7);
+}
+END_TEST
+
 START_TEST(discover_asks_for_a_sane_number)
 {
     struct tbi_discover got;
@@ -218,6 +243,7 @@ int main(void)
     TCase *t = tcase_create("kinds");
 
     tcase_add_test(t, ping_and_pong_come_back);
+    tcase_add_test(t, a_load_is_told_or_not_and_stays_within_its_bounds);
     tcase_add_test(t, discover_asks_for_a_sane_number);
     tcase_add_test(t, the_longest_peer_list_comes_back);
     tcase_add_test(t, announce_carries_one_record);

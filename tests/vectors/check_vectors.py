@@ -6,6 +6,7 @@ TAP. Signatures are left to the C program: the standard library has no Ed25519.
 """
 
 import base64
+import fractions
 import hashlib
 import ipaddress
 import os
@@ -412,20 +413,51 @@ def read_error(r):
     return {"code": code, "subject": subject, "text": to_hex(r.prefixed(0, 256).rest())}
 
 
-# name: (number, write, read, ends in fields)
+LOAD_FIELDS = {5: ("load", 0), 7: ("capacity", 1)}  # type: (name, least value)
+
+
+def write_load(f):
+    out = b""
+    for kind, (name, _) in LOAD_FIELDS.items():
+        if name in f:
+            out += field(kind, int(f[name]).to_bytes(2, "big"))
+    return out
+
+
+def read_load(r):
+    out = {}
+    for kind, value in r.fields():
+        if kind in LOAD_FIELDS:
+            name, least = LOAD_FIELDS[kind]
+            out[name] = max(value.fixed(2), least)
+            value.finish()
+        else:
+            skip(kind)
+    return out
+
+
+def write_ping(f):
+    return write_id(f) + varint(int(f["wall_ms"])) + write_load(f)
+
+
+def read_ping(r):
+    return {"id": r.fixed(8), "wall_ms": read_wall(r), **read_load(r)}
+
+
+def write_pong(f):
+    walls = varint(int(f["echo_wall_ms"])) + varint(int(f["wall_ms"]))
+    return write_id(f) + walls + write_load(f)
+
+
+def read_pong(r):
+    out = {"id": r.fixed(8), "echo_wall_ms": read_wall(r), "wall_ms": read_wall(r)}
+    return {**out, **read_load(r)}
+
+
+# name: (number, write, read, ends in fields that are not known)
 KINDS = {
-    "ping": (
-        1,
-        lambda f: write_id(f) + varint(int(f["wall_ms"])),
-        lambda r: {"id": r.fixed(8), "wall_ms": read_wall(r)},
-        True,
-    ),
-    "pong": (
-        2,
-        lambda f: write_id(f) + varint(int(f["echo_wall_ms"])) + varint(int(f["wall_ms"])),
-        lambda r: {"id": r.fixed(8), "echo_wall_ms": read_wall(r), "wall_ms": read_wall(r)},
-        True,
-    ),
+    "ping": (1, write_ping, read_ping, False),
+    "pong": (2, write_pong, read_pong, False),
     "discover": (
         3,
         lambda f: varint(int(f["max"])) + varint(int(f["capabilities"])),
@@ -640,6 +672,52 @@ def decode_score(line):
     return {**line.fields, "score": int.from_bytes(first, "little")}
 
 
+def distance(score):
+    s = max(score, 1)
+    e = s.bit_length() - 1
+    m = (s << 31) >> e
+    f = 0
+    for _ in range(32):
+        m = m * m >> 31
+        f *= 2
+        if m >= 2**32:
+            m >>= 1
+            f += 1
+    return 2**38 - (e * 2**32 + f)
+
+
+def decode_distance(line):
+    score = int(line.fields["score"])
+    if Reader(line.raw).fixed(8) != distance(score):
+        raise Wrong("another distance")
+    return {"score": score, "distance": Reader(line.raw).fixed(8)}
+
+
+def order(key, candidates):
+    """The places of the candidates (peer id, capacity, load or None), the best first."""
+    loads = [load for _, _, load in candidates if load is not None]
+    total = sum(min(load, 1000) for load in loads)
+
+    def rank(place):
+        node, capacity, load = candidates[place]
+        score = int.from_bytes(hashlib.sha256(key + node).digest()[:8], "little")
+        over = load is not None and load > 50 and 4 * load * len(loads) > 5 * total
+        return over, fractions.Fraction(distance(score), capacity), -score, node
+
+    return bytes(sorted(range(len(candidates)), key=rank))
+
+
+def decode_order(line):
+    candidates = []
+    for item in line.fields["candidates"].split(","):
+        node, capacity, load = item.split("/")
+        candidates.append((bytes.fromhex(node), 100 if capacity == "none" else int(capacity),
+                           None if load == "none" else int(load)))
+    if order(from_hex(line.fields["key"]), candidates) != line.raw:
+        raise Wrong("another order")
+    return line.fields
+
+
 def decode_id(line):
     if line.error:
         return id_from_text(line.fields["text"])
@@ -668,6 +746,8 @@ FAMILIES = {
     "records": (whole(read_record), write_record),
     "ids": (decode_id, lambda f: hashlib.sha256(from_hex(f["key"])).digest()),
     "scores": (decode_score, lambda f: int(f["score"]).to_bytes(8, "little")),
+    "distances": (decode_distance, lambda f: int(f["distance"]).to_bytes(8, "big")),
+    "orders": (decode_order, None),
     "codes": (decode_code, lambda f: varint(CODES[f["family"]][f["name"]])),
 }
 
@@ -686,6 +766,8 @@ def check(line, decode, encode):
         return f"decodes to {got}, not to error {line.error}"
     if got != want:
         return f"decodes to {got}, not to {want}"
+    if encode is None:
+        return None  # computed from the fields, and compared
     same = encode(want) == line.raw
     if same == line.lenient:
         return f"encodes to {encode(want).hex()}"

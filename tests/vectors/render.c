@@ -234,6 +234,16 @@ int render_frame(uint64_t type, const uint8_t *body, size_t size, FILE *text, st
 
 /* --- Kinds ----------------------------------------------------------------------------------- */
 
+static void put_load(FILE *text, const struct tbi_load *l)
+{
+    if (l->told) {
+        fprintf(text, " load=%u", l->load);
+    }
+    if (l->capacity != 0) {
+        fprintf(text, " capacity=%u", l->capacity);
+    }
+}
+
 static int ping(struct tbi_cursor c, FILE *text, struct tbi_writer *w)
 {
     struct tbi_ping m;
@@ -241,6 +251,7 @@ static int ping(struct tbi_cursor c, FILE *text, struct tbi_writer *w)
 
     if (rv == 0) {
         fprintf(text, " id=" U64 " wall_ms=" U64, m.id, m.wall_ms);
+        put_load(text, &m.load);
         tbi_put_ping(w, &m);
     }
     return rv;
@@ -254,6 +265,7 @@ static int pong(struct tbi_cursor c, FILE *text, struct tbi_writer *w)
     if (rv == 0) {
         fprintf(text, " id=" U64 " echo_wall_ms=" U64 " wall_ms=" U64, m.id, m.echo_wall_ms,
                 m.wall_ms);
+        put_load(text, &m.load);
         tbi_put_pong(w, &m);
     }
     return rv;

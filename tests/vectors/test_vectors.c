@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mesh/select.h"
 #include "render.h"
 #include "vectors.h"
 #include "wire/frame.h"
@@ -262,6 +263,72 @@ static int decode_score(const struct vector *v, struct out *out)
     return rv;
 }
 
+/* --- Choices by key -------------------------------------------------------------------------- */
+
+static int decode_distance(const struct vector *v, struct out *out)
+{
+    char text[32] = "";
+
+    vector_get(v, "score", text, sizeof text);
+    uint64_t score = strtoull(text, NULL, 10);
+    uint64_t distance = tbi_select_distance(score);
+    fprintf(out->text, "score=%" PRIu64 " distance=%" PRIu64, score, distance);
+    tbi_put_u64(&out->w, distance);
+    return 0;
+}
+
+#define CANDIDATES_MAX 16
+
+/* "PEERID/CAPACITY/LOAD,..." */
+static size_t read_candidates(char *text, struct tbi_candidate *c)
+{
+    char *save = NULL;
+    size_t n = 0;
+
+    for (char *p = strtok_r(text, ",", &save); p != NULL; p = strtok_r(NULL, ",", &save), n++) {
+        char *capacity = strchr(p, '/');
+        char *load = capacity != NULL ? strchr(capacity + 1, '/') : NULL;
+        if (n == CANDIDATES_MAX || load == NULL ||
+            vectors_hex(p, (size_t)(capacity - p), c[n].id.bytes, TBQ_PEER_ID_SIZE) !=
+                TBQ_PEER_ID_SIZE) {
+            return 0;
+        }
+        c[n].load.capacity = (uint16_t)strtoul(capacity + 1, NULL, 10); /* "none": 0 */
+        c[n].load.told = strcmp(load + 1, "none") != 0;
+        c[n].load.load = (uint16_t)strtoul(load + 1, NULL, 10);
+    }
+    return n;
+}
+
+static int decode_order(const struct vector *v, struct out *out)
+{
+    struct tbi_crypto crypto = render_crypto(NULL, NULL);
+    struct tbi_candidate given[CANDIDATES_MAX] = {0}, c[CANDIDATES_MAX];
+    struct tbi_selection how = {.policy = TBQ_SELECT_RENDEZVOUS};
+    tbq_peer_id ids[CANDIDATES_MAX];
+    char text[4096] = "", key_text[256] = "";
+    uint8_t key[128];
+
+    vector_get(v, "key", key_text, sizeof key_text);
+    vector_get(v, "candidates", text, sizeof text);
+    fprintf(out->text, "key=%s candidates=%s", key_text, text);
+    how.key = (tbq_bytes){key, vectors_hex(key_text, strlen(key_text), key, sizeof key)};
+    size_t n = read_candidates(text, given);
+    if (n == 0 || how.key.size == SIZE_MAX) {
+        return TBQ_ERR_INVALID;
+    }
+    memcpy(c, given, sizeof c);
+    int rv = tbi_select(&how, &crypto, NULL, c, n, ids, n);
+    for (int i = 0; i < rv; i++) {
+        uint8_t place = 0;
+        while (tbq_peer_id_compare(&given[place].id, &ids[i]) != 0) {
+            place++;
+        }
+        tbi_put_u8(&out->w, place);
+    }
+    return rv < 0 ? rv : 0;
+}
+
 /* --- Codes: every number of the headers stands in the file, and none besides ------------------ */
 
 struct code {
@@ -339,6 +406,8 @@ static struct table tables[] = {
     {.family = "records", .decode = decode_record},
     {.family = "ids", .decode = decode_id},
     {.family = "scores", .decode = decode_score},
+    {.family = "distances", .decode = decode_distance},
+    {.family = "orders", .decode = decode_order},
     {.family = "codes", .decode = decode_code},
 };
 #define TABLES_LEN (sizeof tables / sizeof tables[0])

@@ -75,6 +75,18 @@ main = do
                && map qpRole peers == [Just TimeKeeper]
                && map qpCapabilities peers == [[CanRoute, CanStore]]
                && all (isJust . qpPublicKey) peers) "peers are known with role and capabilities"
+      setQuicLoad server 700 250
+      let itself = filter ((== peer) . qpId) <$> quicPeers client
+          until' good go tries = go >>= \x ->
+            if good x || tries == (0 :: Int) then pure x
+            else threadDelay 10000 >> until' good go (tries - 1)
+      loaded <- until' (all ((== Just 700) . qpLoad)) itself 1000
+      ok (map qpLoad loaded == [Just 700] && map qpCapacity loaded == [250])
+              "a load and a capacity are told"
+      chosen <- forM [ByKey (B.pack "key"), LeastRoundTrip, TwoChoices] $ \policy ->
+        selectQuicPeers client policy [CanStore] 3
+      nobody <- selectQuicPeers client TwoChoices [CanValidate] 3
+      ok (chosen == [[peer], [peer], [peer]] && null nobody) "who can do it is chosen"
       ok (peerIdFromText (show peer) == Just peer && peerIdFromText "x" == Nothing)
               "an id can be written and read"
 

@@ -21,6 +21,7 @@ module Network.TBQuic
     -- * Peers
   , QuicPeer (..), QuicPeerId, peerIdText, peerIdFromText
   , quicPeers, discoverQuicPeers, announcePeer
+  , Policy (..), selectQuicPeers, setQuicLoad
     -- * Errors
   , QuicError (..)
   ) where
@@ -567,6 +568,8 @@ data QuicPeer = QuicPeer
   , qpRole :: Maybe ActorRole
   , qpLastSeen :: Maybe UTCTime
   , qpRoundTrip :: Maybe NominalDiffTime
+  , qpLoad :: Maybe Int                 -- ^ permille of its capacity in use, as it says
+  , qpCapacity :: Int                   -- ^ next to others', as it says
   } deriving (Eq, Show)
 
 -- | Everybody whom the server knows: those connected first.
@@ -589,17 +592,50 @@ quicPeers server = call server $ \p st -> alloca $ \out -> do
           _ -> Nothing
       , qpLastSeen = if pLastSeenMs x == 0 then Nothing else Just (wallClock (pLastSeenMs x))
       , qpRoundTrip = if pRoundTripNs x == 0 then Nothing else Just (nanoseconds (pRoundTripNs x))
+      , qpLoad = fromIntegral <$> pLoad x
+      , qpCapacity = fromIntegral (pCapacity x)
       }
 
 -- | Asks all connected peers for others with these capabilities: see 'PeerHeardOf'. Returns how
 -- many were asked.
 discoverQuicPeers :: QuicServer -> [Capability] -> IO Int
-discoverQuicPeers server wanted = fromIntegral <$> simple server (`c_discover` bits)
-  where bits = foldl' (.|.) 0 (map (bit . fromEnum) wanted)
+discoverQuicPeers server wanted = fromIntegral <$> simple server (`c_discover` allOf wanted)
+
+allOf :: [Capability] -> Word64
+allOf = foldl' (.|.) 0 . map (bit . fromEnum)
 
 -- | Tells all connected peers the own record anew.
 announcePeer :: QuicServer -> IO ()
 announcePeer server = void $ simple server c_announce
+
+-- | How 'selectQuicPeers' chooses.
+data Policy
+  = ByKey B.ByteString  -- ^ the same key leads to the same peer; who has much to do comes last
+  | LeastRoundTrip
+  | TwoChoices          -- ^ of two at random the one that has less to do
+  deriving (Eq, Show)
+
+-- | At most so many peers with all these capabilities, the best first: those that are connected,
+-- and those met lately that may be dialled by their id.
+selectQuicPeers :: QuicServer -> Policy -> [Capability] -> Int -> IO [QuicPeerId]
+selectQuicPeers server policy wanted most = do
+  room <- narrow "how many peers" most :: IO Word16
+  withQuery number (allOf wanted) key most $ \query out -> do
+    n <- simple server $ \p -> c_select p query out (fromIntegral room)
+    map QuicPeerId <$> peekIds (fromIntegral n) out
+  where
+    (number, key) = case policy of
+      ByKey k -> (selectRendezvous, k)
+      LeastRoundTrip -> (selectLeastRtt, B.empty)
+      TwoChoices -> (selectTwoChoices, B.empty)
+
+-- | Tells the peers how busy this node is, in permille of its capacity, and how strong it is next
+-- to others; capacity 0: as one that has told none.
+setQuicLoad :: QuicServer -> Int -> Int -> IO ()
+setQuicLoad server load capacity = do
+  l <- narrow "the load" load
+  c <- narrow "the capacity" capacity
+  void $ simple server $ \p -> c_set_load p l c
 
 -- From C ------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ module Network.TBQuic.C
   , Out (..), withMessage, withOptions, withAnswer
     -- * Peers
   , c_peers, c_peers_free, Peer (..), peekPeers
+  , c_select, withQuery, peekIds, c_set_load
     -- * Small things
   , idText, idFromText, peekId, peekText, fromUtf8, toUtf8, errorName, errorText
     -- * Numbers
@@ -30,6 +31,7 @@ module Network.TBQuic.C
   , eventBroadcast, eventPath
   , fateDelivered, fateNotDelivered
   , responseOk, responseNotFound, responseRefused, responseFailed
+  , selectRendezvous, selectLeastRtt, selectTwoChoices
   ) where
 
 import qualified Data.ByteString as B
@@ -53,6 +55,7 @@ data COptions
 data CAnswer
 data CPeers
 data CPeerId
+data CQuery
 
 -- Config ------------------------------------------------------------------------------------------
 
@@ -287,6 +290,8 @@ data Peer = Peer
   , pCapabilities :: Word64
   , pRole :: CInt
   , pLastSeenMs, pRoundTripNs :: Word64
+  , pLoad :: Maybe Word32
+  , pCapacity :: Word32
   }
 
 peekPeers :: Ptr CPeers -> IO [Peer]
@@ -306,12 +311,35 @@ peekPeer p = Peer
   <*> #{peek tbq_peer, role} p
   <*> #{peek tbq_peer, last_seen_ms} p
   <*> #{peek tbq_peer, stats.rtt_ns} p
+  <*> (flag (#{peek tbq_peer, load_told} p) >>= \told ->
+        if told then Just <$> #{peek tbq_peer, load} p else pure Nothing)
+  <*> #{peek tbq_peer, capacity} p
   where
     key k = B.packCStringLen (k, #{const TBQ_PUBLIC_KEY_SIZE})
     addresses = do
       n <- size (#{peek tbq_peer, addresses_len} p)
       first <- #{peek tbq_peer, addresses} p
       peekArray n first >>= mapM peekText
+
+foreign import ccall unsafe "tbq_select_query_init_sized"
+  c_query_init :: Ptr CQuery -> CSize -> IO ()
+foreign import ccall unsafe "tbq_select"
+  c_select :: Ptr CServer -> Ptr CQuery -> Ptr CPeerId -> CSize -> IO CInt
+foreign import ccall unsafe "tbq_server_set_load"
+  c_set_load :: Ptr CServer -> Word32 -> Word32 -> IO CInt
+
+-- | Policy, capabilities, key; and room for so many peer ids.
+withQuery :: CInt -> Word64 -> B.ByteString -> Int -> (Ptr CQuery -> Ptr CPeerId -> IO a) -> IO a
+withQuery policy capabilities key room use =
+  allocaBytes #{size tbq_select_query} $ \p ->
+  allocaBytes (room * #{size tbq_peer_id}) $ \out -> do
+    c_query_init p #{size tbq_select_query}
+    #{poke tbq_select_query, policy} p policy
+    #{poke tbq_select_query, capabilities} p capabilities
+    lend key (#{ptr tbq_select_query, key} p) (use p out)
+
+peekIds :: Int -> Ptr CPeerId -> IO [B.ByteString]
+peekIds n p = mapM (\i -> peekId (p `plusPtr` (i * #{size tbq_peer_id}))) [0 .. n - 1]
 
 -- Small things ------------------------------------------------------------------------------------
 
@@ -355,7 +383,9 @@ errorText e = unsafePerformIO (c_strerror e >>= peekText)
   eventPath = TBQ_EVENT_PATH,
   fateDelivered = TBQ_DELIVERED, fateNotDelivered = TBQ_NOT_DELIVERED,
   responseOk = TBQ_RESPONSE_OK, responseNotFound = TBQ_RESPONSE_NOT_FOUND,
-  responseRefused = TBQ_RESPONSE_REFUSED, responseFailed = TBQ_RESPONSE_FAILED }
+  responseRefused = TBQ_RESPONSE_REFUSED, responseFailed = TBQ_RESPONSE_FAILED,
+  selectRendezvous = TBQ_SELECT_RENDEZVOUS, selectLeastRtt = TBQ_SELECT_LEAST_RTT,
+  selectTwoChoices = TBQ_SELECT_TWO_CHOICES }
 
 -- | Empty where there is none.
 peekText :: CString -> IO String
