@@ -211,6 +211,11 @@ static void drain(struct tbi_node *node)
                 s->contact->ticket = tbi_block_copy(node->alloc, a.ticket.data, a.ticket.size);
             }
             break;
+        case TBI_QUIC_EARLY_REJECTED: /* nothing is said early, no datagrams are sent */
+        case TBI_QUIC_DATAGRAM_ACKED:
+        case TBI_QUIC_DATAGRAM_LOST:
+        case TBI_QUIC_TOKEN: /* every dial does without */
+            break;
         case TBI_QUIC_PATH:
             s->remote = a.path.remote;
             break;

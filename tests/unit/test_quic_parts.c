@@ -201,6 +201,128 @@ START_TEST(memory_runs_out)
 }
 END_TEST
 
+/* --- Tickets that may bring early data -------------------------------------------------------- */
+
+#define HOLDERS 8U
+
+static struct tbi_replay replay;
+
+static void begin_replay(void)
+{
+    static const uint8_t secret[16];
+    tbi_failing_init(&memory, 0);
+    tbi_replay_init(&replay, &memory.alloc, secret, HOLDERS);
+}
+
+static void end_replay(void)
+{
+    tbi_replay_free(&replay);
+    ck_assert_uint_eq(memory.live, 0);
+}
+
+static const uint8_t *number(uint8_t n) /* as a key or a hash */
+{
+    static uint8_t bytes[256][32];
+    bytes[n][0] = bytes[n][31] = n;
+    return bytes[n];
+}
+
+static void issue(uint64_t at, uint8_t who, uint8_t ticket)
+{
+    ck_assert_int_eq(tbi_replay_issued(&replay, at, number(who), number(ticket)), 0);
+}
+
+static void take_is(uint64_t at, uint8_t ticket, enum tbi_replay_answer answer)
+{
+    ck_assert_int_eq(tbi_replay_take(&replay, at, number(ticket)), answer);
+}
+
+START_TEST(a_ticket_is_taken_once)
+{
+    issue(1000, 1, 100);
+    issue(2000, 1, 101);
+    take_is(3000, 100, TBI_REPLAY_FIRST);
+    take_is(4000, 100, TBI_REPLAY_AGAIN);
+    take_is(4000, 101, TBI_REPLAY_FIRST);
+    take_is(4000, 102, TBI_REPLAY_UNKNOWN);
+    take_is(3000 + TBI_EARLY_TICKET_NS, 100, TBI_REPLAY_AGAIN);
+}
+END_TEST
+
+START_TEST(a_ticket_has_its_time)
+{
+    issue(1000, 1, 100);
+    issue(1000, 2, 101);
+    take_is(1000 + TBI_EARLY_TICKET_NS, 100, TBI_REPLAY_FIRST);
+    take_is(1001 + TBI_EARLY_TICKET_NS, 101, TBI_REPLAY_UNKNOWN);
+}
+END_TEST
+
+/* Of one peer the newest count, however many it gets, and it displaces nobody else's. */
+START_TEST(one_peer_holds_few)
+{
+    issue(500, 2, 1);
+    for (uint8_t i = 100; i < 200; i++) {
+        issue(1000 + i, 1, i);
+    }
+    size_t live = memory.live;
+    issue(2000, 1, 200);
+    ck_assert_uint_eq(memory.live, live);
+    take_is(3000, 200 - TBI_EARLY_TICKETS, TBI_REPLAY_UNKNOWN);
+    take_is(3000, 200 - TBI_EARLY_TICKETS + 1, TBI_REPLAY_FIRST);
+    take_is(3000, 200, TBI_REPLAY_FIRST);
+    take_is(3000, 1, TBI_REPLAY_FIRST);
+}
+END_TEST
+
+START_TEST(the_longest_silent_peer_makes_room)
+{
+    for (uint8_t i = 0; i < HOLDERS; i++) {
+        issue(1000 + i, i, 100 + i);
+    }
+    issue(2000, 0, 150); /* the first is the newest now */
+    issue(3000, 50, 160);
+    take_is(4000, 101, TBI_REPLAY_UNKNOWN);
+    take_is(4000, 100, TBI_REPLAY_FIRST);
+    take_is(4000, 150, TBI_REPLAY_FIRST);
+    take_is(4000, 102, TBI_REPLAY_FIRST);
+    take_is(4000, 160, TBI_REPLAY_FIRST);
+    ck_assert_uint_eq(tbi_map_count(&replay.holders), HOLDERS);
+}
+END_TEST
+
+START_TEST(what_is_too_old_is_not_kept)
+{
+    for (uint8_t i = 0; i < HOLDERS; i++) {
+        issue(1000, i, 100 + i);
+    }
+    issue(1001 + TBI_EARLY_TICKET_NS, 50, 160);
+    ck_assert_uint_eq(tbi_map_count(&replay.holders), 1);
+    ck_assert_uint_eq(tbi_map_count(&replay.tickets), 1);
+}
+END_TEST
+
+static void issues(const struct tbi_alloc *a, void *arg)
+{
+    static const uint8_t secret[16];
+    struct tbi_replay r;
+    (void)arg;
+    tbi_replay_init(&r, a, secret, HOLDERS);
+    for (uint8_t i = 0; i < 40; i++) {
+        int rv = tbi_replay_issued(&r, 1000, number(i % 12), number(100 + i));
+        ck_assert(rv == 0 || rv == TBQ_ERR_NOMEM);
+        enum tbi_replay_answer answer = tbi_replay_take(&r, 1000, number(100 + i));
+        ck_assert_int_eq(answer, rv == 0 ? TBI_REPLAY_FIRST : TBI_REPLAY_UNKNOWN);
+    }
+    tbi_replay_free(&r);
+}
+
+START_TEST(memory_runs_out_for_tickets)
+{
+    tbi_walk_allocations(issues, NULL);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("quic_parts");
@@ -217,5 +339,14 @@ int main(void)
     tcase_add_test(streams, a_body_is_shared_not_copied);
     tcase_add_test(streams, memory_runs_out);
     suite_add_tcase(suite, streams);
+    TCase *tickets = tcase_create("tickets");
+    tcase_add_checked_fixture(tickets, begin_replay, end_replay);
+    tcase_add_test(tickets, a_ticket_is_taken_once);
+    tcase_add_test(tickets, a_ticket_has_its_time);
+    tcase_add_test(tickets, one_peer_holds_few);
+    tcase_add_test(tickets, the_longest_silent_peer_makes_room);
+    tcase_add_test(tickets, what_is_too_old_is_not_kept);
+    tcase_add_test(tickets, memory_runs_out_for_tickets);
+    suite_add_tcase(suite, tickets);
     return tbi_test_main(suite);
 }
