@@ -5,6 +5,19 @@
 #include "identity/identity.h"
 #include "quic/parts.h"
 
+/* When memory was out the ClientHello may not have been made although GnuTLS calls it no error. Then
+ * ngtcp2 asks again, and its helper, which cannot begin twice, would abort. */
+static int on_client_initial(ngtcp2_conn *qc, void *user)
+{
+    struct tbi_conn *c = user;
+
+    if (c->begun) {
+        return NGTCP2_ERR_CALLBACK_FAILURE;
+    }
+    c->begun = true;
+    return ngtcp2_crypto_client_initial_cb(qc, user);
+}
+
 /* GnuTLS keeps what it is given until a message is whole, and a message may claim 16 MiB. */
 static int on_crypto(ngtcp2_conn *qc, ngtcp2_encryption_level level, uint64_t offset,
                      const uint8_t *data, size_t size, void *user)
@@ -270,7 +283,7 @@ static int on_path_challenge(ngtcp2_conn *qc, uint8_t *data, void *user)
 void tbi_conn_callbacks(ngtcp2_callbacks *callbacks, bool server)
 {
     *callbacks = (ngtcp2_callbacks){
-        .client_initial = server ? NULL : ngtcp2_crypto_client_initial_cb,
+        .client_initial = server ? NULL : on_client_initial,
         .recv_client_initial = server ? ngtcp2_crypto_recv_client_initial_cb : NULL,
         .recv_crypto_data = on_crypto,
         .recv_retry = server ? NULL : ngtcp2_crypto_recv_retry_cb,

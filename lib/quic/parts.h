@@ -129,6 +129,7 @@ struct tbi_conn {
     bool told_closed;                 /* the CLOSED action is queued */
     bool drained;                     /* and was drained */
     bool resumed;
+    bool begun;         /* a client's handshake is */
     bool complete;      /* the handshake is */
     bool early;         /* a client's streams were opened before that */
     bool ticket_early;  /* the ticket that is being read may bring early data */
