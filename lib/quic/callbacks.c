@@ -5,8 +5,8 @@
 #include "identity/identity.h"
 #include "quic/parts.h"
 
-/* When memory was out the ClientHello may not have been made although GnuTLS calls it no error. Then
- * ngtcp2 asks again, and its helper, which cannot begin twice, would abort. */
+/* When memory was out the ClientHello may not have been made although GnuTLS calls it no error.
+ * Then ngtcp2 asks again, and its helper, which cannot begin twice, would abort. */
 static int on_client_initial(ngtcp2_conn *qc, void *user)
 {
     struct tbi_conn *c = user;

@@ -49,7 +49,7 @@ static bool only_ticket(struct tbi_cursor psk, struct tbi_cursor *ticket)
 
 /* Whether a ClientHello brings early data, and the ticket that it goes with (size 0: none). GnuTLS
  * reads it for itself, and refuses what is malformed. */
-static bool wants_early(const gnutls_datum_t *hello, struct tbi_cursor *ticket)
+bool tbi_early_asked(const gnutls_datum_t *hello, struct tbi_cursor *ticket)
 {
     struct tbi_cursor c;
     bool early = false;
@@ -80,17 +80,14 @@ static bool hash_of(struct tbi_endpoint *ep, const struct tbi_cursor *ticket, ui
     return size > 0 && crypto->hash(crypto->self, ticket->at, size, hash) == 0;
 }
 
-static void on_client_hello(struct tbi_conn *c, const gnutls_datum_t *message)
+static void on_client_hello(struct tbi_endpoint *ep, const gnutls_datum_t *message)
 {
-    struct tbi_endpoint *ep = c->ep;
     struct tbi_cursor ticket;
 
-    ep->early_of = NULL;
-    if (wants_early(message, &ticket)) {
+    ep->early_asked = false;
+    if (tbi_early_asked(message, &ticket)) {
         ep->stats.early_refused++; /* until it is taken */
-        if (hash_of(ep, &ticket, ep->early_ticket)) {
-            ep->early_of = c;
-        }
+        ep->early_asked = hash_of(ep, &ticket, ep->early_ticket);
     }
 }
 
@@ -139,7 +136,7 @@ static int on_server_message(gnutls_session_t session, unsigned type, unsigned w
     (void)when;
 
     if (incoming && type == GNUTLS_HANDSHAKE_CLIENT_HELLO) {
-        on_client_hello(c, message);
+        on_client_hello(c->ep, message);
     } else if (!incoming && type == GNUTLS_HANDSHAKE_NEW_SESSION_TICKET) {
         on_ticket_out(c, message);
     }
@@ -151,11 +148,11 @@ static int on_replay_check(void *user, time_t until, const gnutls_datum_t *binde
                            const gnutls_datum_t *data)
 {
     struct tbi_endpoint *ep = user;
-    const struct tbi_conn *c = ep->early_of;
+    bool asked = ep->early_asked;
     (void)until, (void)binder, (void)data;
 
-    ep->early_of = NULL;
-    if (c == NULL) {
+    ep->early_asked = false;
+    if (!asked) {
         return GNUTLS_E_DB_ENTRY_EXISTS;
     }
     switch (tbi_replay_take(&ep->replay, ep->now.mono_ns, ep->early_ticket)) {
@@ -235,27 +232,34 @@ int tbi_early_ticket(struct tbi_conn *c, const gnutls_datum_t *message)
 }
 
 /* The bytes of a TICKET action: format, session, and the server's transport parameters if it takes
- * early data with this ticket. NULL: none, the next dial makes a full handshake. */
-struct tbi_block *tbi_early_pack(struct tbi_conn *c, const gnutls_datum_t *session)
+ * early data with this ticket. NULL: no memory, so the next dial makes a full handshake. */
+struct tbi_block *tbi_ticket_pack(const struct tbi_alloc *a, const gnutls_datum_t *session,
+                                  const uint8_t *params, size_t size)
 {
-    uint8_t params[PARAMS_MAX];
-    ngtcp2_ssize n = 0;
     struct tbi_writer w;
+    struct tbi_block *b =
+        tbi_block_new(a, 1 + 2 * (size_t)TBI_VARINT_SIZE_MAX + session->size + size);
 
-    if (c->ep->cfg.early_data && c->ticket_early) {
-        n = ngtcp2_conn_encode_0rtt_transport_params(c->qc, params, sizeof params);
-    }
-    size_t capacity = 1 + 2 * (size_t)TBI_VARINT_SIZE_MAX + session->size + sizeof params;
-    struct tbi_block *b = tbi_block_new(c->ep->alloc, capacity);
     if (b == NULL) {
         return NULL;
     }
     tbi_put_init(&w, b->data, b->capacity);
     tbi_put_u8(&w, TICKET_FORMAT);
     tbi_put_prefixed(&w, session->data, session->size);
-    tbi_put_prefixed(&w, params, n > 0 ? (size_t)n : 0);
+    tbi_put_prefixed(&w, params, size);
     b->size = tbi_put_size(&w);
     return b;
+}
+
+struct tbi_block *tbi_early_pack(struct tbi_conn *c, const gnutls_datum_t *session)
+{
+    uint8_t params[PARAMS_MAX];
+    ngtcp2_ssize n = 0;
+
+    if (c->ep->cfg.early_data && c->ticket_early) {
+        n = ngtcp2_conn_encode_0rtt_transport_params(c->qc, params, sizeof params);
+    }
+    return tbi_ticket_pack(c->ep->alloc, session, params, n > 0 ? (size_t)n : 0);
 }
 
 /* Both empty for bytes that are no ticket. */
@@ -296,8 +300,8 @@ int tbi_early_client(struct tbi_conn *c, const struct tbi_dial_options *options)
         !tbi_early_wanted(c, options)) {
         return 0;
     }
-    int rv = ngtcp2_conn_decode_and_set_0rtt_transport_params(c->qc, params.at,
-                                                              tbi_cur_left(&params));
+    int rv =
+        ngtcp2_conn_decode_and_set_0rtt_transport_params(c->qc, params.at, tbi_cur_left(&params));
     if (rv != 0) {
         return rv == NGTCP2_ERR_NOMEM ? TBQ_ERR_NOMEM : 0;
     }

@@ -183,7 +183,7 @@ struct tbi_endpoint {
     uint8_t token_secret[TBI_SECRET_SIZE];
     gnutls_anti_replay_t anti_replay; /* NULL: no early data */
     struct tbi_replay replay;
-    const struct tbi_conn *early_of; /* whose ClientHello is being read, and brings early data */
+    bool early_asked; /* the ClientHello that is being read brings early data, and one ticket */
     uint8_t early_ticket[TBI_HASH_SIZE]; /* the hash of the ticket in it */
     struct tbi_heap timers;
     struct tbi_map cids;   /* tbi_cid_key to tbi_route */
@@ -252,10 +252,13 @@ int tbi_token_taken(struct tbi_conn *c, const uint8_t *token, size_t size); /* a
 void tbi_early_prepare(struct tbi_endpoint *ep, const uint8_t secret[16]);
 int tbi_early_init(struct tbi_endpoint *ep); /* 0 or TBQ_ERR_TLS */
 void tbi_early_free(struct tbi_endpoint *ep);
+bool tbi_early_asked(const gnutls_datum_t *hello, struct tbi_cursor *ticket);
 int tbi_early_server(struct tbi_conn *c); /* 0 or TBQ_ERR_TLS */
 int tbi_early_client(struct tbi_conn *c, const struct tbi_dial_options *options);
 bool tbi_early_wanted(const struct tbi_conn *c, const struct tbi_dial_options *options);
 int tbi_early_ticket(struct tbi_conn *c, const gnutls_datum_t *message); /* 0 or GNUTLS_E_* */
+struct tbi_block *tbi_ticket_pack(const struct tbi_alloc *a, const gnutls_datum_t *session,
+                                  const uint8_t *params, size_t size);
 struct tbi_block *tbi_early_pack(struct tbi_conn *c, const gnutls_datum_t *session);
 int tbi_early_settle(struct tbi_conn *c); /* 0 or NGTCP2_ERR_CALLBACK_FAILURE */
 

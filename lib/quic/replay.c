@@ -78,8 +78,8 @@ static void make_room(struct tbi_replay *r, uint64_t now_ns)
     }
 }
 
-int tbi_replay_issued(struct tbi_replay *r, uint64_t now_ns,
-                      const uint8_t key[TBQ_PUBLIC_KEY_SIZE], const uint8_t hash[TBI_HASH_SIZE])
+int tbi_replay_issued(struct tbi_replay *r, uint64_t now_ns, const uint8_t key[TBQ_PUBLIC_KEY_SIZE],
+                      const uint8_t hash[TBI_HASH_SIZE])
 {
     struct holder *h = tbi_map_remove(&r->holders, key);
 

@@ -28,10 +28,10 @@ bool tbi_token_proves(struct tbi_endpoint *ep, const struct tbi_datagram *d,
     if (hd->tokenlen == 0) {
         return false;
     }
-    bool good = ngtcp2_crypto_verify_regular_token(
-                    hd->token, hd->tokenlen, ep->token_secret, sizeof ep->token_secret,
-                    &d->remote.u.sa, d->remote.len, TBI_ADDRESS_TOKEN_NS,
-                    ep->now.wall_ms * TBI_NS_PER_MS) == 0;
+    bool good = ngtcp2_crypto_verify_regular_token(hd->token, hd->tokenlen, ep->token_secret,
+                                                   sizeof ep->token_secret, &d->remote.u.sa,
+                                                   d->remote.len, TBI_ADDRESS_TOKEN_NS,
+                                                   ep->now.wall_ms * TBI_NS_PER_MS) == 0;
     ep->stats.tokens_taken += good;
     ep->stats.tokens_old += !good;
     return good;
@@ -43,8 +43,7 @@ int tbi_token_taken(struct tbi_conn *c, const uint8_t *token, size_t size)
         return 0; /* the next connection can do without it */
     }
     struct tbi_block *b = tbi_block_copy(c->ep->alloc, token, size);
-    struct tbi_queued_action *a =
-        b != NULL ? tbi_endpoint_action(c->ep, c, TBI_QUIC_TOKEN) : NULL;
+    struct tbi_queued_action *a = b != NULL ? tbi_endpoint_action(c->ep, c, TBI_QUIC_TOKEN) : NULL;
     if (a == NULL) {
         tbi_block_unref(b);
         return 0;

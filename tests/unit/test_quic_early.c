@@ -3,6 +3,7 @@
  * two endpoints joined in memory. */
 #include <string.h>
 
+#include "quic/parts.h"
 #include "quic_pair.h"
 
 #define HOUR_MS UINT64_C(3600000)
@@ -176,6 +177,23 @@ START_TEST(who_moves_gets_another_token)
     ck_assert_int_eq(quic_dial(&p), 0);
     quic_run(&p, 100);
     ck_assert_uint_eq(server()->tokens_taken, 1);
+}
+END_TEST
+
+START_TEST(a_client_keeps_so_many_tokens_and_no_more)
+{
+    int64_t stream;
+    quic_connect(&p);
+    quic_run(&p, 1000);
+    ck_assert_int_eq(tbi_conn_open_uni(quic_conn(&p.a), 0, &stream), 0);
+    for (uint8_t i = 0; i < TBI_TOKENS_PER_CONN + 8; i++) {
+        uint8_t ip[4] = {10, 0, 0, 80 + i};
+        ck_assert_int_eq(tbi_addr_from_bytes(&p.a.addr, ip, 4, 8443), 0);
+        ck_assert_int_eq(tbi_conn_write(quic_conn(&p.a), stream, bytes, 1, NULL, false), 0);
+        quic_run(&p, 1000);
+    }
+    ck_assert_uint_eq(p.b.count[TBI_QUIC_PATH], TBI_TOKENS_PER_CONN + 8);
+    ck_assert_uint_eq(p.a.count[TBI_QUIC_TOKEN], TBI_TOKENS_PER_CONN);
 }
 END_TEST
 
@@ -529,6 +547,7 @@ int main(void)
     tcase_add_test(tc, a_token_of_another_server_is_none);
     tcase_add_test(tc, a_busy_server_lets_in_who_has_a_token);
     tcase_add_test(tc, who_moves_gets_another_token);
+    tcase_add_test(tc, a_client_keeps_so_many_tokens_and_no_more);
     tc = part(suite, "early");
     tcase_add_test(tc, early_bytes_are_in_the_first_flight);
     tcase_add_test(tc, much_is_said_early);

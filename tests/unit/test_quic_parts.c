@@ -1,6 +1,7 @@
 /* tests/unit/test_quic_parts.c - the parts of lib/quic that no network reaches in every way: the
  * table of texts (error.c), and what an outgoing stream keeps (stream.c). */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "harness.h"
@@ -201,6 +202,96 @@ START_TEST(memory_runs_out)
 }
 END_TEST
 
+/* --- What a ClientHello asks for -------------------------------------------------------------- */
+
+struct hello {
+    uint8_t bytes[300];
+    struct tbi_writer w;
+};
+
+static void extension(struct hello *h, uint16_t type, const void *body, size_t size)
+{
+    tbi_put_u16(&h->w, type);
+    tbi_put_u16(&h->w, (uint16_t)size);
+    tbi_put_bytes(&h->w, body, size);
+}
+
+static void put_length(uint8_t *at, size_t size)
+{
+    at[0] = (uint8_t)(size >> 8);
+    at[1] = (uint8_t)size;
+}
+
+/* A ClientHello with so many tickets; 0: without the extension. */
+static gnutls_datum_t make_hello(struct hello *h, bool early, size_t tickets)
+{
+    static const uint8_t zeroes[40];
+    static const uint8_t one[] = {0, 6, 't', 'i', 'c', 'k', 'e', 't', 1, 2, 3, 4};
+    uint8_t psk[100];
+    size_t size = 2;
+
+    tbi_put_init(&h->w, h->bytes, sizeof h->bytes);
+    tbi_put_bytes(&h->w, zeroes, 34);
+    tbi_put_u8(&h->w, 3);
+    tbi_put_bytes(&h->w, "abc", 3);
+    tbi_put_u16(&h->w, 2);
+    tbi_put_u16(&h->w, 0x1301);
+    tbi_put_u8(&h->w, 1);
+    tbi_put_u8(&h->w, 0);
+    uint8_t *length = h->w.at;
+    tbi_put_u16(&h->w, 0);
+    extension(h, 7, zeroes, 9);
+    if (early) {
+        extension(h, 42, NULL, 0);
+    }
+    for (size_t i = 0; i < tickets; i++, size += sizeof one) {
+        memcpy(psk + size, one, sizeof one);
+    }
+    put_length(psk, size - 2);
+    memcpy(psk + size, "\0\3bin", 5); /* the binders */
+    if (tickets > 0) {
+        extension(h, 41, psk, size + 5);
+    }
+    put_length(length, (size_t)(h->w.at - length) - 2);
+    return (gnutls_datum_t){.data = h->bytes, .size = (unsigned)tbi_put_size(&h->w)};
+}
+
+START_TEST(a_hello_asks_for_early_data_with_one_ticket)
+{
+    struct hello h;
+    struct tbi_cursor ticket;
+    gnutls_datum_t m = make_hello(&h, true, 1);
+    ck_assert(tbi_early_asked(&m, &ticket));
+    ck_assert_uint_eq(tbi_cur_left(&ticket), 6);
+    ck_assert_mem_eq(ticket.at, "ticket", 6);
+    m = make_hello(&h, false, 1);
+    ck_assert(!tbi_early_asked(&m, &ticket));
+    m = make_hello(&h, true, 0);
+    ck_assert(tbi_early_asked(&m, &ticket));
+    ck_assert_uint_eq(tbi_cur_left(&ticket), 0);
+    m = make_hello(&h, true, 2); /* which of them is meant is not ours to find out */
+    ck_assert(tbi_early_asked(&m, &ticket));
+    ck_assert_uint_eq(tbi_cur_left(&ticket), 0);
+}
+END_TEST
+
+START_TEST(a_hello_that_is_cut_has_no_ticket)
+{
+    struct hello h;
+    struct tbi_cursor ticket;
+    gnutls_datum_t whole = make_hello(&h, true, 1);
+    for (unsigned size = 0; size < whole.size; size++) {
+        uint8_t *cut = malloc(size + 1); /* so that a checker sees what is read behind it */
+        ck_assert_ptr_nonnull(cut);
+        memcpy(cut, h.bytes, size);
+        gnutls_datum_t m = {.data = cut, .size = size};
+        (void)tbi_early_asked(&m, &ticket);
+        ck_assert_uint_eq(tbi_cur_left(&ticket), 0);
+        free(cut);
+    }
+}
+END_TEST
+
 /* --- Tickets that may bring early data -------------------------------------------------------- */
 
 #define HOLDERS 8U
@@ -348,5 +439,9 @@ int main(void)
     tcase_add_test(tickets, what_is_too_old_is_not_kept);
     tcase_add_test(tickets, memory_runs_out_for_tickets);
     suite_add_tcase(suite, tickets);
+    TCase *hellos = tcase_create("hellos");
+    tcase_add_test(hellos, a_hello_asks_for_early_data_with_one_ticket);
+    tcase_add_test(hellos, a_hello_that_is_cut_has_no_ticket);
+    suite_add_tcase(suite, hellos);
     return tbi_test_main(suite);
 }
