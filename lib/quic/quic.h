@@ -148,7 +148,9 @@ bool tbi_conn_resumed(const struct tbi_conn *c);
 /* Inside the sink's calls: the handshake is not complete, so an attacker may have sent these bytes
  * again, and may send them again to other nodes. Here they come once, see early.c; who acts on them
  * nonetheless must be able to bear it twice. The certificate of the resumed session is known by
- * then (tbi_conn_peer_session()), so trust can be asked about it first. */
+ * then (tbi_conn_peer_session()), so trust can be asked about it first; but a client that is closed
+ * before HANDSHAKE_DONE learns no reason. They come from inside the receipt that accepts the
+ * connection: the ACCEPTED action waits behind them. */
 bool tbi_conn_is_early(const struct tbi_conn *c);
 uint64_t tbi_conn_rtt_ns(const struct tbi_conn *c); /* smoothed; 0: not known yet */
 

@@ -26,6 +26,9 @@ static void on_data(void *user, struct tbi_conn *conn, int64_t stream, const uin
         if (tbi_identity_peer_key(tbi_conn_peer_session(conn), 1700000000000, key, &verdict) == 0) {
             e->early_known += size;
         }
+        if (e->refuse_early) {
+            tbi_conn_close(conn, (struct tbi_now){0}, TBI_CLOSE_DENIED, "no");
+        }
     }
     e->fin[i] = e->fin[i] || fin;
     if (e->consume) {

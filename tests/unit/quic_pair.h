@@ -42,6 +42,7 @@ struct quic_end {
     uint8_t message[QUIC_STREAMS]; /* the first byte of each */
     size_t message_after;          /* bytes of streams that had come before the first */
     struct quic_fates fates;
+    bool refuse_early; /* closes as soon as something comes early */
     bool dial_early;
     uint8_t ticket[4096];
     size_t ticket_size;

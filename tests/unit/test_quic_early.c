@@ -254,6 +254,34 @@ START_TEST(early_bytes_survive_a_retry)
 }
 END_TEST
 
+START_TEST(a_dial_may_end_before_it_began)
+{
+    meet();
+    dial_early();
+    tbi_conn_close(quic_conn(&p.a), p.now, TBI_CLOSE_NONE, "");
+    quic_run(&p, 10000);
+    ck_assert_uint_eq(p.a.count[TBI_QUIC_CLOSED], 2);
+    ck_assert_ptr_null(quic_conn(&p.a));
+    ck_assert_uint_eq(tbi_endpoint_stats(p.a.ep)->connections, 0);
+    ck_assert_uint_eq(server()->half_open, 0);
+}
+END_TEST
+
+/* While the handshake is not complete QUIC carries no code of the application's. */
+START_TEST(who_is_refused_early_learns_no_reason)
+{
+    p.b.refuse_early = true;
+    meet();
+    dial_early();
+    say(100, true); /* nothing is handed over after the close */
+    quic_run(&p, 2000);
+    ck_assert_uint_eq(p.b.early, 100);
+    ck_assert_uint_eq(p.a.count[TBI_QUIC_CLOSED], 2);
+    ck_assert_int_eq(p.a.closed.closed.who, TBI_CLOSED_TRANSPORT);
+    ck_assert_ptr_nonnull(strstr(p.a.closed.closed.text, "application error before"));
+}
+END_TEST
+
 START_TEST(without_being_asked_nothing_is_early)
 {
     int64_t stream;
@@ -298,30 +326,31 @@ START_TEST(a_server_that_takes_none)
 }
 END_TEST
 
-START_TEST(a_server_that_gives_none)
+/* With a ticket that does not allow it, or a client that may not, `early` says nothing. */
+static void dial_is_as_any_other(void)
 {
     int64_t stream;
-    p.b.config.early_data = false;
     meet();
     p.a.dial_early = true;
     ck_assert_int_eq(quic_dial(&p), 0);
     ck_assert_int_eq(tbi_conn_open_uni(quic_conn(&p.a), 0, &stream), TBQ_ERR_AGAIN);
     quic_run(&p, 1000);
     ck_assert(tbi_conn_resumed(quic_conn(&p.a)));
+    ck_assert_uint_eq(p.a.count[TBI_QUIC_CONNECTED_EARLY], 2); /* each with its 1-RTT keys */
     ck_assert_uint_eq(p.a.count[TBI_QUIC_EARLY_REJECTED], 0);
+}
+
+START_TEST(a_server_that_gives_none)
+{
+    p.b.config.early_data = false;
+    dial_is_as_any_other();
 }
 END_TEST
 
 START_TEST(a_client_that_says_none)
 {
-    int64_t stream;
     p.a.config.early_data = false;
-    meet();
-    p.a.dial_early = true;
-    ck_assert_int_eq(quic_dial(&p), 0);
-    ck_assert_int_eq(tbi_conn_open_uni(quic_conn(&p.a), 0, &stream), TBQ_ERR_AGAIN);
-    quic_run(&p, 1000);
-    ck_assert(tbi_conn_resumed(quic_conn(&p.a)));
+    dial_is_as_any_other();
 }
 END_TEST
 
@@ -527,19 +556,12 @@ START_TEST(bytes_that_are_no_ticket)
 }
 END_TEST
 
-static TCase *part(Suite *suite, const char *name)
-{
-    TCase *tc = tcase_create(name);
-    tcase_add_checked_fixture(tc, begin, end);
-    tcase_set_timeout(tc, 60);
-    suite_add_tcase(suite, tc);
-    return tc;
-}
-
 int main(void)
 {
     Suite *suite = suite_create("quic_early");
-    TCase *tc = part(suite, "tokens");
+    TCase *tc = tcase_create("early");
+    tcase_add_checked_fixture(tc, begin, end);
+    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, a_token_saves_the_retry);
     tcase_add_test(tc, a_token_counts_after_a_restart);
     tcase_add_test(tc, a_token_counts_at_its_own_address);
@@ -548,10 +570,11 @@ int main(void)
     tcase_add_test(tc, a_busy_server_lets_in_who_has_a_token);
     tcase_add_test(tc, who_moves_gets_another_token);
     tcase_add_test(tc, a_client_keeps_so_many_tokens_and_no_more);
-    tc = part(suite, "early");
     tcase_add_test(tc, early_bytes_are_in_the_first_flight);
     tcase_add_test(tc, much_is_said_early);
     tcase_add_test(tc, early_bytes_survive_a_retry);
+    tcase_add_test(tc, a_dial_may_end_before_it_began);
+    tcase_add_test(tc, who_is_refused_early_learns_no_reason);
     tcase_add_test(tc, without_being_asked_nothing_is_early);
     tcase_add_test(tc, a_server_that_takes_none);
     tcase_add_test(tc, a_server_that_gives_none);
@@ -560,14 +583,13 @@ int main(void)
     tcase_add_test(tc, a_restarted_server_takes_nothing_early);
     tcase_add_test(tc, a_server_that_allows_less_than_before);
     tcase_add_test(tc, a_server_that_has_another_key);
-    tc = part(suite, "replays");
     tcase_add_test(tc, the_same_flight_twice_acts_once);
     tcase_add_test(tc, a_restarted_server_takes_no_replay);
     tcase_add_test(tc, a_ticket_is_for_one_time);
     tcase_add_test(tc, tickets_follow_one_another);
-    tc = part(suite, "strangers");
     tcase_add_test(tc, a_client_without_certificate_gets_no_ticket);
     tcase_add_test(tc, a_server_that_limits_early_data_is_at_fault);
     tcase_add_test(tc, bytes_that_are_no_ticket);
+    suite_add_tcase(suite, tc);
     return tbi_test_main(suite);
 }
