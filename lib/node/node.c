@@ -231,6 +231,11 @@ static void drain(struct tbi_node *node)
                 tbi_session_touch(s);
             }
             break;
+        case TBI_QUIC_EARLY_REJECTED: /* nothing is said early, no datagrams are sent */
+        case TBI_QUIC_DATAGRAM_ACKED:
+        case TBI_QUIC_DATAGRAM_LOST:
+        case TBI_QUIC_TOKEN: /* every dial does without */
+            break;
         case TBI_QUIC_PATH:
             tbi_session_moved(s, &a.path.remote);
             break;

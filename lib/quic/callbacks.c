@@ -2,7 +2,21 @@
  */
 #include <string.h>
 
+#include "identity/identity.h"
 #include "quic/parts.h"
+
+/* When memory was out the ClientHello may not have been made although GnuTLS calls it no error.
+ * Then ngtcp2 asks again, and its helper, which cannot begin twice, would abort. */
+static int on_client_initial(ngtcp2_conn *qc, void *user)
+{
+    struct tbi_conn *c = user;
+
+    if (c->begun) {
+        return NGTCP2_ERR_CALLBACK_FAILURE;
+    }
+    c->begun = true;
+    return ngtcp2_crypto_client_initial_cb(qc, user);
+}
 
 /* GnuTLS keeps what it is given until a message is whole, and a message may claim 16 MiB. */
 static int on_crypto(ngtcp2_conn *qc, ngtcp2_encryption_level level, uint64_t offset,
@@ -18,6 +32,19 @@ static int on_crypto(ngtcp2_conn *qc, ngtcp2_encryption_level level, uint64_t of
     return ngtcp2_crypto_recv_crypto_data_cb(qc, level, offset, data, size, user);
 }
 
+/* No ticket for who showed no key of ours: nobody could tell on the next connection who it is. */
+static void give_for_next_time(struct tbi_conn *c)
+{
+    uint8_t key[TBQ_PUBLIC_KEY_SIZE];
+    struct tbi_verdict verdict;
+
+    if (tbi_identity_peer_key(c->tls, c->ep->now.wall_ms, key, &verdict) == 0 &&
+        gnutls_session_ticket_send(c->tls, 1, 0) != 0) {
+        tbi_log(c->ep->cfg.log, TBQ_LOG_DEBUG, "no session ticket could be sent");
+    }
+    tbi_token_give(c);
+}
+
 static int on_handshake_completed(ngtcp2_conn *qc, void *user)
 {
     struct tbi_conn *c = user;
@@ -28,22 +55,28 @@ static int on_handshake_completed(ngtcp2_conn *qc, void *user)
         ngtcp2_conn_set_tls_alert(qc, 120); /* no_application_protocol */
         return NGTCP2_ERR_CALLBACK_FAILURE;
     }
+    c->complete = true;
     c->flight_due = !c->server;
     c->resumed = gnutls_session_is_resumed(c->tls) != 0;
-    if (c->server && gnutls_session_ticket_send(c->tls, 1, 0) != 0) {
-        tbi_log(c->ep->cfg.log, TBQ_LOG_DEBUG, "no session ticket could be sent");
+    if (c->server) {
+        give_for_next_time(c);
+    }
+    int rv = tbi_early_settle(c);
+    if (rv != 0) {
+        return rv;
     }
     return tbi_endpoint_action(c->ep, c, TBI_QUIC_HANDSHAKE_DONE) != NULL
                ? 0
                : NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
-/* The server can write as soon as it has keys for 1-RTT packets: in its first flight. */
+/* The server can write as soon as it has keys for 1-RTT packets: in its first flight. A client that
+ * speaks early was told when it dialled. */
 static int on_tx_key(ngtcp2_conn *qc, ngtcp2_encryption_level level, void *user)
 {
     struct tbi_conn *c = user;
     (void)qc;
-    if (level == NGTCP2_ENCRYPTION_LEVEL_1RTT &&
+    if (level == NGTCP2_ENCRYPTION_LEVEL_1RTT && !c->early &&
         tbi_endpoint_action(c->ep, c, TBI_QUIC_CONNECTED_EARLY) == NULL) {
         return NGTCP2_ERR_CALLBACK_FAILURE;
     }
@@ -78,6 +111,39 @@ static int on_stream_reset(ngtcp2_conn *qc, int64_t stream, uint64_t final_size,
         sink->stream_reset(sink->user, c, stream);
     }
     return 0;
+}
+
+static int on_datagram(ngtcp2_conn *qc, uint32_t flags, const uint8_t *data, size_t size,
+                       void *user)
+{
+    struct tbi_conn *c = user;
+    const struct tbi_quic_sink *sink = &c->ep->cfg.sink;
+    (void)qc, (void)flags;
+
+    if (!c->want_close) {
+        sink->datagram(sink->user, c, data, size);
+    }
+    return 0;
+}
+
+static int on_datagram_acked(ngtcp2_conn *qc, uint64_t serial, void *user)
+{
+    (void)qc;
+    tbi_datagram_fate(user, serial, TBI_QUIC_DATAGRAM_ACKED);
+    return 0;
+}
+
+static int on_datagram_lost(ngtcp2_conn *qc, uint64_t serial, void *user)
+{
+    (void)qc;
+    tbi_datagram_fate(user, serial, TBI_QUIC_DATAGRAM_LOST);
+    return 0;
+}
+
+static int on_new_token(ngtcp2_conn *qc, const uint8_t *token, size_t size, void *user)
+{
+    (void)qc;
+    return tbi_token_taken(user, token, size);
 }
 
 static int on_acked(ngtcp2_conn *qc, int64_t stream, uint64_t offset, uint64_t size, void *user,
@@ -210,7 +276,7 @@ static int on_path_challenge(ngtcp2_conn *qc, uint8_t *data, void *user)
 void tbi_conn_callbacks(ngtcp2_callbacks *callbacks, bool server)
 {
     *callbacks = (ngtcp2_callbacks){
-        .client_initial = server ? NULL : ngtcp2_crypto_client_initial_cb,
+        .client_initial = server ? NULL : on_client_initial,
         .recv_client_initial = server ? ngtcp2_crypto_recv_client_initial_cb : NULL,
         .recv_crypto_data = on_crypto,
         .recv_retry = server ? NULL : ngtcp2_crypto_recv_retry_cb,
@@ -224,6 +290,10 @@ void tbi_conn_callbacks(ngtcp2_callbacks *callbacks, bool server)
         .handshake_completed = on_handshake_completed,
         .recv_tx_key = on_tx_key,
         .recv_stream_data = on_stream_data,
+        .recv_new_token = server ? NULL : on_new_token,
+        .recv_datagram = on_datagram,
+        .ack_datagram = on_datagram_acked,
+        .lost_datagram = on_datagram_lost,
         .stream_reset = on_stream_reset,
         .acked_stream_data_offset = on_acked,
         .stream_close = on_stream_close,

@@ -30,6 +30,7 @@ struct tbi_conn *tbi_conn_new(struct tbi_endpoint *ep, bool server, const struct
     tbi_list_init(&c->reap);
     tbi_list_init(&c->routes);
     tbi_list_init(&c->streams);
+    tbi_datagrams_init(c);
     ngtcp2_ccerr_default(&c->error);
     tbi_account_init(&c->account, ep->alloc, tbi_account_limit(connection_window(ep)));
     if (tbi_timer_register(&ep->timers, &c->timer, c, 0) < 0) {
@@ -73,6 +74,7 @@ void tbi_conn_free(struct tbi_conn *c)
     {
         tbi_ostream_free(TBI_CONTAINER(it, struct tbi_ostream, entry));
     }
+    tbi_datagrams_free(c);
     tbi_conn_not_half_open(c);
     ep->stats.connections--;
     tbi_list_remove(&c->ready);
@@ -107,6 +109,7 @@ static void params_of(const struct tbi_endpoint *ep, ngtcp2_transport_params *p)
     p->active_connection_id_limit = 7;
     p->disable_active_migration = ep->cfg.no_migration;
     p->max_udp_payload_size = NGTCP2_DEFAULT_MAX_RECV_UDP_PAYLOAD_SIZE;
+    p->max_datagram_frame_size = ep->cfg.datagrams ? 65535 : 0;
 }
 
 static void rand_cid(struct tbi_endpoint *ep, ngtcp2_cid *cid, size_t size)
@@ -139,6 +142,10 @@ int tbi_conn_start_client(struct tbi_conn *c, const struct tbi_dial_options *opt
     struct tbi_path p;
 
     settings_of(c->ep, &settings);
+    if (options->token != NULL && options->token_size <= TBI_TOKEN_MAX) {
+        settings.token = options->token;
+        settings.tokenlen = options->token_size;
+    }
     params_of(c->ep, &params);
     tbi_conn_callbacks(&callbacks, false);
     rand_cid(c->ep, &dcid, 18);
@@ -153,7 +160,8 @@ int tbi_conn_start_client(struct tbi_conn *c, const struct tbi_dial_options *opt
     return rv < 0 ? rv : attach_tls(c, options);
 }
 
-int tbi_conn_start_server(struct tbi_conn *c, const ngtcp2_pkt_hd *hd, const ngtcp2_cid *odcid)
+int tbi_conn_start_server(struct tbi_conn *c, const ngtcp2_pkt_hd *hd, const ngtcp2_cid *odcid,
+                          bool proved)
 {
     ngtcp2_settings settings;
     ngtcp2_transport_params params;
@@ -165,10 +173,12 @@ int tbi_conn_start_server(struct tbi_conn *c, const ngtcp2_pkt_hd *hd, const ngt
     params_of(c->ep, &params);
     tbi_conn_callbacks(&callbacks, true);
     tbi_endpoint_new_cid(c->ep, &scid);
-    if (odcid != NULL) { /* the address was proved by Retry */
+    if (odcid != NULL || proved) { /* the client's address is: by Retry, or before */
         settings.token = hd->token;
         settings.tokenlen = hd->tokenlen;
-        settings.token_type = NGTCP2_TOKEN_TYPE_RETRY;
+        settings.token_type = odcid != NULL ? NGTCP2_TOKEN_TYPE_RETRY : NGTCP2_TOKEN_TYPE_NEW_TOKEN;
+    }
+    if (odcid != NULL) {
         params.original_dcid = *odcid;
         params.retry_scid = hd->dcid;
         params.retry_scid_present = 1;
@@ -203,6 +213,7 @@ void tbi_conn_ended(struct tbi_conn *c, enum tbi_closed_by who, int reason, uint
     if (c->told_closed) {
         return;
     }
+    tbi_datagrams_end(c);
     struct tbi_queued_action *a = c->closed;
     c->closed = NULL;
     c->told_closed = true;
@@ -511,6 +522,10 @@ static ngtcp2_ssize write_some(struct tbi_conn *c, ngtcp2_path *path, ngtcp2_pkt
     uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;
     struct tbi_ostream *o = c->want_close ? NULL : next_stream(c);
 
+    if (!c->want_close && tbi_datagram_waits(c) &&
+        (o == NULL || o->priority >= TBI_DATAGRAM_PRIORITY)) {
+        return tbi_datagram_write(c, path, pi, dest, size, again);
+    }
     if (o != NULL) {
         bool all;
         n = tbi_ostream_gather(o, vec, VECTORS_MAX, &all);
@@ -566,6 +581,7 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
     }
     ngtcp2_path_storage_zero(&ps);
     tbi_conn_before_write(c);
+    tbi_datagrams_fit(c);
     do {
         rv = write_some(c, &ps.path, &pi, dest, size, &again);
     } while (again);

@@ -31,6 +31,7 @@ int tbi_endpoint_new(struct tbi_endpoint **made, const struct tbi_endpoint_confi
     tbi_map_init(&ep->cids, ep->alloc, secret, sizeof(struct tbi_cid_key), 16 * most);
     tbi_map_init(&ep->tokens, ep->alloc, secret, NGTCP2_STATELESS_RESET_TOKENLEN, 16 * most);
     tbi_map_init(&ep->crowd, ep->alloc, secret, TBI_PREFIX_SIZE, most);
+    tbi_early_prepare(ep, secret);
     tbi_list_init(&ep->ready);
     tbi_list_init(&ep->reap);
     tbi_list_init(&ep->actions);
@@ -45,7 +46,8 @@ int tbi_endpoint_new(struct tbi_endpoint **made, const struct tbi_endpoint_confi
     if (rv == 0) {
         rv = crypto->derive(crypto->self, "retry token", ep->retry_secret, TBI_SECRET_SIZE);
     }
-    if (rv < 0 || (rv = tbi_tls_init(ep)) < 0) {
+    if (rv < 0 || (rv = tbi_token_init(ep)) < 0 || (rv = tbi_tls_init(ep)) < 0 ||
+        (rv = tbi_early_init(ep)) < 0) {
         goto fail;
     }
     *made = ep;
@@ -76,6 +78,7 @@ void tbi_endpoint_free(struct tbi_endpoint *ep)
         free_action(ep, TBI_CONTAINER(ep->actions.next, struct tbi_queued_action, entry));
     }
     tbi_block_unref(ep->last_ticket);
+    tbi_early_free(ep);
     tbi_tls_free(ep);
     tbi_map_free(&ep->conns);
     tbi_crowd_free(ep);
@@ -85,6 +88,7 @@ void tbi_endpoint_free(struct tbi_endpoint *ep)
     tbi_free(ep->alloc, ep->reply);
     tbi_wipe(ep->reset_secret, sizeof ep->reset_secret);
     tbi_wipe(ep->retry_secret, sizeof ep->retry_secret);
+    tbi_wipe(ep->token_secret, sizeof ep->token_secret);
     tbi_wipe(&ep->rng, sizeof ep->rng);
     tbi_free(ep->alloc, ep);
 }
@@ -197,9 +201,9 @@ static bool must_prove(const struct tbi_endpoint *ep, const struct tbi_addr *rem
            tbi_crowd_of(ep, remote) >= at_most_half(ep, TBI_HALF_OPEN_RETRY_NETWORK);
 }
 
-/* A connection for a client that may have one; proved: what its token says, or NULL. */
+/* A connection for a client that may have one; see tbi_conn_start_server(). */
 static struct tbi_conn *new_for(struct tbi_endpoint *ep, const struct tbi_datagram *d,
-                                const ngtcp2_pkt_hd *hd, const ngtcp2_cid *proved)
+                                const ngtcp2_pkt_hd *hd, const ngtcp2_cid *odcid, bool proved)
 {
     struct tbi_conn *c = tbi_conn_new(ep, true, &d->remote);
     struct tbi_queued_action *a = NULL;
@@ -208,7 +212,7 @@ static struct tbi_conn *new_for(struct tbi_endpoint *ep, const struct tbi_datagr
         return NULL;
     }
     if (tbi_crowd_enter(c) < 0 || (a = tbi_endpoint_action(ep, c, TBI_QUIC_ACCEPTED)) == NULL ||
-        tbi_conn_start_server(c, hd, proved) < 0) {
+        tbi_conn_start_server(c, hd, odcid, proved) < 0) {
         if (a != NULL) {
             free_action(ep, a);
         }
@@ -224,7 +228,8 @@ static void accept_new(struct tbi_endpoint *ep, const struct tbi_datagram *d, co
 {
     ngtcp2_pkt_hd hd;
     ngtcp2_cid odcid = {0};
-    const ngtcp2_cid *proved = NULL;
+    const ngtcp2_cid *retried = NULL;
+    bool proved = false;
 
     if (!ep->cfg.accept || ngtcp2_accept(&hd, data, size) != 0) {
         ep->stats.dropped_unknown++;
@@ -244,8 +249,8 @@ static void accept_new(struct tbi_endpoint *ep, const struct tbi_datagram *d, co
             tbi_send_refusal(ep, d, &hd, NGTCP2_INVALID_TOKEN);
             return;
         }
-        proved = &odcid;
-    } else if (must_prove(ep, &d->remote)) {
+        retried = &odcid;
+    } else if (!(proved = tbi_token_proves(ep, d, &hd)) && must_prove(ep, &d->remote)) {
         tbi_send_retry(ep, d, &hd);
         return;
     }
@@ -253,7 +258,7 @@ static void accept_new(struct tbi_endpoint *ep, const struct tbi_datagram *d, co
         ep->stats.refused_crowded++;
         return;
     }
-    struct tbi_conn *c = new_for(ep, d, &hd, proved);
+    struct tbi_conn *c = new_for(ep, d, &hd, retried, proved);
     if (c == NULL) {
         ep->stats.not_begun++;
         return;

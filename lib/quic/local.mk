@@ -5,12 +5,16 @@ lib_quic_libtbi_quic_la_SOURCES = \
 	lib/quic/callbacks.c \
 	lib/quic/conn.c \
 	lib/quic/crowd.c \
+	lib/quic/datagram.c \
+	lib/quic/early.c \
 	lib/quic/endpoint.c \
 	lib/quic/error.c \
 	lib/quic/migrate.c \
 	lib/quic/parts.h \
 	lib/quic/quic.h \
+	lib/quic/replay.c \
 	lib/quic/route.c \
 	lib/quic/stateless.c \
 	lib/quic/stream.c \
-	lib/quic/tls.c
+	lib/quic/tls.c \
+	lib/quic/token.c

@@ -183,6 +183,9 @@ void tbi_conn_path_tried(struct tbi_conn *c, const ngtcp2_path *path, bool answe
         tbi_addr_from_sockaddr(&c->remote, path->remote.addr, path->remote.addrlen) < 0) {
         return;
     }
+    if (c->server) {
+        tbi_token_give(c); /* the one that it has is of its old address */
+    }
     struct tbi_queued_action *a = tbi_endpoint_action(c->ep, c, TBI_QUIC_PATH);
     if (a != NULL) { /* without memory it is not told, and goes on */
         a->action.path.remote = c->remote;

@@ -6,6 +6,7 @@
 #include <ngtcp2/ngtcp2_crypto.h>
 #include <ngtcp2/ngtcp2_crypto_gnutls.h>
 
+#include "base/cursor.h"
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/map.h"
@@ -18,6 +19,16 @@
 #define TBI_PACKET_MAX 1500 /* bytes of UDP payload that we write or probe for */
 #define TBI_SECRET_SIZE 32
 #define TBI_RETRY_TOKEN_NS (10 * TBI_NS_PER_S)
+/* A token that a client got for its next connection proves its address for so long; as long as
+ * GnuTLS lets its session tickets live. */
+#define TBI_ADDRESS_TOKEN_NS (6 * 3600 * TBI_NS_PER_S)
+/* Tokens of one connection that a client is told of; a server that gives more wastes them. */
+#define TBI_TOKENS_PER_CONN 32U
+/* A ticket may bring early data for so long after it was given; as long as it lives. */
+#define TBI_EARLY_TICKET_NS (6 * 3600 * TBI_NS_PER_S)
+#define TBI_EARLY_TICKETS 4U /* of one peer that may: the newest */
+/* Peers whose tickets may; beyond, those whose newest is oldest are forgotten. About 2 MiB. */
+#define TBI_EARLY_PEERS_MAX 4096U
 /* Handshakes under way that others began; from there on clients prove their address (RFC 9000,
  * section 8.1.2). In all, or half of max_connections if that is less; and from one network, IPv4
  * /24 or IPv6 /56, so that a flood from there costs no one else a round trip. */
@@ -88,6 +99,28 @@ struct tbi_account {
 void tbi_account_init(struct tbi_account *a, const struct tbi_alloc *alloc, size_t limit);
 size_t tbi_account_limit(uint64_t connection_window);
 
+/* --- replay.c: tickets that may bring early data --- */
+
+struct tbi_replay {
+    struct tbi_map holders; /* public key to what that peer was given */
+    struct tbi_map tickets; /* a ticket's hash to what is known of it */
+};
+
+enum tbi_replay_answer {
+    TBI_REPLAY_FIRST,  /* take it: it is used now */
+    TBI_REPLAY_AGAIN,  /* it was used before */
+    TBI_REPLAY_UNKNOWN /* too old, or not one of ours */
+};
+
+void tbi_replay_init(struct tbi_replay *r, const struct tbi_alloc *a, const uint8_t secret[16],
+                     size_t peers);
+void tbi_replay_free(struct tbi_replay *r);
+/* 0 or TBQ_ERR_NOMEM, TBQ_ERR_EXISTS: then it may not. */
+int tbi_replay_issued(struct tbi_replay *r, uint64_t now_ns, const uint8_t key[TBQ_PUBLIC_KEY_SIZE],
+                      const uint8_t hash[TBI_HASH_SIZE]);
+enum tbi_replay_answer tbi_replay_take(struct tbi_replay *r, uint64_t now_ns,
+                                       const uint8_t hash[TBI_HASH_SIZE]);
+
 /* --- conn.c --- */
 
 enum tbi_conn_state {
@@ -115,6 +148,10 @@ struct tbi_conn {
     bool told_closed;                 /* the CLOSED action is queued */
     bool drained;                     /* and was drained */
     bool resumed;
+    bool begun;         /* a client's handshake is */
+    bool complete;      /* the handshake is */
+    bool early;         /* a client's streams were opened before that */
+    bool ticket_early;  /* the ticket that is being read may bring early data */
     bool reset;         /* a stateless reset came */
     ngtcp2_ccerr error; /* what to close with */
     char error_text[TBI_CLOSE_TEXT_SIZE];
@@ -139,9 +176,13 @@ struct tbi_conn {
     struct tbi_queued_action *closed; /* made at the beginning: an end is told without memory */
     uint8_t *close_packet;
     size_t close_size;
-    size_t crypto_in;    /* bytes of TLS that came */
-    uint64_t close_seen; /* packets that came while closing */
-    uint64_t key_used;   /* packets sent since the key was changed from here */
+    struct tbi_list datagrams; /* tbi_odatagram that wait for a packet, the oldest first */
+    size_t datagram_count;     /* of these */
+    struct tbi_map fates;      /* serial to tbi_odatagram whose fate is to be told */
+    size_t tokens_in;          /* that a client was given */
+    size_t crypto_in;          /* bytes of TLS that came */
+    uint64_t close_seen;       /* packets that came while closing */
+    uint64_t key_used;         /* packets sent since the key was changed from here */
     uint64_t
         asked_at; /* ns; of what is in flight, since an acknowledgement came last; 0: nothing */
     bool suspect; /* which was told */
@@ -169,6 +210,11 @@ struct tbi_endpoint {
     gnutls_datum_t ticket_key;
     uint8_t reset_secret[TBI_SECRET_SIZE];
     uint8_t retry_secret[TBI_SECRET_SIZE];
+    uint8_t token_secret[TBI_SECRET_SIZE];
+    gnutls_anti_replay_t anti_replay; /* NULL: no early data */
+    struct tbi_replay replay;
+    bool early_asked; /* the ClientHello that is being read brings early data, and one ticket */
+    uint8_t early_ticket[TBI_HASH_SIZE]; /* the hash of the ticket in it */
     struct tbi_heap timers;
     struct tbi_map cids;   /* tbi_cid_key to tbi_route */
     struct tbi_map tokens; /* stateless reset tokens of the peers' ids to tbi_route */
@@ -184,13 +230,17 @@ struct tbi_endpoint {
     uint8_t spare[TBI_PACKET_MAX]; /* a packet that did not fit the batch it was written for */
     struct tbi_send_batch spare_batch;
     uint64_t next_number;
+    uint64_t next_datagram; /* serial of the next one */
     struct tbi_endpoint_stats stats;
 };
 
 struct tbi_conn *tbi_conn_new(struct tbi_endpoint *ep, bool server, const struct tbi_addr *remote);
 void tbi_conn_free(struct tbi_conn *c);
 int tbi_conn_start_client(struct tbi_conn *c, const struct tbi_dial_options *options);
-int tbi_conn_start_server(struct tbi_conn *c, const ngtcp2_pkt_hd *hd, const ngtcp2_cid *odcid);
+/* odcid: of the client's first Initial, if the token of this one is of a Retry; else `proved` tells
+ * whether it is a good one of an earlier connection. */
+int tbi_conn_start_server(struct tbi_conn *c, const ngtcp2_pkt_hd *hd, const ngtcp2_cid *odcid,
+                          bool proved);
 void tbi_conn_recv(struct tbi_conn *c, const struct tbi_datagram *d, const uint8_t *data,
                    size_t size);
 void tbi_conn_timer(struct tbi_conn *c);
@@ -235,6 +285,38 @@ void tbi_send_versions(struct tbi_endpoint *ep, const struct tbi_datagram *d,
                        const ngtcp2_version_cid *v);
 void tbi_send_reset(struct tbi_endpoint *ep, const struct tbi_datagram *d, const uint8_t *dcid,
                     size_t size);
+
+/* --- token.c: proof of a client's address for its next connection --- */
+int tbi_token_init(struct tbi_endpoint *ep);
+void tbi_token_give(struct tbi_conn *c); /* a server's, for the address that the client has now */
+bool tbi_token_proves(struct tbi_endpoint *ep, const struct tbi_datagram *d,
+                      const ngtcp2_pkt_hd *hd);
+int tbi_token_taken(struct tbi_conn *c, const uint8_t *token, size_t size); /* a client's */
+
+/* --- early.c: 0-RTT --- */
+void tbi_early_prepare(struct tbi_endpoint *ep, const uint8_t secret[16]);
+int tbi_early_init(struct tbi_endpoint *ep); /* 0 or TBQ_ERR_TLS */
+void tbi_early_free(struct tbi_endpoint *ep);
+bool tbi_early_asked(const gnutls_datum_t *hello, struct tbi_cursor *ticket);
+int tbi_early_server(struct tbi_conn *c); /* 0 or TBQ_ERR_TLS */
+int tbi_early_client(struct tbi_conn *c, const struct tbi_dial_options *options);
+bool tbi_early_wanted(const struct tbi_conn *c, const struct tbi_dial_options *options);
+int tbi_early_ticket(struct tbi_conn *c, const gnutls_datum_t *message); /* 0 or GNUTLS_E_* */
+struct tbi_block *tbi_ticket_pack(const struct tbi_alloc *a, const gnutls_datum_t *session,
+                                  const uint8_t *params, size_t size);
+struct tbi_block *tbi_early_pack(struct tbi_conn *c, const gnutls_datum_t *session);
+int tbi_early_settle(struct tbi_conn *c); /* 0 or NGTCP2_ERR_CALLBACK_FAILURE */
+
+/* --- datagram.c: unreliable ones, RFC 9221 --- */
+void tbi_datagrams_init(struct tbi_conn *c);
+void tbi_datagrams_end(struct tbi_conn *c); /* all fates are told: lost */
+void tbi_datagrams_free(struct tbi_conn *c);
+void tbi_datagrams_lost(struct tbi_conn *c); /* what is on the way is lost */
+void tbi_datagrams_fit(struct tbi_conn *c);  /* drops those that no packet can take any more */
+bool tbi_datagram_waits(const struct tbi_conn *c);
+ngtcp2_ssize tbi_datagram_write(struct tbi_conn *c, ngtcp2_path *path, ngtcp2_pkt_info *pi,
+                                uint8_t *dest, size_t size, bool *again);
+void tbi_datagram_fate(struct tbi_conn *c, uint64_t serial, enum tbi_quic_action_type fate);
 
 /* --- crowd.c: handshakes under way, by the network that they come from --- */
 size_t tbi_crowd_of(const struct tbi_endpoint *ep, const struct tbi_addr *remote);

@@ -27,6 +27,13 @@ struct tbi_conn;
 #define TBI_STREAM_UNSENT_MAX (256U << 10) /* bytes of a stream that may wait for a packet */
 #define TBI_UNI_STREAMS_MAX 48U            /* that the peer may have open at once */
 #define TBI_CLOSE_TEXT_SIZE 320            /* of a close reason, with its NUL */
+#define TBI_TOKEN_MAX 512U                 /* bytes of an address token that are kept */
+/* Datagrams that wait for a packet, on one connection; then the oldest is dropped. */
+#define TBI_DATAGRAMS_MAX 64U
+/* Datagrams with an id whose fate is not known, on one connection: then no more are taken. */
+#define TBI_DATAGRAM_FATES_MAX 1024U
+/* Datagrams go out behind streams of a lower priority than this, before all others. */
+#define TBI_DATAGRAM_PRIORITY 1U
 
 /* Called from inside the receipt of a packet: the bytes must be copied, and nothing may be freed;
  * tbi_conn_close() is fine, it only marks. */
@@ -37,6 +44,8 @@ struct tbi_quic_sink {
     void (*stream_reset)(void *user, struct tbi_conn *conn, int64_t stream);
     /* An own stream that has no end yet is closed: the peer asked for that with STOP_SENDING. */
     void (*stream_stopped)(void *user, struct tbi_conn *conn, int64_t stream);
+    /* An unreliable datagram, RFC 9221; never called unless `datagrams` is set. */
+    void (*datagram)(void *user, struct tbi_conn *conn, const uint8_t *data, size_t size);
 };
 
 struct tbi_endpoint_config {
@@ -56,6 +65,11 @@ struct tbi_endpoint_config {
     uint64_t
         key_update_packets; /* sent until the key is changed; 0: what is well below its limits */
     uint64_t stream_window; /* bytes a peer may send on a stream beyond what was consumed */
+    /* 0-RTT (RFC 9001, section 4.6): what clients say before the handshake is complete is taken,
+     * and dials with `early` say something. An attacker may repeat it elsewhere: see
+     * tbi_conn_is_early(). */
+    bool early_data;
+    bool datagrams; /* unreliable ones are taken from peers */
     struct tbi_quic_sink sink;
 };
 
@@ -85,6 +99,13 @@ struct tbi_endpoint_stats {
     uint64_t paths_unproved;    /* that did not, or that were left before they did */
     uint64_t key_updates;       /* begun here */
     uint64_t keys_derived;      /* 1-RTT keys after the first; the next one is made in advance */
+    uint64_t tokens_taken; /* clients that showed a token of an earlier connection, a good one */
+    uint64_t tokens_old;   /* such tokens that did not count: false, too old, of another address */
+    /* Clients that wanted to say something early, each counted by one of these: */
+    uint64_t early_accepted;
+    uint64_t early_replays;     /* their ticket had been used for it before */
+    uint64_t early_refused;     /* all others */
+    uint64_t datagrams_dropped; /* unreliable ones that found no place, or did not fit any more */
     uint64_t half_open;         /* now: handshakes that are not complete */
     uint64_t connections;       /* now */
 };
@@ -109,8 +130,11 @@ void tbi_endpoint_tick(struct tbi_endpoint *ep, struct tbi_now now);
 
 struct tbi_dial_options {
     bool needed;           /* may have one of the connections that are kept */
+    bool early;            /* streams may be opened at once, if the ticket allows it */
     const uint8_t *ticket; /* of an earlier connection to that peer, or NULL */
     size_t ticket_size;
+    const uint8_t *token; /* of an earlier connection to that address, or NULL; use it once */
+    size_t token_size;
     const struct tbi_addr *local; /* the own address to dial from; NULL: as the system routes */
 };
 
@@ -128,6 +152,14 @@ void tbi_conn_set_user(struct tbi_conn *c, void *user);
 void *tbi_conn_user(const struct tbi_conn *c);
 gnutls_session_t tbi_conn_peer_session(const struct tbi_conn *c); /* for the peer's certificate */
 bool tbi_conn_resumed(const struct tbi_conn *c);
+
+/* Inside the sink's calls: the handshake is not complete, so an attacker may have sent these bytes
+ * again, and may send them again to other nodes. Here they come once, see early.c; who acts on them
+ * nonetheless must be able to bear it twice. The certificate of the resumed session is known by
+ * then (tbi_conn_peer_session()), so trust can be asked about it first; but a client that is closed
+ * before HANDSHAKE_DONE learns no reason. They come from inside the receipt that accepts the
+ * connection: the ACCEPTED action waits behind them. */
+bool tbi_conn_is_early(const struct tbi_conn *c);
 uint64_t tbi_conn_rtt_ns(const struct tbi_conn *c); /* smoothed; 0: not known yet */
 
 struct tbi_conn_facts {
@@ -155,6 +187,16 @@ size_t tbi_conn_unsent(const struct tbi_conn *c, int64_t stream);
 void tbi_conn_consume(struct tbi_conn *c, int64_t stream, uint64_t size); /* MAX_STREAM_DATA */
 void tbi_conn_stream_done(struct tbi_conn *c, int64_t stream);            /* MAX_STREAMS */
 void tbi_conn_stop_sending(struct tbi_conn *c, int64_t stream, uint64_t code);
+
+/* The largest payload that a datagram may have now; 0: the peer takes none, or has not told yet. */
+size_t tbi_conn_datagram_room(const struct tbi_conn *c);
+
+/* Queues a datagram; the block is referenced. With an id that is not 0 its fate is told by one
+ * action, DATAGRAM_ACKED or DATAGRAM_LOST, before CLOSED; ids need not be unique. A full queue
+ * loses its oldest one. 0, TBQ_ERR_CLOSED, TBQ_ERR_NOMEM, TBQ_ERR_UNSUPPORTED (there is no room at
+ * all), TBQ_ERR_TOO_LARGE, or TBQ_ERR_AGAIN (the fates of TBI_DATAGRAM_FATES_MAX are not known
+ * yet). */
+int tbi_conn_send_datagram(struct tbi_conn *c, struct tbi_block *block, uint64_t id);
 
 /* Closes with an application close code and a reason; CLOSED follows. May be repeated. */
 void tbi_conn_close(struct tbi_conn *c, struct tbi_now now, uint64_t code, const char *text);
@@ -187,10 +229,16 @@ void tbi_conn_probe(struct tbi_conn *c, struct tbi_now now);
 
 enum tbi_quic_action_type {
     TBI_QUIC_ACCEPTED,        /* accepted.remote: a client has begun */
-    TBI_QUIC_CONNECTED_EARLY, /* streams may be opened; a server's bytes go in its first flight */
+    TBI_QUIC_CONNECTED_EARLY, /* streams may be opened; a server's bytes go in its first flight,
+                                 and so do a client's that dialled with `early` */
+    TBI_QUIC_EARLY_REJECTED,  /* what a client wrote before HANDSHAKE_DONE was not taken: all its
+                                 streams are gone, and may be opened anew */
     TBI_QUIC_HANDSHAKE_DONE,  /* ask about the peer's key now */
     TBI_QUIC_WRITABLE,        /* a stream that was full has room, or more streams may be opened */
     TBI_QUIC_TICKET,          /* ticket: for tbi_dial_options; valid until the next action */
+    TBI_QUIC_TOKEN,           /* ticket: the same, for the token */
+    TBI_QUIC_DATAGRAM_ACKED,  /* datagram.id has arrived */
+    TBI_QUIC_DATAGRAM_LOST,   /* datagram.id has probably not arrived, or was never sent */
     TBI_QUIC_PATH,            /* path: the peer's address, or ours, is another and answers */
     TBI_QUIC_SUSPECT,         /* suspect: whether what is in flight is not acknowledged in time */
     TBI_QUIC_CLOSED           /* closed: the last action of a connection */
@@ -217,7 +265,10 @@ struct tbi_quic_action {
         struct {
             const uint8_t *data;
             size_t size;
-        } ticket;
+        } ticket; /* or token */
+        struct {
+            uint64_t id;
+        } datagram;
         struct {
             enum tbi_closed_by who;
             uint64_t app_code; /* LOCAL and APPLICATION */

@@ -42,19 +42,23 @@ static ngtcp2_conn *conn_of_ref(ngtcp2_crypto_conn_ref *ref)
     return ((struct tbi_conn *)ref->user_data)->qc;
 }
 
-/* A session ticket has come: what a later dial needs to resume. */
+/* A session ticket has come: what a later dial needs to resume. GnuTLS shows the message before it
+ * reads it, and has the session afterwards. */
 static int on_ticket(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
                      const gnutls_datum_t *message)
 {
     ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(session);
     struct tbi_conn *c = ref->user_data;
     gnutls_datum_t data = {NULL, 0};
-    (void)type, (void)when, (void)message;
+    (void)type;
 
+    if (when == GNUTLS_HOOK_PRE) {
+        return tbi_early_ticket(c, message);
+    }
     if (!incoming || gnutls_session_get_data2(session, &data) != 0) {
         return 0; /* a ticket less is no error: the next dial makes a full handshake */
     }
-    struct tbi_block *ticket = tbi_block_copy(c->ep->alloc, data.data, data.size);
+    struct tbi_block *ticket = tbi_early_pack(c, &data);
     struct tbi_queued_action *a =
         ticket != NULL ? tbi_endpoint_action(c->ep, c, TBI_QUIC_TICKET) : NULL;
     if (a != NULL) {
@@ -74,15 +78,17 @@ static int configure(struct tbi_conn *c, const struct tbi_dial_options *options)
         if (gnutls_session_ticket_enable_server(c->tls, &c->ep->ticket_key) != 0) {
             return TBQ_ERR_TLS;
         }
-        return ngtcp2_crypto_gnutls_configure_server_session(c->tls) == 0 ? 0 : TBQ_ERR_TLS;
+        if (ngtcp2_crypto_gnutls_configure_server_session(c->tls) != 0) {
+            return TBQ_ERR_TLS;
+        }
+        return tbi_early_server(c);
     }
     gnutls_handshake_set_hook_function(c->tls, GNUTLS_HANDSHAKE_NEW_SESSION_TICKET,
-                                       GNUTLS_HOOK_POST, on_ticket);
-    if (options != NULL && options->ticket != NULL) {
-        /* Data that GnuTLS does not like costs a full handshake, nothing else. */
-        (void)gnutls_session_set_data(c->tls, options->ticket, options->ticket_size);
+                                       GNUTLS_HOOK_BOTH, on_ticket);
+    if (ngtcp2_crypto_gnutls_configure_client_session(c->tls) != 0) {
+        return TBQ_ERR_TLS;
     }
-    return ngtcp2_crypto_gnutls_configure_client_session(c->tls) == 0 ? 0 : TBQ_ERR_TLS;
+    return tbi_early_client(c, options);
 }
 
 int tbi_tls_session(struct tbi_conn *c, const struct tbi_dial_options *options)
@@ -91,7 +97,11 @@ int tbi_tls_session(struct tbi_conn *c, const struct tbi_dial_options *options)
     gnutls_datum_t protocol = {.data = (unsigned char *)(uintptr_t)alpn, .size = sizeof alpn - 1};
     unsigned flags = c->server ? GNUTLS_SERVER | GNUTLS_NO_AUTO_SEND_TICKET : GNUTLS_CLIENT;
 
-    if (gnutls_init(&c->tls, flags | GNUTLS_NO_SIGNAL) != 0) {
+    if (tbi_early_wanted(c, options)) {
+        flags |= GNUTLS_ENABLE_EARLY_DATA;
+    }
+    /* QUIC knows no EndOfEarlyData: RFC 9001, section 8.3. */
+    if (gnutls_init(&c->tls, flags | GNUTLS_NO_SIGNAL | GNUTLS_NO_END_OF_EARLY_DATA) != 0) {
         c->tls = NULL;
         return TBQ_ERR_TLS;
     }

@@ -45,10 +45,15 @@ tests_unit_test_mesh_select_LDADD = $(UNIT_LDADD) $(UP_TO_MESH)
 unit_engine = tests/unit/test_node_peers tests/unit/test_server_p2p
 unit_tests += $(unit_engine)
 quic_pair = tests/unit/quic_pair.c tests/unit/quic_pair.h
-unit_tests += tests/unit/test_quic tests/unit/test_quic_memory tests/unit/test_quic_parts
+unit_tests += tests/unit/test_quic tests/unit/test_quic_datagram tests/unit/test_quic_early \
+	tests/unit/test_quic_memory tests/unit/test_quic_parts
 tests_unit_test_quic_parts_LDADD = $(UNIT_LDADD) $(UP_TO_QUIC)
 tests_unit_test_quic_SOURCES = tests/unit/test_quic.c $(quic_pair)
 tests_unit_test_quic_LDADD = $(UNIT_LDADD) $(UP_TO_QUIC)
+tests_unit_test_quic_datagram_SOURCES = tests/unit/test_quic_datagram.c $(quic_pair)
+tests_unit_test_quic_datagram_LDADD = $(UNIT_LDADD) $(UP_TO_QUIC)
+tests_unit_test_quic_early_SOURCES = tests/unit/test_quic_early.c $(quic_pair)
+tests_unit_test_quic_early_LDADD = $(UNIT_LDADD) $(UP_TO_QUIC)
 tests_unit_test_quic_memory_SOURCES = tests/unit/test_quic_memory.c $(quic_pair)
 tests_unit_test_quic_memory_LDADD = $(UNIT_LDADD) $(UP_TO_QUIC)
 unit_tests += tests/unit/test_quic_migrate

@@ -19,6 +19,17 @@ static void on_data(void *user, struct tbi_conn *conn, int64_t stream, const uin
         e->order[e->seen++ % QUIC_STREAMS] = stream;
     }
     e->got[i] += size;
+    if (tbi_conn_is_early(conn)) {
+        uint8_t key[TBQ_PUBLIC_KEY_SIZE];
+        struct tbi_verdict verdict;
+        e->early += size;
+        if (tbi_identity_peer_key(tbi_conn_peer_session(conn), 1700000000000, key, &verdict) == 0) {
+            e->early_known += size;
+        }
+        if (e->refuse_early) {
+            tbi_conn_close(conn, (struct tbi_now){0}, TBI_CLOSE_DENIED, "no");
+        }
+    }
     e->fin[i] = e->fin[i] || fin;
     if (e->consume) {
         tbi_conn_consume(conn, stream, size);
@@ -30,6 +41,22 @@ static void on_reset(void *user, struct tbi_conn *conn, int64_t stream)
     struct quic_end *e = user;
     (void)conn, (void)stream;
     e->resets++;
+}
+
+static void on_datagram(void *user, struct tbi_conn *conn, const uint8_t *data, size_t size)
+{
+    struct quic_end *e = user;
+
+    if (e->messages == 0) {
+        for (size_t i = 0; i < QUIC_STREAMS; i++) {
+            e->message_after += e->got[i];
+        }
+    }
+    e->message[e->messages++ % QUIC_STREAMS] = size > 0 ? data[0] : 0;
+    e->message_size = size;
+    if (tbi_conn_is_early(conn)) {
+        e->early += size;
+    }
 }
 
 static void init_end(struct quic_pair *p, struct quic_end *e, uint8_t number)
@@ -53,7 +80,8 @@ static void init_end(struct quic_pair *p, struct quic_end *e, uint8_t number)
                                              .sink = {.user = e,
                                                       .stream_data = on_data,
                                                       .stream_reset = on_reset,
-                                                      .stream_stopped = on_reset}};
+                                                      .stream_stopped = on_reset,
+                                                      .datagram = on_datagram}};
     tbi_rng_bytes(&p->rng, e->config.seed, sizeof e->config.seed);
 }
 
@@ -89,7 +117,10 @@ void quic_free(struct quic_pair *p)
 int quic_dial(struct quic_pair *p)
 {
     struct tbi_dial_options o = {.ticket = p->a.ticket_size > 0 ? p->a.ticket : NULL,
-                                 .ticket_size = p->a.ticket_size};
+                                 .ticket_size = p->a.ticket_size,
+                                 .token = p->a.token_size > 0 ? p->a.token : NULL,
+                                 .token_size = p->a.token_size,
+                                 .early = p->a.dial_early};
     return tbi_endpoint_dial(p->a.ep, p->now, &p->b.addr, &o, &p->a.conn);
 }
 
@@ -108,6 +139,13 @@ void quic_actions(struct quic_end *e)
         } else if (a.type == TBI_QUIC_TICKET && a.ticket.size <= sizeof e->ticket) {
             memcpy(e->ticket, a.ticket.data, a.ticket.size);
             e->ticket_size = a.ticket.size;
+        } else if (a.type == TBI_QUIC_TOKEN && a.ticket.size <= sizeof e->token) {
+            memcpy(e->token, a.ticket.data, a.ticket.size);
+            e->token_size = a.ticket.size;
+        } else if (a.type == TBI_QUIC_DATAGRAM_ACKED || a.type == TBI_QUIC_DATAGRAM_LOST) {
+            size_t i = e->fates.count++ % 2048;
+            e->fates.id[i] = a.datagram.id;
+            e->fates.arrived[i] = a.type == TBI_QUIC_DATAGRAM_ACKED;
         }
     }
 }

@@ -10,6 +10,13 @@
 
 #define QUIC_STREAMS 64 /* incoming ones that are told apart, by id / 4 */
 
+/* What became of datagrams, in the order of being told. */
+struct quic_fates {
+    size_t count;
+    uint64_t id[2048];
+    bool arrived[2048];
+};
+
 struct quic_end {
     struct tbi_failing_alloc memory;
     struct tbi_identity *identity;
@@ -32,9 +39,20 @@ struct quic_end {
     int64_t order[QUIC_STREAMS]; /* streams as they were first seen */
     size_t seen;
     size_t resets;
-    bool consume; /* gives credit back at once */
+    bool consume;                  /* gives credit back at once */
+    size_t early;                  /* bytes that came before the handshake was complete */
+    size_t early_known;            /* of these, when the peer's key could be told */
+    size_t messages;               /* datagrams that came */
+    size_t message_size;           /* of the last one */
+    uint8_t message[QUIC_STREAMS]; /* the first byte of each */
+    size_t message_after;          /* bytes of streams that had come before the first */
+    struct quic_fates fates;
+    bool refuse_early; /* closes as soon as something comes early */
+    bool dial_early;
     uint8_t ticket[4096];
     size_t ticket_size;
+    uint8_t token[TBI_TOKEN_MAX];
+    size_t token_size;
     size_t datagrams; /* that it sent */
     size_t last_size;
     uint8_t last[TBI_DATAGRAM_MAX];

@@ -1,6 +1,7 @@
 /* tests/unit/test_quic_parts.c - the parts of lib/quic that no network reaches in every way: the
  * table of texts (error.c), and what an outgoing stream keeps (stream.c). */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "harness.h"
@@ -201,6 +202,218 @@ START_TEST(memory_runs_out)
 }
 END_TEST
 
+/* --- What a ClientHello asks for -------------------------------------------------------------- */
+
+struct hello {
+    uint8_t bytes[300];
+    struct tbi_writer w;
+};
+
+static void extension(struct hello *h, uint16_t type, const void *body, size_t size)
+{
+    tbi_put_u16(&h->w, type);
+    tbi_put_u16(&h->w, (uint16_t)size);
+    tbi_put_bytes(&h->w, body, size);
+}
+
+static void put_length(uint8_t *at, size_t size)
+{
+    at[0] = (uint8_t)(size >> 8);
+    at[1] = (uint8_t)size;
+}
+
+/* A ClientHello with so many tickets; 0: without the extension. */
+static gnutls_datum_t make_hello(struct hello *h, bool early, size_t tickets)
+{
+    static const uint8_t zeroes[40];
+    static const uint8_t one[] = {0, 6, 't', 'i', 'c', 'k', 'e', 't', 1, 2, 3, 4};
+    uint8_t psk[100];
+    size_t size = 2;
+
+    tbi_put_init(&h->w, h->bytes, sizeof h->bytes);
+    tbi_put_bytes(&h->w, zeroes, 34);
+    tbi_put_u8(&h->w, 3);
+    tbi_put_bytes(&h->w, "abc", 3);
+    tbi_put_u16(&h->w, 2);
+    tbi_put_u16(&h->w, 0x1301);
+    tbi_put_u8(&h->w, 1);
+    tbi_put_u8(&h->w, 0);
+    uint8_t *length = h->w.at;
+    tbi_put_u16(&h->w, 0);
+    extension(h, 7, zeroes, 9);
+    if (early) {
+        extension(h, 42, NULL, 0);
+    }
+    for (size_t i = 0; i < tickets; i++, size += sizeof one) {
+        memcpy(psk + size, one, sizeof one);
+    }
+    put_length(psk, size - 2);
+    memcpy(psk + size, "\0\3bin", 5); /* the binders */
+    if (tickets > 0) {
+        extension(h, 41, psk, size + 5);
+    }
+    put_length(length, (size_t)(h->w.at - length) - 2);
+    return (gnutls_datum_t){.data = h->bytes, .size = (unsigned)tbi_put_size(&h->w)};
+}
+
+START_TEST(a_hello_asks_for_early_data_with_one_ticket)
+{
+    struct hello h;
+    struct tbi_cursor ticket;
+    gnutls_datum_t m = make_hello(&h, true, 1);
+    ck_assert(tbi_early_asked(&m, &ticket));
+    ck_assert_uint_eq(tbi_cur_left(&ticket), 6);
+    ck_assert_mem_eq(ticket.at, "ticket", 6);
+    m = make_hello(&h, false, 1);
+    ck_assert(!tbi_early_asked(&m, &ticket));
+    m = make_hello(&h, true, 0);
+    ck_assert(tbi_early_asked(&m, &ticket));
+    ck_assert_uint_eq(tbi_cur_left(&ticket), 0);
+    m = make_hello(&h, true, 2); /* which of them is meant is not ours to find out */
+    ck_assert(tbi_early_asked(&m, &ticket));
+    ck_assert_uint_eq(tbi_cur_left(&ticket), 0);
+}
+END_TEST
+
+START_TEST(a_hello_that_is_cut_has_no_ticket)
+{
+    struct hello h;
+    struct tbi_cursor ticket;
+    gnutls_datum_t whole = make_hello(&h, true, 1);
+    for (unsigned size = 0; size < whole.size; size++) {
+        uint8_t *cut = malloc(size + 1); /* so that a checker sees what is read behind it */
+        ck_assert_ptr_nonnull(cut);
+        memcpy(cut, h.bytes, size);
+        gnutls_datum_t m = {.data = cut, .size = size};
+        (void)tbi_early_asked(&m, &ticket);
+        ck_assert_uint_eq(tbi_cur_left(&ticket), 0);
+        free(cut);
+    }
+}
+END_TEST
+
+/* --- Tickets that may bring early data -------------------------------------------------------- */
+
+#define HOLDERS 8U
+
+static struct tbi_replay replay;
+
+static void begin_replay(void)
+{
+    static const uint8_t secret[16];
+    tbi_failing_init(&memory, 0);
+    tbi_replay_init(&replay, &memory.alloc, secret, HOLDERS);
+}
+
+static void end_replay(void)
+{
+    tbi_replay_free(&replay);
+    ck_assert_uint_eq(memory.live, 0);
+}
+
+static const uint8_t *number(uint8_t n) /* as a key or a hash */
+{
+    static uint8_t bytes[256][32];
+    bytes[n][0] = bytes[n][31] = n;
+    return bytes[n];
+}
+
+static void issue(uint64_t at, uint8_t who, uint8_t ticket)
+{
+    ck_assert_int_eq(tbi_replay_issued(&replay, at, number(who), number(ticket)), 0);
+}
+
+static void take_is(uint64_t at, uint8_t ticket, enum tbi_replay_answer answer)
+{
+    ck_assert_int_eq(tbi_replay_take(&replay, at, number(ticket)), answer);
+}
+
+START_TEST(a_ticket_is_taken_once)
+{
+    issue(1000, 1, 100);
+    issue(2000, 1, 101);
+    take_is(3000, 100, TBI_REPLAY_FIRST);
+    take_is(4000, 100, TBI_REPLAY_AGAIN);
+    take_is(4000, 101, TBI_REPLAY_FIRST);
+    take_is(4000, 102, TBI_REPLAY_UNKNOWN);
+    take_is(3000 + TBI_EARLY_TICKET_NS, 100, TBI_REPLAY_AGAIN);
+}
+END_TEST
+
+START_TEST(a_ticket_has_its_time)
+{
+    issue(1000, 1, 100);
+    issue(1000, 2, 101);
+    take_is(1000 + TBI_EARLY_TICKET_NS, 100, TBI_REPLAY_FIRST);
+    take_is(1001 + TBI_EARLY_TICKET_NS, 101, TBI_REPLAY_UNKNOWN);
+}
+END_TEST
+
+/* Of one peer the newest count, however many it gets, and it displaces nobody else's. */
+START_TEST(one_peer_holds_few)
+{
+    issue(500, 2, 1);
+    for (uint8_t i = 100; i < 200; i++) {
+        issue(1000 + i, 1, i);
+    }
+    size_t live = memory.live;
+    issue(2000, 1, 200);
+    ck_assert_uint_eq(memory.live, live);
+    take_is(3000, 200 - TBI_EARLY_TICKETS, TBI_REPLAY_UNKNOWN);
+    take_is(3000, 200 - TBI_EARLY_TICKETS + 1, TBI_REPLAY_FIRST);
+    take_is(3000, 200, TBI_REPLAY_FIRST);
+    take_is(3000, 1, TBI_REPLAY_FIRST);
+}
+END_TEST
+
+START_TEST(the_longest_silent_peer_makes_room)
+{
+    for (uint8_t i = 0; i < HOLDERS; i++) {
+        issue(1000 + i, i, 100 + i);
+    }
+    issue(2000, 0, 150); /* the first is the newest now */
+    issue(3000, 50, 160);
+    take_is(4000, 101, TBI_REPLAY_UNKNOWN);
+    take_is(4000, 100, TBI_REPLAY_FIRST);
+    take_is(4000, 150, TBI_REPLAY_FIRST);
+    take_is(4000, 102, TBI_REPLAY_FIRST);
+    take_is(4000, 160, TBI_REPLAY_FIRST);
+    ck_assert_uint_eq(tbi_map_count(&replay.holders), HOLDERS);
+}
+END_TEST
+
+START_TEST(what_is_too_old_is_not_kept)
+{
+    for (uint8_t i = 0; i < HOLDERS; i++) {
+        issue(1000, i, 100 + i);
+    }
+    issue(1001 + TBI_EARLY_TICKET_NS, 50, 160);
+    ck_assert_uint_eq(tbi_map_count(&replay.holders), 1);
+    ck_assert_uint_eq(tbi_map_count(&replay.tickets), 1);
+}
+END_TEST
+
+static void issues(const struct tbi_alloc *a, void *arg)
+{
+    static const uint8_t secret[16];
+    struct tbi_replay r;
+    (void)arg;
+    tbi_replay_init(&r, a, secret, HOLDERS);
+    for (uint8_t i = 0; i < 40; i++) {
+        int rv = tbi_replay_issued(&r, 1000, number(i % 12), number(100 + i));
+        ck_assert(rv == 0 || rv == TBQ_ERR_NOMEM);
+        enum tbi_replay_answer answer = tbi_replay_take(&r, 1000, number(100 + i));
+        ck_assert_int_eq(answer, rv == 0 ? TBI_REPLAY_FIRST : TBI_REPLAY_UNKNOWN);
+    }
+    tbi_replay_free(&r);
+}
+
+START_TEST(memory_runs_out_for_tickets)
+{
+    tbi_walk_allocations(issues, NULL);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("quic_parts");
@@ -217,5 +430,18 @@ int main(void)
     tcase_add_test(streams, a_body_is_shared_not_copied);
     tcase_add_test(streams, memory_runs_out);
     suite_add_tcase(suite, streams);
+    TCase *tickets = tcase_create("tickets");
+    tcase_add_checked_fixture(tickets, begin_replay, end_replay);
+    tcase_add_test(tickets, a_ticket_is_taken_once);
+    tcase_add_test(tickets, a_ticket_has_its_time);
+    tcase_add_test(tickets, one_peer_holds_few);
+    tcase_add_test(tickets, the_longest_silent_peer_makes_room);
+    tcase_add_test(tickets, what_is_too_old_is_not_kept);
+    tcase_add_test(tickets, memory_runs_out_for_tickets);
+    suite_add_tcase(suite, tickets);
+    TCase *hellos = tcase_create("hellos");
+    tcase_add_test(hellos, a_hello_asks_for_early_data_with_one_ticket);
+    tcase_add_test(hellos, a_hello_that_is_cut_has_no_ticket);
+    suite_add_tcase(suite, hellos);
     return tbi_test_main(suite);
 }
