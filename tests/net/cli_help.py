@@ -82,10 +82,13 @@ class Process:
     """A tbq with --json; its lines are read by a thread."""
 
     wrapper = []
+    program = [TBQ]
+    flags = ["--json"]
 
     def __init__(self, *arguments, stdin=subprocess.DEVNULL):
-        self.process = subprocess.Popen([*self.wrapper, TBQ, *arguments, "--json"], stdin=stdin,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([*self.wrapper, *self.program, *arguments, *self.flags],
+                                        stdin=stdin, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
         self.lines = []
         self.err = ""
         self.over = False
