@@ -28,7 +28,7 @@ EXTRA_DIST += tests/net/cli_help.py tests/net/lab.py
 dist_check_SCRIPTS += $(net_scripts)
 # The emulated links of tests/net/lab.py.
 check_PROGRAMS += tests/net/wire
-tests_net_wire_SOURCES = tests/net/wire.c tests/net/way.c tests/net/way.h
+tests_net_wire_SOURCES = tests/net/wire.c tests/net/program.h tests/net/way.c tests/net/way.h
 tests_net_wire_LDADD =
 check-net check-named: tests/net/wire
 check_PROGRAMS += $(net_tests)

@@ -37,7 +37,6 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,13 +47,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "program.h"
 #include "way.h"
 
 #define BATCH 64
 #define FRAME_MAX 16384U        /* bytes; more than any MTU in use here */
 #define SOCKET_BUFFER (8 << 20) /* bytes: what comes while somebody else has the core */
 #define GATHER_NS 100000        /* after a wake-up; see wait_for_news() */
-#define SECOND_NS 1000000000ULL
 #define MS_NS 1e6
 #define LINE_MAX_SIZE 256
 #define SEED_DEFAULT 1
@@ -81,27 +80,6 @@ static void on_signal(int number)
 {
     (void)number;
     stopped = 1;
-}
-
-static void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
-static void die(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    fputs("wire: ", stderr);
-    vfprintf(stderr, format, args);
-    fputs("\n", stderr);
-    va_end(args);
-    exit(2);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
 }
 
 /* ---- interfaces ---- */
