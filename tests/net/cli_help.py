@@ -118,9 +118,15 @@ class Process:
 
     def wait(self, *names, many=1):
         """The event of one of these names that makes them `many`; None when it never comes."""
+        read, seen, found = 0, 0, None
+
         def find():
-            got = [x for x in self.lines if x["event"] in names]
-            return got[many - 1] if len(got) >= many else None
+            nonlocal read, seen, found
+            while found is None and read < len(self.lines):  # each line is looked at once
+                seen += self.lines[read]["event"] in names
+                found = self.lines[read] if seen == many else None
+                read += 1
+            return found
         with self.news:
             self.news.wait_for(lambda: find() is not None or self.over, WAIT)
             return find()

@@ -43,6 +43,8 @@ def missing():
     for program in ("ip", "nsenter", "unshare", "setpriv"):
         if shutil.which(program) is None:
             return f"there is no {program}"
+    if not os.path.isdir("/proc/sys/net/ipv6"):
+        return "this kernel has no IPv6"
     done = subprocess.run(["unshare", "--net", "ip", "link", "add", "name", "v0", "type", "veth",
                            "peer", "name", "v1"],
                           capture_output=True, text=True, check=False)
@@ -132,9 +134,9 @@ class Host(Space):
         # Nobody asks for neighbours, or tells of groups: all frames are those of the programs.
         self.run(["ip", "link", "set", name, "arp", "off"])
         self.ip4.append(f"10.98.{i}.{me}")
-        self.ip6.append(f"fd98::{i:x}:{me}")
+        self.ip6.append(f"fd98:{i + 1:x}::{me}")
         self.run(["ip", "addr", "add", f"{self.ip4[i]}/24", "dev", name])
-        self.run(["ip", "addr", "add", f"{self.ip6[i]}/112", "dev", name, "nodad"])
+        self.run(["ip", "addr", "add", f"{self.ip6[i]}/64", "dev", name, "nodad"])
         self.run(["ip", "link", "set", name, "up"])
 
     def know(self, other, i):

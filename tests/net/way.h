@@ -9,8 +9,7 @@
 #include <stdint.h>
 
 #define WAY_NEVER UINT64_MAX
-#define WAY_FLIGHT_MAX (64U << 20) /* bytes under way; a frame that would exceed them is dropped   \
-                                    */
+#define WAY_FLIGHT_MAX (64U << 20) /* bytes under way; a frame beyond them is dropped */
 #define WAY_QUEUE_DEFAULT (256U << 10)
 #define ETHERNET_HEADER 14
 
