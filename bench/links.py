@@ -371,6 +371,8 @@ class TwoPaths(Scenario):
         sender.end()
         last = receiver.order("mark", "interval")
         fates = sender.told("done")[0]
+        for surprise in receiver.told("surprise"):
+            print(f"  {surprise}")
         stop(receiver)
         return {"payload Mbit/s": full["bytes"] * 8e3 / full["ns"],
                 "on the busier path, %": 100 * max(carried) / sum(carried),

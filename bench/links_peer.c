@@ -43,6 +43,7 @@
 #define STOP_MS 10000 /* for the fates of what was sent */
 #define FILES_EACH 8  /* descriptors of a node in a crowd */
 #define FILES_BESIDES 64
+#define TOLD_MAX 10  /* messages out of order that are told one by one */
 #define DIALS_MAX 50 /* of a crowd at once: the handshakes are not under test */
 
 struct options {
@@ -134,7 +135,7 @@ static void start(struct node *n, tbq_network_mode mode)
 
 /* ---- receiving ---- */
 
-static void receive(const tbq_message *m)
+static void receive(const tbq_message *m, bool repeat)
 {
     uint64_t number, now = now_ns();
 
@@ -142,7 +143,11 @@ static void receive(const tbq_message *m)
         return;
     }
     memcpy(&number, m->u.transition.data, sizeof number);
-    in.out_of_order += number != in.expected;
+    if (number != in.expected && in.out_of_order++ < TOLD_MAX) {
+        printf("{\"event\":\"surprise\",\"number\":%" PRIu64 ",\"expected\":%" PRIu64
+               ",\"repeat\":%s}\n",
+               number, in.expected, repeat ? "true" : "false");
+    }
     in.expected = number + 1;
     in.messages++;
     in.in_all++;
@@ -293,7 +298,7 @@ static void on_event(struct node *n, const tbq_event *e)
         }
         break;
     case TBQ_EVENT_MESSAGE:
-        receive(e->message);
+        receive(e->message, e->repeat);
         break;
     case TBQ_EVENT_FATE:
         out.fates[e->fate]++;
