@@ -65,8 +65,11 @@ void tbi_contact_end(struct tbi_contact *c, int reason, const char *text)
     if (c->failed != NULL && !c->was_up) {
         tell_failed(c, reason, text);
     }
-    /* Another contact may still lead to the same process: then its messages wait for that one. */
-    if (c->bond != NULL && c->bond->session == NULL && c->bond->contacts == 1) {
+    /* Another contact may still lead to the same process: then its messages wait for that one. So
+     * they do when the connection was replaced, also where the other one is still on its way: what
+     * is known of the peer must outlive this one, or it would be handed messages twice. */
+    bool replaced = reason == TBQ_ERR_EXISTS && !c->closed && !c->node->stopping;
+    if (c->bond != NULL && c->bond->session == NULL && c->bond->contacts == 1 && !replaced) {
         tbi_bond_give_up(c->bond, reason);
     }
     tbi_contact_free(c);

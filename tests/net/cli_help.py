@@ -93,10 +93,13 @@ class Process:
     """A tbq with --json; its lines are read by a thread."""
 
     wrapper = []
+    program = [TBQ]
+    flags = ["--json"]
 
     def __init__(self, *arguments, stdin=subprocess.DEVNULL):
-        self.process = subprocess.Popen([*self.wrapper, TBQ, *arguments, "--json"], stdin=stdin,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([*self.wrapper, *self.program, *arguments, *self.flags],
+                                        stdin=stdin, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
         self.lines = []
         self.err = ""
         self.over = False
@@ -126,9 +129,15 @@ class Process:
 
     def wait(self, *names, many=1):
         """The event of one of these names that makes them `many`; None when it never comes."""
+        read, seen, found = 0, 0, None
+
         def find():
-            got = [x for x in self.lines if x["event"] in names]
-            return got[many - 1] if len(got) >= many else None
+            nonlocal read, seen, found
+            while found is None and read < len(self.lines):  # each line is looked at once
+                seen += self.lines[read]["event"] in names
+                found = self.lines[read] if seen == many else None
+                read += 1
+            return found
         with self.news:
             self.news.wait_for(lambda: find() is not None or self.over, WAIT)
             return find()

@@ -77,6 +77,9 @@ unit_tests += tests/unit/test_server_misuse
 tests_unit_test_server_misuse_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 tests_unit_test_server_start_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 tests_unit_test_server_config_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
+unit_tests += tests/unit/test_way
+tests_unit_test_way_SOURCES = tests/unit/test_way.c tests/net/way.c tests/net/way.h
+tests_unit_test_way_LDADD = $(UNIT_LDADD) $(UP_TO_BASE)
 endif
 check_PROGRAMS += $(unit_tests)
 EXTRA_DIST += tests/unit/identity_help.h
