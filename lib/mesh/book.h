@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/now.h"
+#include "base/pool.h"
 #include "base/rng.h"
 #include "mesh/scope.h"
 #include "wire/record.h"
@@ -62,7 +63,8 @@ struct tbi_book_stats {
 };
 
 struct tbi_book {
-    const struct tbi_alloc *alloc;
+    struct tbi_pool pool;          /* entries outlive the connections that they come from by far */
+    const struct tbi_alloc *alloc; /* the pool's */
     const struct tbi_crypto *crypto;
     struct tbi_rng *rng;
     tbq_peer_id self; /* is never entered */
