@@ -22,7 +22,7 @@ tests_net_test_ev_LDADD = tests/unit/libharness.la lib/libtbquic-ev.la lib/libtb
 endif
 endif
 net_scripts += tests/net/test_cli_options.py tests/net/test_cli_keys.py tests/net/test_cli_server.py \
-	tests/net/test_cli_client.py tests/net/test_cli_mesh.py tests/net/test_cli_restart.py tests/net/test_demo.py
+	tests/net/test_cli_client.py tests/net/test_cli_memory.py tests/net/test_cli_mesh.py tests/net/test_cli_restart.py tests/net/test_demo.py
 EXTRA_DIST += tests/net/cli_help.py
 dist_check_SCRIPTS += $(net_scripts)
 check_PROGRAMS += $(net_tests)
