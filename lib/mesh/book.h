@@ -123,7 +123,7 @@ int tbi_book_id(const struct tbi_book *b, const uint8_t key[TBQ_PUBLIC_KEY_SIZE]
 /* --- book_file.c: as bytes ----------------------------------------------------------------------
  */
 
-/* All entries, into a new block. 0 or TBQ_ERR_NOMEM. */
+/* All entries, into a new block, which may outlive the book. 0 or TBQ_ERR_NOMEM. */
 int tbi_book_write(const struct tbi_book *b, struct tbi_block **bytes);
 
 /* Enters what a file holds into an empty book. 0; TBQ_ERR_MALFORMED (not such a file, or damaged),

@@ -201,13 +201,11 @@ static uint64_t kernel_drops(void)
     ck_assert_ptr_nonnull(f);
     while (fgets(line, sizeof line, f) != NULL) {
         unsigned ip, port;
-        const char *last = strrchr(line, ' ');
         if (sscanf(line, " %*d: %x:%x", &ip, &port) == 2 && port == told->port) {
             for (char *at = line + strlen(line); at > line && (at[-1] == ' ' || at[-1] == '\n');) {
                 *--at = '\0';
             }
-            last = strrchr(line, ' ');
-            drops = strtoull(last, NULL, 10);
+            drops = strtoull(strrchr(line, ' '), NULL, 10);
         }
     }
     fclose(f);
