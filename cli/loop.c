@@ -102,12 +102,14 @@ bool loop_stopping(const struct loop *l)
     return l->stops > 0 || l->timed_out || output_failed;
 }
 
-/* `wait`, or what is left until the deadline, or the next tick, when that is less. */
+/* `wait`, or what is left until the deadline, the next tick or the next trim, when that is less. */
 static const struct timespec *at_most(const struct loop *l, const struct timespec *wait,
                                       struct timespec *t)
 {
     uint64_t until = l->deadline != 0 ? l->deadline : UINT64_MAX;
     until = l->on_tick != NULL && l->next_tick < until ? l->next_tick : until;
+    uint64_t trim = l->server != NULL ? memory_when(l) : UINT64_MAX;
+    until = trim < until ? trim : until;
     if (until == UINT64_MAX) {
         return wait;
     }
@@ -172,8 +174,12 @@ int loop_run(struct loop *l, bool (*on_event)(void *user, tbq_event *e), void *u
         const struct timespec *wait = at_most(l, tbq_server_timeout(l->server, &t), &t);
 
         fds[n] = (struct pollfd){.fd = l->signals, .events = POLLIN};
-        if (ppoll(fds, n + 1, all ? wait : &at_once, NULL) < 0 && errno != EINTR) {
+        int ready = ppoll(fds, n + 1, all ? wait : &at_once, NULL);
+        if (ready < 0 && errno != EINTR) {
             return TBQ_ERR_IO;
+        }
+        if (ready == 0 && all) {
+            memory_trim(l);
         }
         on_signals(l);
         on_deadline(l);

@@ -197,6 +197,7 @@ int run_server(int argc, char **argv)
         return fail(EXIT_USAGE, rv, "%s", why);
     }
     l.server = s.server;
+    l.trims = true;
     s.store = o.store;
     s.serve = o.serve;
     s.largest = c.max_message_size;

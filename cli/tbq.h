@@ -111,6 +111,9 @@ struct loop {
     void (*on_tick)(void *user); /* called every tick_ms, where it is set */
     uint64_t tick_ms;
     uint64_t next_tick; /* ms, monotonic */
+    bool trims;         /* freed memory goes back to the system */
+    uint64_t next_trim; /* ms, monotonic; not sooner */
+    uint64_t trimmed;   /* what was over at the last; see memory.c */
 };
 
 /* From here on signals wait for the loop, and the time runs; 0: no limit. 0 or EXIT_USAGE after
@@ -129,6 +132,11 @@ bool loop_wait_readable(struct loop *l, int fd);
 /* Waits, works, and calls on_event for every event; false from it ends the loop. */
 int loop_run(struct loop *l, bool (*on_event)(void *user, tbq_event *e), void *user);
 uint64_t loop_now_ms(void);
+
+/* --- memory.c --- */
+
+uint64_t memory_when(const struct loop *l); /* the time of the next trim, ms; UINT64_MAX: none */
+void memory_trim(struct loop *l);           /* if it is time; nothing else is to be done now */
 
 int run_server(int argc, char **argv);
 int run_client(int argc, char **argv);

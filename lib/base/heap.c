@@ -17,11 +17,22 @@ void tbi_heap_free(struct tbi_heap *h)
     tbi_heap_init(h, h->alloc);
 }
 
-int tbi_timer_register(struct tbi_heap *h, struct tbi_timer *t, void *owner, int kind)
+static int grow(struct tbi_heap *h, size_t timers)
 {
     void *nodes = h->nodes;
-    int rv = tbi_grow(h->alloc, &nodes, &h->capacity, h->reserved + 1, sizeof *h->nodes);
+    int rv = tbi_grow(h->alloc, &nodes, &h->capacity, timers, sizeof *h->nodes);
     h->nodes = nodes;
+    return rv;
+}
+
+int tbi_heap_room(struct tbi_heap *h, size_t timers)
+{
+    return grow(h, timers < TBI_HEAP_ROOM_MAX ? timers : TBI_HEAP_ROOM_MAX);
+}
+
+int tbi_timer_register(struct tbi_heap *h, struct tbi_timer *t, void *owner, int kind)
+{
+    int rv = grow(h, h->reserved + 1);
     if (rv < 0) {
         return rv;
     }

@@ -28,6 +28,12 @@ struct tbi_heap {
 void tbi_heap_init(struct tbi_heap *h, const struct tbi_alloc *a);
 void tbi_heap_free(struct tbi_heap *h);
 
+#define TBI_HEAP_ROOM_MAX 16384 /* timers that there is room for before anybody needs it */
+
+/* Room for so many timers at once, at most TBI_HEAP_ROOM_MAX: an array that grew in a crowd would
+ * lie behind the memory of the crowd, and hold what that leaves. 0 or TBQ_ERR_NOMEM. */
+int tbi_heap_room(struct tbi_heap *h, size_t timers);
+
 /* Makes room for one more timer, so that arming it cannot fail. 0 or TBQ_ERR_NOMEM. */
 int tbi_timer_register(struct tbi_heap *h, struct tbi_timer *t, void *owner, int kind);
 void tbi_timer_unregister(struct tbi_heap *h, struct tbi_timer *t); /* disarms; zeroed is fine */

@@ -14,6 +14,7 @@ lib_base_libtbi_base_la_SOURCES = \
 	lib/base/map.c lib/base/map.h \
 	lib/base/now.h \
 	lib/base/peer_id.c \
+	lib/base/pool.c lib/base/pool.h \
 	lib/base/ranges.c lib/base/ranges.h \
 	lib/base/rng.c lib/base/rng.h \
 	lib/base/target.c

@@ -12,13 +12,14 @@ void tbi_book_init(struct tbi_book *b, const struct tbi_alloc *a, const struct t
     uint8_t secret[16];
 
     memset(b, 0, sizeof *b);
-    b->alloc = a;
+    tbi_pool_init(&b->pool, a);
+    b->alloc = &b->pool.alloc;
     b->crypto = crypto;
     b->rng = rng;
     b->self = *self;
     b->limit = limit;
     tbi_rng_bytes(rng, secret, sizeof secret);
-    tbi_map_init(&b->entries, a, secret, TBQ_PEER_ID_SIZE, SIZE_MAX);
+    tbi_map_init(&b->entries, b->alloc, secret, TBQ_PEER_ID_SIZE, SIZE_MAX);
     for (size_t i = 0; i < 3; i++) {
         tbi_list_init(&b->by[i]);
     }

@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/now.h"
+#include "base/pool.h"
 #include "base/rng.h"
 #include "mesh/scope.h"
 #include "wire/record.h"
@@ -63,7 +64,8 @@ struct tbi_book_stats {
 };
 
 struct tbi_book {
-    const struct tbi_alloc *alloc;
+    struct tbi_pool pool;          /* entries outlive the connections that they come from by far */
+    const struct tbi_alloc *alloc; /* the pool's */
     const struct tbi_crypto *crypto;
     struct tbi_rng *rng;
     tbq_peer_id self; /* is never entered */
@@ -140,7 +142,7 @@ int tbi_book_id(const struct tbi_book *b, const uint8_t key[TBQ_PUBLIC_KEY_SIZE]
 /* --- book_file.c: as bytes ----------------------------------------------------------------------
  */
 
-/* All entries, into a new block. 0 or TBQ_ERR_NOMEM. */
+/* All entries, into a new block, which may outlive the book. 0 or TBQ_ERR_NOMEM. */
 int tbi_book_write(const struct tbi_book *b, struct tbi_block **bytes);
 
 /* Enters what a file holds into an empty book. 0; TBQ_ERR_MALFORMED (not such a file, or damaged),

@@ -47,7 +47,7 @@ int tbi_book_write(const struct tbi_book *b, struct tbi_block **bytes)
     uint8_t entry[ENTRY_SIZE_MAX];
     uint8_t hash[TBI_HASH_SIZE];
     struct tbi_writer w;
-    struct tbi_block *file = tbi_block_new(b->alloc, 4096);
+    struct tbi_block *file = tbi_block_new(b->pool.parent, 4096);
     int rv = file != NULL ? tbi_block_append(file, MAGIC, MAGIC_SIZE) : TBQ_ERR_NOMEM;
 
     if (rv == 0) {

@@ -101,8 +101,10 @@ int tbi_node_new(struct tbi_node **made, const struct tbi_node_config *config, s
     tbi_map_init(&node->asked, node->alloc, secret, sizeof(tbq_request_id), TBI_REQUESTS_MAX);
     tbi_map_init(&node->broadcasts, node->alloc, secret, sizeof(uint64_t), TBI_BROADCASTS_MAX);
     tbi_map_init(&node->owed, node->alloc, secret, sizeof(tbq_request_id), TBI_OWED_MAX);
-    if ((rv = make_endpoint(node)) < 0 || (rv = tbi_discovery_init(node)) < 0 ||
-        (rv = tbi_discovery_make_record(node)) < 0 || (rv = tbi_load_init(node)) < 0) {
+    /* A contact, a session and a bond have one each. */
+    if ((rv = tbi_heap_room(&node->timers, 3 * most)) < 0 || (rv = make_endpoint(node)) < 0 ||
+        (rv = tbi_discovery_init(node)) < 0 || (rv = tbi_discovery_make_record(node)) < 0 ||
+        (rv = tbi_load_init(node)) < 0) {
         tbi_node_free(node);
         return rv;
     }

@@ -37,7 +37,7 @@ int tbi_endpoint_new(struct tbi_endpoint **made, const struct tbi_endpoint_confi
     tbi_list_init(&ep->actions);
     ep->next_number = 1;
     ep->reply = tbi_calloc(ep->alloc, TBI_REPLIES_MAX, sizeof *ep->reply);
-    if (ep->reply == NULL) {
+    if (ep->reply == NULL || tbi_heap_room(&ep->timers, most) < 0) {
         rv = TBQ_ERR_NOMEM;
         goto fail;
     }

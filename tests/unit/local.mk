@@ -1,9 +1,11 @@
 # Unit tests (Check): one module each, linked with the layers up to the one that it is about.
 
 if HAVE_CHECK
-unit_base = tests/unit/test_base_bytes tests/unit/test_base_sets tests/unit/test_base_text
+unit_base = tests/unit/test_base_bytes tests/unit/test_base_pool tests/unit/test_base_sets \
+	tests/unit/test_base_text
 unit_tests += $(unit_base)
 tests_unit_test_base_bytes_LDADD = $(UNIT_LDADD) $(UP_TO_BASE)
+tests_unit_test_base_pool_LDADD = $(UNIT_LDADD) $(UP_TO_BASE)
 tests_unit_test_base_sets_LDADD = $(UNIT_LDADD) $(UP_TO_BASE)
 tests_unit_test_base_text_LDADD = $(UNIT_LDADD) $(UP_TO_BASE)
 

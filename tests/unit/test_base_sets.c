@@ -294,6 +294,26 @@ START_TEST(timers_survive_memory_running_out)
 }
 END_TEST
 
+START_TEST(timers_have_room_before_they_come)
+{
+    struct tbi_failing_alloc a;
+    struct tbi_heap h;
+    struct tbi_timer timer[100];
+
+    tbi_failing_init(&a, 0);
+    tbi_heap_init(&h, &a.alloc);
+    ck_assert_int_eq(tbi_heap_room(&h, 100), 0);
+    size_t calls = a.calls;
+    for (size_t i = 0; i < 100; i++) {
+        ck_assert_int_eq(tbi_timer_register(&h, &timer[i], &timer[i], 0), 0);
+    }
+    ck_assert_uint_eq(a.calls, calls);
+    ck_assert_int_eq(tbi_heap_room(&h, SIZE_MAX), 0); /* as much as there ever is at once */
+    tbi_heap_free(&h);
+    ck_assert_uint_eq(a.live, 0);
+}
+END_TEST
+
 START_TEST(list_is_a_queue)
 {
     struct tbi_list head, a, b, c;
@@ -404,6 +424,7 @@ int main(void)
     tcase_add_test(t, ranges_are_unchanged_when_memory_is_out);
     tcase_add_test(t, timers_come_in_order_of_time_then_of_arming);
     tcase_add_test(t, timers_survive_memory_running_out);
+    tcase_add_test(t, timers_have_room_before_they_come);
     tcase_add_test(t, list_is_a_queue);
     tcase_add_test(t, random_stream_is_chacha20);
     tcase_add_test(t, random_stream_repeats_and_does_not_depend_on_the_pieces);

@@ -475,6 +475,26 @@ START_TEST(nothing_leaks_when_memory_is_out)
 }
 END_TEST
 
+/* Met in a crowd, remembered when it is gone: memory lies between that of what is freed soon. */
+START_TEST(what_is_remembered_lies_in_few_pieces)
+{
+    struct tbi_failing_alloc a;
+    struct tbi_book b;
+    struct tbi_addr from = at("20.0.0.1:1");
+
+    tbi_failing_init(&a, 0);
+    tbi_book_init(&b, &a.alloc, &crypto, &rng, &self, 100);
+    for (unsigned n = 1; n <= 100; n++) {
+        struct written w = record_of(n, 1, "30.0.0.1:1", 0);
+        ck_assert_int_eq(tbi_book_learn(&b, now, w.bytes, w.size, &from), 0);
+        ck_assert_int_eq(tbi_book_met(&b, now, &w.id, &from), 0);
+    }
+    ck_assert_uint_le(a.live, 4); /* a region or two, and the table of the map */
+    tbi_book_free(&b);
+    ck_assert_uint_eq(a.live, 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("book");
@@ -483,6 +503,7 @@ int main(void)
     tcase_add_test(c, a_record_is_entered_once_and_replaced_by_a_newer_one);
     tcase_add_test(c, forged_malformed_and_future_records_are_refused);
     tcase_add_test(c, the_own_record_is_not_entered);
+    tcase_add_test(c, what_is_remembered_lies_in_few_pieces);
     tcase_add_test(c, a_flood_of_made_up_peers_displaces_made_up_peers);
     tcase_add_test(c, a_claim_gets_three_tries_and_a_proven_place_gets_them_for_ever);
     tcase_add_test(c, claims_that_cannot_be_true_are_not_dialled_until_they_can);
