@@ -26,8 +26,8 @@ tests_fuzz_fuzz_session_SOURCES = tests/fuzz/fuzz_session.c $(fuzz_world)
 tests_fuzz_fuzz_session_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_session_LDADD = $(fuzz_main) $(UP_TO_SERVER)
 
-EXTRA_DIST += tests/fuzz/corpus tests/fuzz/standalone.c
-EXTRA_DIST += tests/fuzz/corpus tests/fuzz/seeds.py tests/fuzz/standalone.c
+
+EXTRA_DIST += tests/fuzz/corpus tests/fuzz/long tests/fuzz/seeds.py tests/fuzz/standalone.c
 
 tests_fuzz_fuzz_cursor_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_cursor_LDADD = $(fuzz_main) $(UP_TO_BASE)
@@ -57,3 +57,6 @@ tests_fuzz_fuzz_pem_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_pem_LDADD = $(fuzz_main) $(UP_TO_IDENTITY)
 
 check_PROGRAMS += $(fuzz_targets)
+
+.PHONY: fuzzers
+fuzzers: $(fuzz_targets)
