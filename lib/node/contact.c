@@ -255,25 +255,55 @@ void tbi_contact_session_lost(struct tbi_contact *c, const struct tbi_addr *remo
     }
 }
 
-/* Its session has ended; another one of its peer that has no contact becomes its own. */
-bool tbi_contact_hand_on(struct tbi_contact *c)
+/* A session of the bond that is no contact's and can be one's. */
+static struct tbi_session *spare_session(const struct tbi_bond *b)
 {
-    if (c->closed || c->bond == NULL || c->node->stopping) {
-        return false;
-    }
-    TBI_LIST_FOREACH(it, &c->bond->carriers)
+    TBI_LIST_FOREACH(it, &b->carriers)
     {
         struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, carries);
-        if (s->contact == NULL && !s->closing) {
-            s->contact = c;
-            c->session = s;
-            tbi_timer_set(&c->node->timers, &s->timer, /* now it is the one that pings */
-                          c->node->now.mono_ns +
-                              (uint64_t)c->node->cfg.settings.ping_interval_ms * TBI_NS_PER_MS);
-            return true;
+        if (s->contact == NULL && !s->closing && !s->suspect) {
+            return s;
         }
     }
-    return false;
+    return NULL;
+}
+
+/* From now on it is the contact's. */
+static void take_over(struct tbi_contact *c, struct tbi_session *s)
+{
+    s->contact = c;
+    c->session = s;
+    tbi_timer_set(&c->node->timers, &s->timer, /* it is the one that pings */
+                  c->node->now.mono_ns +
+                      (uint64_t)c->node->cfg.settings.ping_interval_ms * TBI_NS_PER_MS);
+    tbi_session_moved(s, &s->remote);
+}
+
+bool tbi_contact_hand_on(struct tbi_contact *c)
+{
+    bool goes_on = !c->closed && c->bond != NULL && !c->node->stopping;
+    struct tbi_session *s = goes_on ? spare_session(c->bond) : NULL;
+
+    if (s != NULL) {
+        take_over(c, s);
+    }
+    return s != NULL;
+}
+
+void tbi_contact_follow(struct tbi_bond *b)
+{
+    struct tbi_session *silent = b->session;
+    struct tbi_session *s = silent != NULL && silent->suspect ? spare_session(b) : NULL;
+
+    if (s == NULL) {
+        return;
+    }
+    b->session = s;
+    if (silent->contact != NULL && !silent->contact->closed) {
+        take_over(silent->contact, s);
+        silent->contact = NULL;
+        tbi_timer_set(&s->node->timers, &silent->timer, TBI_NEVER);
+    }
 }
 
 /* The other way about: a session of its peer comes up that has no contact. */

@@ -437,14 +437,21 @@ int tbi_discovery_own_word(struct tbi_node *node, const uint8_t key[TBQ_PUBLIC_K
     return rv == TBQ_ERR_NOMEM || rv == TBQ_ERR_TLS ? rv : 0; /* else: not kept, no more */
 }
 
+void tbi_discovery_reached(struct tbi_session *s)
+{
+    struct tbi_discovery *d = &s->node->discovery;
+
+    (void)tbi_book_met(&d->book, s->node->now, &s->peer_id, &s->remote);
+    tbi_tries_reached(&d->tries, &s->remote);
+}
+
 void tbi_discovery_met(struct tbi_session *s, const struct tbi_addr *observed)
 {
     struct tbi_node *node = s->node;
     struct tbi_discovery *d = &node->discovery;
     struct tbi_addr before[2], after[2];
 
-    (void)tbi_book_met(&d->book, node->now, &s->peer_id, &s->remote);
-    tbi_tries_reached(&d->tries, &s->remote);
+    tbi_discovery_reached(s);
     s->bond->news_seen = d->news_end; /* it asks for what was before */
     for (int i = 0; i < 2; i++) {
         const struct tbi_addr *a = tbi_observed_address(&d->observed, i == 0 ? AF_INET : AF_INET6);

@@ -9,7 +9,10 @@
 
 #include "node/parts.h"
 
-#define RETRY_FIRST_MS 250 /* between further dials that failed, doubled each time */
+#define AT_ONCE 2          /* dials in one go where everything is silent; */
+#define MOST 4             /* and under way at the same time, */
+#define APART_MS 250       /* the next so much later: as in race.c */
+#define RETRY_FIRST_MS 250 /* between rounds that came to nothing, doubled each time */
 #define RETRY_LAST_MS 60000
 
 /* Where one more connection might go. */
@@ -85,9 +88,10 @@ static bool wanted(const struct tbi_bond *b, bool *anywhere)
 
     count(b, &sound, &suspect);
     *anywhere = sound == 0 && suspect > 0;
-    return b->peer != NULL && b->session != NULL && b->session->dialled && b->further == NULL &&
-           !b->node->stopping && tbi_link_may_join(b->link) &&
-           sound + suspect < TBI_LINK_PATHS_MAX && (*anywhere || sound + suspect < c->paths_max);
+    return b->peer != NULL && b->session != NULL && b->session->dialled &&
+           b->further < (*anywhere ? MOST : 1) && !b->node->stopping &&
+           tbi_link_may_join(b->link) && sound + suspect < TBI_LINK_PATHS_MAX &&
+           (*anywhere || sound + suspect < c->paths_max);
 }
 
 static int dial(struct tbi_bond *b, const struct way *way)
@@ -113,7 +117,7 @@ static int dial(struct tbi_bond *b, const struct way *way)
     s->peer_id = b->peer->id; /* whom trust must find there */
     s->bond = b;
     b->sessions++;
-    b->further = s;
+    b->further++;
     return 0;
 }
 
@@ -128,38 +132,64 @@ static void later(struct tbi_bond *b)
         b->node->now.mono_ns + (ms - tbi_rng_below(&b->node->rng, ms / 4 + 1)) * TBI_NS_PER_MS;
 }
 
+/* Other addresses of the peer are claims, as for its first connection. */
+static bool may_try(struct tbi_bond *b, const struct way *way, bool anywhere)
+{
+    bool claim = !tbi_addr_equal(&way->remote, &b->session->remote);
+
+    return (way->local.len == 0 || may_lead(&way->local, &way->remote)) &&
+           (anywhere || !is_there(b, way)) &&
+           (!claim || tbi_discovery_may_dial(b->node, &b->peer->id, &way->remote) == 0);
+}
+
 void tbi_further_due(struct tbi_bond *b)
 {
     struct way way;
+    size_t dialled = 0;
     bool anywhere;
 
     b->further_at = TBI_NEVER;
-    if (!wanted(b, &anywhere)) {
-        return;
+    while (wanted(b, &anywhere) && dialled < (anywhere ? AT_ONCE : 1)) {
+        if (!nth_way(b, b->further_next++, &way)) {
+            b->further_next = 0;
+            later(b); /* all were tried */
+            return;
+        }
+        dialled += may_try(b, &way, anywhere) && dial(b, &way) == 0;
     }
-    while (nth_way(b, b->further_next++, &way)) {
-        bool leads = way.local.len == 0 || may_lead(&way.local, &way.remote);
-        if (leads && (anywhere || !is_there(b, &way)) && dial(b, &way) == 0) {
+    if (anywhere) {
+        b->further_at = b->node->now.mono_ns + APART_MS * TBI_NS_PER_MS;
+    }
+}
+
+/* More than are wanted, for one that was thought lost has come back: the one that the peer is known
+ * by stays. */
+static void close_one(struct tbi_bond *b)
+{
+    TBI_LIST_FOREACH(it, &b->carriers)
+    {
+        struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, carries);
+        if (s != b->session && s->contact == NULL && !s->closing) {
+            tbi_session_close(s, TBI_CLOSE_REPLACED, tbi_close_text(TBI_CLOSE_REPLACED));
             return;
         }
     }
-    b->further_next = 0;
-    later(b); /* all were tried */
 }
 
-/* One path more or less, or what is thought of one: looks whether another one is wanted. */
 void tbi_further_look(struct tbi_bond *b)
 {
+    size_t sound, suspect;
     bool anywhere;
 
-    if (wanted(b, &anywhere)) {
-        if (anywhere) { /* now: silence is what costs most */
+    count(b, &sound, &suspect);
+    if (sound > b->node->cfg.settings.paths_max && b->session != NULL && b->session->dialled) {
+        close_one(b);
+    } else if (wanted(b, &anywhere) && b->further_at == TBI_NEVER) {
+        if (anywhere) { /* silence is what costs most */
             b->further_next = 0;
             b->further_failures = 0;
-            b->further_at = b->node->now.mono_ns;
-        } else if (b->further_at == TBI_NEVER) {
-            b->further_at = b->node->now.mono_ns;
         }
+        b->further_at = b->node->now.mono_ns;
     }
 }
 
@@ -168,10 +198,10 @@ void tbi_further_up(struct tbi_session *s)
 {
     struct tbi_bond *b = s->bond;
 
-    if (b->further != s) {
+    if (!s->further) {
         return; /* the side that dialled it decides */
     }
-    b->further = NULL;
+    b->further--;
     b->further_failures = 0;
     TBI_LIST_FOREACH(it, &b->carriers)
     {
@@ -185,11 +215,11 @@ void tbi_further_up(struct tbi_session *s)
     }
 }
 
-/* It has ended, or never came up. */
-void tbi_further_lost(struct tbi_bond *b, struct tbi_session *s)
+void tbi_further_lost(struct tbi_bond *b, struct tbi_session *s, int reason)
 {
-    if (b->further == s) {
-        b->further = NULL;
+    if (s->further && !s->up) {
+        b->further--;
+        tbi_discovery_unreached(b->node, &b->peer->id, &s->remote, reason);
         later(b);
     }
     tbi_further_look(b);

@@ -230,6 +230,7 @@ static void drain(struct tbi_node *node)
             s->suspect = a.suspect;
             if (s->path != NULL) {
                 tbi_link_suspect(s->path, node->now, a.suspect);
+                tbi_contact_follow(s->bond);
                 tbi_session_touch(s);
             }
             break;

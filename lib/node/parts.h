@@ -159,7 +159,7 @@ struct tbi_bond {
     struct tbi_session *session; /* the one of them that the peer is known by; NULL: none */
     struct tbi_session *chosen;  /* the one that we sent CONFIRM on last; it may come up */
     struct tbi_list joiners;     /* sessions that will be further paths */
-    struct tbi_session *further; /* that is dialled for one more path now, or NULL */
+    unsigned further;            /* sessions that are dialled for one more path now */
     size_t further_next;         /* the number of the way that is tried next */
     unsigned further_failures;   /* rounds in a row that came to nothing */
     uint64_t further_at;         /* ns; when one more is dialled; TBI_NEVER */
@@ -295,14 +295,20 @@ void tbi_contact_round_failed(struct tbi_contact *c); /* every address; may free
 /* Ends the contact: fates are told, and CONNECT_FAILED where it never was up. Frees it. */
 void tbi_contact_end(struct tbi_contact *c, int reason, const char *text);
 
-bool tbi_contact_hand_on(struct tbi_contact *c); /* its session has ended; true: it has another */
+/* Its session has ended. True: another one of its peer is its own now. */
+bool tbi_contact_hand_on(struct tbi_contact *c);
+/* Where the session that the peer is known by is suspect, and another one is not, that one takes
+ * its place. */
+void tbi_contact_follow(struct tbi_bond *b);
 void tbi_contact_adopt(struct tbi_session *s); /* it is the first of its link, and has no contact */
 
 /* --- further.c: further connections to a peer --- */
 void tbi_further_due(struct tbi_bond *b); /* further_at has come */
+/* One path more or less, or what is thought of one: looks whether another one is wanted. */
 void tbi_further_look(struct tbi_bond *b);
 void tbi_further_up(struct tbi_session *s);
-void tbi_further_lost(struct tbi_bond *b, struct tbi_session *s);
+/* It has ended, or never came up. */
+void tbi_further_lost(struct tbi_bond *b, struct tbi_session *s, int reason);
 
 /* --- race.c: a contact's addresses, a head start apart --- */
 void tbi_race_order(struct tbi_addr *addrs, size_t n); /* IPv6 first, then in turn */
@@ -405,6 +411,7 @@ int tbi_discovery_own_word(struct tbi_node *node, const uint8_t key[TBQ_PUBLIC_K
 
 /* The session is up, and its peer sees us at `observed` (len 0: not told). */
 void tbi_discovery_met(struct tbi_session *s, const struct tbi_addr *observed);
+void tbi_discovery_reached(struct tbi_session *s); /* the peer, at its address; part of the above */
 void tbi_discovery_unreached(struct tbi_node *node, const tbq_peer_id *id,
                              const struct tbi_addr *addr, int reason);
 /* Whether that address, which the peer claims, may be dialled now: 0, and its network is taken for

@@ -70,9 +70,6 @@ void tbi_session_free(struct tbi_session *s)
     if (s->bond != NULL && s->bond->chosen == s) {
         s->bond->chosen = NULL;
     }
-    if (s->bond != NULL && s->bond->further == s) {
-        s->bond->further = NULL;
-    }
     leave_link(s, TBQ_ERR_CLOSED);
     if (s->bond != NULL) {
         s->bond->session = s->bond->session == s ? NULL : s->bond->session;
@@ -495,10 +492,11 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
     if (s->contact != NULL) {
         come_up_for_contact(s, theirs, e);
     } else {
-        (void)tbi_book_met(&s->node->discovery.book, s->node->now, &s->peer_id, &s->remote);
+        tbi_discovery_reached(s);
         tbi_timer_set(&s->node->timers, &s->timer, TBI_NEVER);
     }
     tbi_instreams_to_link(s);
+    tbi_contact_follow(s->bond);
     tbi_further_up(s);
     tbi_session_touch(s);
 }
@@ -699,7 +697,7 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
         tell_disconnected(s, reason, text);
     }
     if (b != NULL) {
-        tbi_further_lost(b, s);
+        tbi_further_lost(b, s, reason);
     }
     struct tbi_addr remote = s->remote;
     s->bond = NULL;

@@ -310,7 +310,6 @@ def lying(_):
         ("a control frame of 4,097 bytes",
          talk(hello, confirm, V.varint(0x43) + V.prefixed(bytes(4097))), "LIMIT"),
         ("BUSY behind HELLO", talk(hello, frame("busy", records="none")), "PROTOCOL"),
-        ("numbers that do not rise", lane(message(1), message(1)), "PROTOCOL"),
         ("a number 65,536 above", lane(message(65536)), "LIMIT"),
         ("an unknown flag", lane(message(0, 4)), "VERSION"),
         ("ACK on a lane", lane(frame("ack", lane=0, received="0", taken="0")), "PROTOCOL"),

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 import check_vectors as V
 from over_aioquic import Identity, Plain, Quic, settings
 
-CONTROL, UNORDERED = 0x00, 0x02
+CONTROL, UNORDERED, ASIDE = 0x00, 0x02, 0x06
 LANE = 0x10
 CRITICAL, HIGH, NORMAL, LOW = range(4)
 REPEAT, SKIPPABLE = 1, 2
@@ -144,7 +144,9 @@ class Incoming:
 
     def __init__(self, base=0):
         self.received, self.taken = Numbers(base), Numbers(base)
-        self.order = base  # the lowest number that may still come in order
+        self.order = base  # the lowest number that is waited for
+        self.early = {}  # number: what waits for its turn
+        self.elsewhere = set()  # unordered ones, which are not waited for
         self.declined = {}  # number: reason, until SETTLED
         self.news = False
 
@@ -213,7 +215,6 @@ class Session(Plain):
         self.streams = {}  # id: (bytes not used yet, type, lane)
         self.control_id = None
         self.lane_ids = {}
-        self.lane_high = {}
         self.hello = self.confirm = self.link = None
         self.said_hello = self.said_confirm = False
         self.frames = []  # control frames, and those of lanes with their "lane"
@@ -248,7 +249,7 @@ class Session(Plain):
     def _prologue(data):
         try:
             kind = V.Reader(data[:1]).varint()
-            if kind == UNORDERED:
+            if kind in (UNORDERED, ASIDE):
                 return kind, V.Reader(data[1:2]).varint(0, 3), data[2:]
             return kind, (kind - LANE) // 2 if kind >= LANE else None, data[1:]
         except V.Wrong:
@@ -333,7 +334,7 @@ class Session(Plain):
         incoming.declined = {n: r for n, r in incoming.declined.items() if n >= got["below"]}
         for numbers in (incoming.received, incoming.taken):
             numbers.raise_to(got["below"])
-        incoming.order = max(incoming.order, got["below"])
+        self._release(got["lane"])
 
     def _on_skip(self, got, _):
         for number in map(int, got["numbers"].split(",")):
@@ -342,38 +343,38 @@ class Session(Plain):
                 self._decline(got["lane"], number, incoming.declined[number])
             elif number not in incoming.received:
                 self._decline(got["lane"], number, DECLINE["SKIPPED"])
+            self._release(got["lane"])
 
-    def _in_order(self, lane, number):
-        """The lane's stream is at `number`: what was passed over and is not here is given up."""
+    def _release(self, lane):
+        """Hands over what has waited for its turn."""
         incoming = self.link.lanes[lane]
-        for gone in range(incoming.order, number):
-            if gone not in incoming.received:
-                self._decline(lane, gone, DECLINE["SKIPPED"])
-        incoming.order = max(incoming.order, number + 1)
+        while incoming.order in incoming.received or incoming.order in incoming.elsewhere:
+            if incoming.order in incoming.early:
+                self._handle(lane, incoming.order, *incoming.early.pop(incoming.order))
+            incoming.order += 1
 
     def _on_elsewhere(self, got, _):
-        if got["number"] not in self.link.lanes[got["lane"]].received:
-            self._in_order(got["lane"], got["number"])
+        self.link.lanes[got["lane"]].elsewhere.add(got["number"])
+        self._release(got["lane"])
 
     def _on_message(self, got, stream):
         lane, number = got["lane"], got["number"]
         incoming = self.link.lanes[lane]
-        if stream != UNORDERED:
-            assert number > self.lane_high.get(lane, -1), "numbers of a lane stream rise"
-            self.lane_high[lane] = number
         if number in incoming.received:
             incoming.news = True  # a duplicate: ACK again, and nothing else
             return
-        if stream != UNORDERED:
-            self._in_order(lane, number)
         name = next((n for n, k in KIND.items() if k == got["kind"]), None)
         data = V.from_hex(got["body"])
         if len(data) > self.node.max_message_size + 64:
             self._decline(lane, number, DECLINE["TOO_LARGE"])
         elif name is None and not got["flags"] & SKIPPABLE:
             self._decline(lane, number, DECLINE["UNKNOWN_KIND"])
-        else:
+        elif stream == UNORDERED:
             self._handle(lane, number, name, data, got["flags"])
+        else:
+            incoming.early[number] = name, data, got["flags"]
+            incoming.cover(number, False)
+        self._release(lane)
 
     def _handle(self, lane, number, name, data, flags):
         fields = {}

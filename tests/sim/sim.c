@@ -30,6 +30,7 @@ struct sim {
     size_t nodes_len;
     struct sim_node nodes[SIM_NODES_MAX];
     struct sim_link links[SIM_NODES_MAX][SIM_NODES_MAX];
+    struct sim_link other[SIM_NODES_MAX][SIM_NODES_MAX];
     struct packet **heap;
     size_t heap_len, heap_cap;
     char *text;
@@ -225,6 +226,18 @@ struct sim_link *sim_link(struct sim_node *from, struct sim_node *to)
     return &s->links[from - s->nodes][to - s->nodes];
 }
 
+struct sim_link *sim_other_link(struct sim_node *from, struct sim_node *to)
+{
+    struct sim *s = from->sim;
+    return &s->other[from - s->nodes][to - s->nodes];
+}
+
+void sim_other_both(struct sim_node *a, struct sim_node *b, struct sim_link link)
+{
+    *sim_other_link(a, b) = link;
+    *sim_other_link(b, a) = link;
+}
+
 void sim_both(struct sim_node *a, struct sim_node *b, struct sim_link link)
 {
     *sim_link(a, b) = link;
@@ -399,7 +412,8 @@ static void send_one(struct sim_node *from, const struct tbi_send_batch *b, cons
         }
         return;
     }
-    struct sim_link *l = sim_link(from, to);
+    bool other = tbi_addr_equal(&b->remote, &to->alias) || tbi_addr_equal(source, &from->alias);
+    struct sim_link *l = other ? sim_other_link(from, to) : sim_link(from, to);
     unsigned copies = 1;
 
     l->sent++;

@@ -82,6 +82,9 @@ void sim_see_at(struct sim_node *n, const struct tbi_addr *addr); /* the same, u
 /* It has another address, the old one is gone, and it is told of both. */
 void sim_move(struct sim_node *n, const char *addr);
 struct sim_link *sim_link(struct sim_node *from, struct sim_node *to);
+/* The same for what goes to or comes from an alias: another way. */
+struct sim_link *sim_other_link(struct sim_node *from, struct sim_node *to);
+void sim_other_both(struct sim_node *a, struct sim_node *b, struct sim_link link);
 void sim_both(struct sim_node *a, struct sim_node *b, struct sim_link link);
 
 tbq_connection sim_dial(struct sim_node *from, struct sim_node *to, bool persistent);

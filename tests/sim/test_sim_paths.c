@@ -1,0 +1,357 @@
+/* tests/sim/test_sim_paths.c - two nodes with two ways between them: more than one connection, one
+ * that falls silent, and a fresh one in place of one that is lost. The application hears of nothing
+ * but another path; its messages arrive once and in order. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../unit/harness.h"
+#include "ledger.h"
+#include "node/parts.h"
+#include "sim.h"
+
+struct seen {
+    size_t connected, disconnected, paths;
+    uint64_t heard_ms;    /* of the last message */
+    uint64_t silence_ms;  /* the longest between two messages, since it was set to 0 */
+};
+
+struct roads {
+    struct sim *sim;
+    struct sim_node *a, *b; /* b has two addresses */
+    struct ledger ab, ba;
+    struct seen seen[2];
+};
+
+static struct roads r;
+
+static bool on_event(struct sim_node *n, tbq_event *e)
+{
+    struct seen *s = n->user;
+
+    s->connected += e->type == TBQ_EVENT_CONNECTED;
+    s->disconnected += e->type == TBQ_EVENT_DISCONNECTED;
+    s->paths += e->type == TBQ_EVENT_PATH;
+    if (e->type == TBQ_EVENT_MESSAGE) {
+        uint64_t silence = sim_ms(n->sim) - s->heard_ms;
+        s->silence_ms = silence > s->silence_ms ? silence : s->silence_ms;
+        s->heard_ms = sim_ms(n->sim);
+    }
+    ledger_event(&r.ab, n, e);
+    ledger_event(&r.ba, n, e);
+    return true;
+}
+
+static struct sim_node *add(size_t i, tbq_schedule schedule, uint32_t paths)
+{
+    struct sim_node *n = sim_add(r.sim);
+    n->user = &r.seen[i];
+    n->on_event = on_event;
+    sim_settings(n)->no_discovery = true;
+    sim_settings(n)->paths_max = paths;
+    for (size_t k = 0; k < TBQ_LANES; k++) {
+        sim_settings(n)->schedule[k] = schedule;
+    }
+    return n;
+}
+
+static bool both_ways(void *arg)
+{
+    (void)arg;
+    return tbi_endpoint_stats(r.a->node->endpoint)->connections == 2;
+}
+
+static void run(uint64_t ms)
+{
+    sim_run(r.sim, ms, NULL, NULL);
+}
+
+/* a has dialled b, and learnt of b's other address. */
+static void begin(tbq_schedule schedule, uint32_t paths)
+{
+    memset(&r, 0, sizeof r);
+    r.sim = sim_new(4);
+    r.a = add(0, schedule, paths);
+    r.b = add(1, schedule, paths);
+    ck_assert_int_eq(tbi_addr_from_text(&r.b->alias, "10.9.0.2:8443"), 0);
+    sim_boot(r.a);
+    sim_boot(r.b);
+    sim_both(r.a, r.b, (struct sim_link){.delay_ms = 10});
+    sim_other_both(r.a, r.b, (struct sim_link){.delay_ms = 20});
+    ledger_begin(&r.ab, r.a, r.b);
+    ledger_begin(&r.ba, r.b, r.a);
+    ck_assert_int_eq(
+        tbi_node_set_addresses(r.b->node, sim_now(r.sim), &r.b->alias, 1, NULL, 0), 0);
+    sim_dial(r.a, r.b, false);
+    run(500);
+    ck_assert_uint_eq(r.seen[0].connected + r.seen[1].connected, 2);
+}
+
+static void begin_two(tbq_schedule schedule)
+{
+    begin(schedule, 2);
+    /* Both sides must have shown state: a ping does. */
+    ck_assert_int_eq(ledger_send(&r.ab, 100, TBQ_LANE_NORMAL, false, 0), 0);
+    ck_assert_int_eq(ledger_send(&r.ba, 100, TBQ_LANE_NORMAL, false, 0), 0);
+    ck_assert(sim_run(r.sim, 5000, both_ways, NULL));
+    run(200);
+}
+
+static void end(void)
+{
+    size_t broken = ledger_broken(&r.ab) + ledger_broken(&r.ba);
+    if (broken > 0) {
+        printf("%s", sim_transcript(r.sim));
+    }
+    ck_assert_uint_eq(broken, 0);
+    sim_free(r.sim);
+}
+
+static bool settled(void *arg)
+{
+    (void)arg;
+    return ledger_settled(&r.ab) && ledger_settled(&r.ba);
+}
+
+/* A message each way every 10 ms. */
+static void talk(uint64_t ms)
+{
+    for (uint64_t t = 0; t < ms; t += 10) {
+        ck_assert_int_eq(ledger_send(&r.ab, 300, TBQ_LANE_NORMAL, false, 0), 0);
+        ck_assert_int_eq(ledger_send(&r.ba, 300, TBQ_LANE_NORMAL, false, 0), 0);
+        run(10);
+    }
+}
+
+static void listen_anew(void)
+{
+    for (size_t i = 0; i < 2; i++) {
+        r.seen[i].silence_ms = 0;
+        r.seen[i].heard_ms = sim_ms(r.sim);
+    }
+}
+
+/* Until now. */
+static uint64_t longest_silence(size_t at)
+{
+    uint64_t now = sim_ms(r.sim) - r.seen[at].heard_ms;
+    return now > r.seen[at].silence_ms ? now : r.seen[at].silence_ms;
+}
+
+static void all_arrived(void)
+{
+    ck_assert(sim_run(r.sim, 30000, settled, NULL));
+    ck_assert_uint_eq(r.ab.told[TBQ_DELIVERED], r.ab.sent);
+    ck_assert_uint_eq(r.ba.told[TBQ_DELIVERED], r.ba.sent);
+    ck_assert_uint_eq(r.seen[0].disconnected + r.seen[1].disconnected, 0);
+    ck_assert_uint_eq(r.seen[0].connected + r.seen[1].connected, 2);
+}
+
+START_TEST(a_peer_with_two_addresses_gets_two_connections_and_one_event)
+{
+    begin_two(TBQ_FAILOVER);
+    talk(500);
+    all_arrived();
+    ck_assert_uint_eq(tbi_endpoint_stats(r.b->node->endpoint)->connections, 2);
+    ck_assert_uint_eq(r.seen[0].paths + r.seen[1].paths, 0);
+    ck_assert_uint_gt(sim_other_link(r.a, r.b)->sent, 0);
+    end();
+}
+END_TEST
+
+START_TEST(one_connection_is_enough_where_one_is_wanted)
+{
+    begin(TBQ_FAILOVER, 1);
+    talk(3000);
+    all_arrived();
+    ck_assert_uint_eq(tbi_endpoint_stats(r.a->node->endpoint)->connections, 1);
+    end();
+}
+END_TEST
+
+/* The quick way swallows everything from one moment to the next. _i: both directions, only there,
+ * only back. */
+START_TEST(a_way_that_falls_silent_costs_no_message_and_little_time)
+{
+    begin_two(TBQ_FAILOVER);
+    talk(300);
+    listen_anew();
+    sim_link(r.a, r.b)->cut = _i != 2;
+    sim_link(r.b, r.a)->cut = _i != 1;
+    talk(2000);
+    ck_assert_uint_lt(longest_silence(0), 300);
+    ck_assert_uint_lt(longest_silence(1), 300);
+    sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = false;
+    talk(2000);
+    all_arrived();
+    end();
+}
+END_TEST
+
+START_TEST(redundant_lanes_notice_nothing_of_a_way_that_falls_silent)
+{
+    begin_two(TBQ_REDUNDANT);
+    talk(300);
+    listen_anew();
+    sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = true;
+    talk(1000);
+    ck_assert_uint_le(longest_silence(0), 20); /* the other way is 10 ms longer */
+    ck_assert_uint_le(longest_silence(1), 20);
+    all_arrived();
+    end();
+}
+END_TEST
+
+/* Two ways of 5 Mbit/s: together they carry clearly more than one could. */
+START_TEST(aggregate_uses_both_ways)
+{
+    begin_two(TBQ_AGGREGATE);
+    sim_both(r.a, r.b, (struct sim_link){.delay_ms = 10, .rate_bps = 5000000, .queue_ms = 100});
+    sim_other_both(r.a, r.b,
+                   (struct sim_link){.delay_ms = 20, .rate_bps = 5000000, .queue_ms = 100});
+    uint64_t began = sim_ms(r.sim);
+    for (int i = 0; i < 300; i++) {
+        ck_assert_int_eq(ledger_send(&r.ab, 10000, TBQ_LANE_NORMAL, false, 0), 0);
+    }
+    all_arrived();
+    uint64_t took = sim_ms(r.sim) - began;
+    ck_assert_uint_lt(took, 3 * 8 * 1000 / 5 * 10 / 16); /* 3 MB; one way needs 4,800 ms */
+    end();
+}
+END_TEST
+
+/* One way alone, and what was under way on it is never answered: the translator has forgotten, or
+ * the route is another. A fresh connection gets through. */
+START_TEST(a_fresh_connection_takes_over_where_all_fall_silent)
+{
+    begin(TBQ_FAILOVER, 1);
+    talk(300);
+    listen_anew();
+    sim_link(r.a, r.b)->cut = true;
+    sim_link(r.b, r.a)->cut = true;
+    talk(1500);
+    /* Two probe timeouts, and a handshake over the longer way. */
+    ck_assert_uint_lt(longest_silence(0), 500);
+    ck_assert_uint_lt(longest_silence(1), 500);
+    ck_assert_uint_ge(r.seen[0].paths, 1); /* it is told that the path is another */
+    ck_assert_uint_ge(r.seen[1].paths, 1);
+    all_arrived();
+    end();
+}
+END_TEST
+
+/* Everything is silent for a minute: the link heals by itself. */
+START_TEST(a_partition_heals)
+{
+    begin_two(TBQ_FAILOVER);
+    talk(300);
+    sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = true;
+    sim_other_link(r.a, r.b)->cut = sim_other_link(r.b, r.a)->cut = true;
+    for (int i = 0; i < 300; i++) {
+        ck_assert_int_eq(ledger_send(&r.ab, 300, TBQ_LANE_NORMAL, false, 0), 0);
+        ck_assert_int_eq(ledger_send(&r.ba, 300, TBQ_LANE_NORMAL, false, 0), 0);
+        run(200);
+    }
+    sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = false;
+    sim_other_link(r.a, r.b)->cut = sim_other_link(r.b, r.a)->cut = false;
+    ck_assert(sim_run(r.sim, 60000, settled, NULL));
+    ck_assert_uint_eq(r.ab.told[TBQ_DELIVERED], r.ab.sent);
+    ck_assert_uint_eq(r.ba.told[TBQ_DELIVERED], r.ba.sent);
+    end();
+}
+END_TEST
+
+/* The application closes: all connections end, and none is dialled any more. */
+START_TEST(a_close_ends_all_of_them)
+{
+    begin_two(TBQ_FAILOVER);
+    struct tbi_contact *c = tbi_map_value(tbi_map_first(&r.a->node->contacts));
+    ck_assert_int_eq(tbi_node_close(r.a->node, sim_now(r.sim), c->handle), 0);
+    run(5000);
+    ck_assert_uint_eq(tbi_endpoint_stats(r.a->node->endpoint)->connections, 0);
+    ck_assert_uint_eq(tbi_endpoint_stats(r.b->node->endpoint)->connections, 0);
+    ck_assert_uint_eq(r.seen[0].disconnected, 1);
+    ck_assert_uint_eq(r.seen[1].disconnected, 1);
+    sim_free(r.sim);
+}
+END_TEST
+
+/* --- Histories made up at random -------------------------------------------------------------- */
+
+static void change(struct tbi_rng *rng)
+{
+    struct sim_link *l[4] = {sim_link(r.a, r.b), sim_link(r.b, r.a), sim_other_link(r.a, r.b),
+                             sim_other_link(r.b, r.a)};
+    struct sim_link *one = l[tbi_rng_below(rng, 4)];
+
+    one->cut = tbi_rng_below(rng, 4) == 0;
+    one->loss = tbi_rng_below(rng, 3) == 0 ? (unsigned)tbi_rng_below(rng, 300) : 0;
+    one->delay_ms = 1 + tbi_rng_below(rng, 100);
+    one->reorder = (unsigned)tbi_rng_below(rng, 100);
+}
+
+static uint64_t histories(void)
+{
+    const char *text = getenv("HISTORIES"); /* how many; the normal run is bounded */
+    return text != NULL ? strtoull(text, NULL, 10) : 40;
+}
+
+static void history(uint64_t seed)
+{
+    struct tbi_rng rng;
+
+    tbi_test_rng(&rng, (unsigned)seed);
+    begin((tbq_schedule)(seed % 3), 1 + (uint32_t)(seed / 3 % 3));
+    for (int i = 0; i < 60; i++) {
+        struct ledger *l = tbi_rng_below(&rng, 2) == 0 ? &r.ab : &r.ba;
+        for (uint64_t k = tbi_rng_below(&rng, 10); k > 0; k--) {
+            (void)ledger_send(l, 4 + tbi_rng_below(&rng, tbi_rng_below(&rng, 8) == 0 ? 100000 : 900),
+                              (tbq_lane)tbi_rng_below(&rng, TBQ_LANES),
+                              tbi_rng_below(&rng, 4) == 0, 0);
+        }
+        if (tbi_rng_below(&rng, 3) == 0) {
+            change(&rng);
+        }
+        run(tbi_rng_below(&rng, 400));
+    }
+    sim_both(r.a, r.b, (struct sim_link){.delay_ms = 10});
+    sim_other_both(r.a, r.b, (struct sim_link){.delay_ms = 20});
+    bool done = sim_run(r.sim, 400000, settled, NULL);
+    if (!done || ledger_broken(&r.ab) + ledger_broken(&r.ba) > 0) {
+        printf("# history %llu:\n%s", (unsigned long long)seed, sim_transcript(r.sim));
+    }
+    ck_assert_msg(done, "history %llu: messages without a fate", (unsigned long long)seed);
+    ck_assert_uint_eq(r.ab.told[TBQ_UNKNOWN] + r.ba.told[TBQ_UNKNOWN], 0); /* nobody died */
+    ck_assert_uint_eq(r.ab.told[TBQ_DELIVERED], r.ab.sent);
+    ck_assert_uint_eq(r.ba.told[TBQ_DELIVERED], r.ba.sent);
+    end();
+}
+
+START_TEST(whatever_becomes_of_the_ways_every_message_arrives_once)
+{
+    const char *first = getenv("HISTORY");
+    uint64_t from = first != NULL ? strtoull(first, NULL, 10) : 1;
+    for (uint64_t seed = from; seed < from + histories(); seed++) {
+        history(seed);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("paths");
+    TCase *c = tcase_create("stories");
+    tcase_set_timeout(c, 300);
+    tcase_add_test(c, a_peer_with_two_addresses_gets_two_connections_and_one_event);
+    tcase_add_test(c, one_connection_is_enough_where_one_is_wanted);
+    tcase_add_loop_test(c, a_way_that_falls_silent_costs_no_message_and_little_time, 0, 3);
+    tcase_add_test(c, redundant_lanes_notice_nothing_of_a_way_that_falls_silent);
+    tcase_add_test(c, aggregate_uses_both_ways);
+    tcase_add_test(c, a_fresh_connection_takes_over_where_all_fall_silent);
+    tcase_add_test(c, a_partition_heals);
+    tcase_add_test(c, a_close_ends_all_of_them);
+    tcase_add_test(c, whatever_becomes_of_the_ways_every_message_arrives_once);
+    suite_add_tcase(s, c);
+    return tbi_test_main(s);
+}
