@@ -62,7 +62,8 @@ struct node {
     enum { AWAY, DIALLING, HERE } state;
 };
 
-static const char *const abilities[] = {"redial"};
+/* The first three are schedules, in the order of tbq_schedule. */
+static const char *const abilities[] = {"failover", "aggregate", "redundant", "redial"};
 
 static struct options o = {.role = "", .mode = "redial", .size = 1024};
 static struct node *nodes;
@@ -95,11 +96,15 @@ static struct {
  * has several addresses, and the library dials them by itself when a connection is lost. */
 static void apply_mode(tbq_config *c, const char *mode)
 {
-    (void)c;
     for (size_t i = 0; i < sizeof abilities / sizeof *abilities; i++) {
-        if (strcmp(mode, abilities[i]) == 0) {
-            return;
+        if (strcmp(mode, abilities[i]) != 0) {
+            continue;
         }
+        for (size_t k = 0; k < TBQ_LANES && i <= TBQ_REDUNDANT; k++) {
+            c->schedule[k] = (tbq_schedule)i;
+        }
+        c->paths_max = i <= TBQ_REDUNDANT ? 2 : 1;
+        return;
     }
     die("this build has no mode %s", mode);
 }

@@ -13,8 +13,8 @@
 
 struct seen {
     size_t connected, disconnected, paths;
-    uint64_t heard_ms;    /* of the last message */
-    uint64_t silence_ms;  /* the longest between two messages, since it was set to 0 */
+    uint64_t heard_ms;   /* of the last message */
+    uint64_t silence_ms; /* the longest between two messages, since it was set to 0 */
 };
 
 struct roads {
@@ -81,8 +81,7 @@ static void begin(tbq_schedule schedule, uint32_t paths)
     sim_other_both(r.a, r.b, (struct sim_link){.delay_ms = 20});
     ledger_begin(&r.ab, r.a, r.b);
     ledger_begin(&r.ba, r.b, r.a);
-    ck_assert_int_eq(
-        tbi_node_set_addresses(r.b->node, sim_now(r.sim), &r.b->alias, 1, NULL, 0), 0);
+    ck_assert_int_eq(tbi_node_set_addresses(r.b->node, sim_now(r.sim), &r.b->alias, 1, NULL, 0), 0);
     sim_dial(r.a, r.b, false);
     run(500);
     ck_assert_uint_eq(r.seen[0].connected + r.seen[1].connected, 2);
@@ -241,6 +240,21 @@ START_TEST(a_fresh_connection_takes_over_where_all_fall_silent)
 }
 END_TEST
 
+/* The connection that the peer is known by ends, and the other one goes on. */
+START_TEST(a_connection_that_ends_is_not_the_end)
+{
+    begin_two(TBQ_FAILOVER);
+    talk(100);
+    struct tbi_contact *c = tbi_map_value(tbi_map_first(&r.a->node->contacts));
+    tbi_conn_close(tbi_session_conn(c->session), sim_now(r.sim), TBI_CLOSE_INTERNAL, "lost");
+    talk(1000);
+    all_arrived();
+    ck_assert_uint_eq(r.seen[0].paths, 1);
+    ck_assert_uint_eq(r.seen[1].paths, 1);
+    end();
+}
+END_TEST
+
 /* Everything is silent for a minute: the link heals by itself. */
 START_TEST(a_partition_heals)
 {
@@ -306,9 +320,9 @@ static void history(uint64_t seed)
     for (int i = 0; i < 60; i++) {
         struct ledger *l = tbi_rng_below(&rng, 2) == 0 ? &r.ab : &r.ba;
         for (uint64_t k = tbi_rng_below(&rng, 10); k > 0; k--) {
-            (void)ledger_send(l, 4 + tbi_rng_below(&rng, tbi_rng_below(&rng, 8) == 0 ? 100000 : 900),
-                              (tbq_lane)tbi_rng_below(&rng, TBQ_LANES),
-                              tbi_rng_below(&rng, 4) == 0, 0);
+            (void)ledger_send(
+                l, 4 + tbi_rng_below(&rng, tbi_rng_below(&rng, 8) == 0 ? 100000 : 900),
+                (tbq_lane)tbi_rng_below(&rng, TBQ_LANES), tbi_rng_below(&rng, 4) == 0, 0);
         }
         if (tbi_rng_below(&rng, 3) == 0) {
             change(&rng);
@@ -349,6 +363,7 @@ int main(void)
     tcase_add_test(c, redundant_lanes_notice_nothing_of_a_way_that_falls_silent);
     tcase_add_test(c, aggregate_uses_both_ways);
     tcase_add_test(c, a_fresh_connection_takes_over_where_all_fall_silent);
+    tcase_add_test(c, a_connection_that_ends_is_not_the_end);
     tcase_add_test(c, a_partition_heals);
     tcase_add_test(c, a_close_ends_all_of_them);
     tcase_add_test(c, whatever_becomes_of_the_ways_every_message_arrives_once);
