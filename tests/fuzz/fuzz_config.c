@@ -47,6 +47,8 @@ static const struct row {
     FIELD(role, NUMBER),
     FIELD(log_level, NUMBER),
     FIELD(error_text_size, NUMBER),
+    FIELD(paths_max, NUMBER),
+    {"schedule", NUMBER, offsetof(tbq_config, schedule), sizeof(tbq_schedule)},
 };
 #define ROWS (sizeof rows / sizeof rows[0])
 
@@ -148,6 +150,10 @@ static void check_taken(const struct tbi_settings *s)
     require((c->cert_path == NULL) == (c->key_path == NULL));
     require(c->capabilities <= TBI_VARINT_MAX); /* else no record could tell them */
     require((int)c->role >= TBQ_ROLE_NONE && (int)c->role <= TBQ_ROLE_TIME_BANDIT);
+    require(c->paths_max >= 1 && c->paths_max <= 4);
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        require((unsigned)c->schedule[i] <= TBQ_REDUNDANT);
+    }
     require(s->bootstrap_len <= TBI_BOOTSTRAP_MAX);
     require(s->bootstrap_len == 0 || c->network_mode != TBQ_MODE_SERVER);
     for (size_t i = 0; i < s->bootstrap_len; i++) {

@@ -62,6 +62,10 @@ START_TEST(the_defaults_are_those_of_the_manual)
     ck_assert_uint_eq(c->outbox_bytes, 8 << 20);
     ck_assert_uint_eq(c->outbox_messages, 4096);
     ck_assert_uint_eq(c->receive_window, (2 << 20) + 65536);
+    ck_assert_uint_eq(c->paths_max, 1);
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        ck_assert_int_eq(c->schedule[i], TBQ_FAILOVER);
+    }
     ck_assert_uint_eq(c->capabilities, 0);
     ck_assert_int_eq(c->role, 0);
     ck_assert_int_eq(c->log_level, TBQ_LOG_WARNING);
@@ -109,6 +113,9 @@ static const struct {
     {"ping_interval_ms", offsetof(tbq_config, ping_interval_ms), 100, 3600000},
     {"idle_timeout_ms", offsetof(tbq_config, idle_timeout_ms), 60000, 7200000},
     {"peer_timeout_ms", offsetof(tbq_config, peer_timeout_ms), 100, 86400000},
+    {"peers_wanted", offsetof(tbq_config, peers_wanted), 1, 1 << 20},
+    {"refresh_interval_ms", offsetof(tbq_config, refresh_interval_ms), 1000, 86400000},
+    {"paths_max", offsetof(tbq_config, paths_max), 1, 4},
 };
 
 static struct given *with_number(size_t which, unsigned long value)
@@ -143,6 +150,18 @@ START_TEST(beyond_a_range_field_and_value_are_named)
                  beyond[i], numbers[_i].min, numbers[_i].max);
         bad(with_number((size_t)_i, beyond[i]), TBQ_ERR_INVALID, text);
     }
+}
+END_TEST
+
+START_TEST(a_schedule_is_one_of_three)
+{
+    struct given *g = begin();
+    g->c.schedule[1] = TBQ_AGGREGATE;
+    g->c.schedule[2] = TBQ_REDUNDANT;
+    good(g);
+    g = begin();
+    g->c.schedule[3] = (tbq_schedule)3;
+    bad(g, TBQ_ERR_INVALID, "schedule[3] is 3; it must be TBQ_FAILOVER, _AGGREGATE or _REDUNDANT");
 }
 END_TEST
 
@@ -429,6 +448,7 @@ int main(void)
     int n = (int)(sizeof numbers / sizeof numbers[0]);
     tcase_add_loop_test(fields, the_ends_of_a_range_are_taken, 0, n);
     tcase_add_loop_test(fields, beyond_a_range_field_and_value_are_named, 0, n);
+    tcase_add_test(fields, a_schedule_is_one_of_three);
     tcase_add_test(fields, the_idle_timeout_holds_two_pings);
     tcase_add_test(fields, budgets_hold_what_a_message_needs);
     tcase_add_test(fields, a_mode_is_one_of_three);
