@@ -115,6 +115,7 @@ struct tbi_bond *tbi_bond_new(struct tbi_node *node, struct tbi_peer *peer)
     tbi_list_init(&b->entry);
     tbi_list_init(&b->carriers);
     tbi_list_init(&b->joiners);
+    tbi_list_init(&b->dials);
     b->further_at = TBI_NEVER;
     if (tbi_timer_register(&node->timers, &b->timer, b, TBI_TIMER_BOND) < 0) {
         tbi_free(node->alloc, b);

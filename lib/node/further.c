@@ -118,6 +118,7 @@ static int dial(struct tbi_bond *b, const struct way *way)
     s->bond = b;
     b->sessions++;
     b->further++;
+    tbi_list_push(&b->dials, &s->attempt);
     return 0;
 }
 
@@ -176,12 +177,25 @@ static void close_one(struct tbi_bond *b)
     }
 }
 
+/* What was dialled is not wanted any more: the silence was a short one. */
+static void close_dials(struct tbi_bond *b)
+{
+    TBI_LIST_FOREACH(it, &b->dials)
+    {
+        struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, attempt);
+        tbi_session_close(s, TBI_CLOSE_NONE, "the other connection answers again");
+    }
+}
+
 void tbi_further_look(struct tbi_bond *b)
 {
     size_t sound, suspect;
     bool anywhere;
 
     count(b, &sound, &suspect);
+    if (sound >= b->node->cfg.settings.paths_max) {
+        close_dials(b);
+    }
     if (sound > b->node->cfg.settings.paths_max && b->session != NULL && b->session->dialled) {
         close_one(b);
     } else if (wanted(b, &anywhere) && b->further_at == TBI_NEVER) {
@@ -202,6 +216,7 @@ void tbi_further_up(struct tbi_session *s)
         return; /* the side that dialled it decides */
     }
     b->further--;
+    tbi_list_remove(&s->attempt);
     b->further_failures = 0;
     TBI_LIST_FOREACH(it, &b->carriers)
     {
@@ -219,6 +234,7 @@ void tbi_further_lost(struct tbi_bond *b, struct tbi_session *s, int reason)
 {
     if (s->further && !s->up) {
         b->further--;
+        tbi_list_remove(&s->attempt);
         tbi_discovery_unreached(b->node, &b->peer->id, &s->remote, reason);
         later(b);
     }

@@ -102,7 +102,7 @@ struct tbi_session {
     struct tbi_node *node;
     uint64_t conn; /* number of the QUIC connection in the endpoint */
     struct tbi_contact *contact;
-    struct tbi_list attempt;    /* of the contact, while others may be faster */
+    struct tbi_list attempt;    /* of the contact, while others may be faster; or of the bond */
     struct tbi_bond *bond;      /* from the moment that the peer is known */
     struct tbi_link_path *path; /* of the bond's link, while it is up and not closing */
     struct tbi_list carries;    /* in the bond's carriers, while it is up */
@@ -159,7 +159,8 @@ struct tbi_bond {
     struct tbi_session *session; /* the one of them that the peer is known by; NULL: none */
     struct tbi_session *chosen;  /* the one that we sent CONFIRM on last; it may come up */
     struct tbi_list joiners;     /* sessions that will be further paths */
-    unsigned further;            /* sessions that are dialled for one more path now */
+    struct tbi_list dials;       /* sessions that are dialled for one more path now */
+    unsigned further;            /* how many */
     size_t further_next;         /* the number of the way that is tried next */
     unsigned further_failures;   /* rounds in a row that came to nothing */
     uint64_t further_at;         /* ns; when one more is dialled; TBI_NEVER */

@@ -222,6 +222,12 @@ START_TEST(a_connection_moves_with_its_machine)
 }
 END_TEST
 
+static bool was_told(void *arg)
+{
+    (void)arg;
+    return told > 0;
+}
+
 /* Who does without the watch is told by the embedder; many calls are one piece of news. */
 START_TEST(an_embedder_tells)
 {
@@ -238,6 +244,7 @@ START_TEST(an_embedder_tells)
     send_one(&a, &b);
     ck_assert(couple_run(&a, &b, b_sees_a_path, NULL));
     ck_assert(couple_run(&a, &b, delivered, NULL));
+    ck_assert(couple_run(&a, &b, was_told, NULL));
     ck_assert_uint_eq(told, 1);
     ck_assert_uint_eq(a.events[TBQ_EVENT_DISCONNECTED] + b.events[TBQ_EVENT_DISCONNECTED], 0);
     end_servers();
