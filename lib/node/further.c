@@ -21,13 +21,27 @@ struct way {
     struct tbi_addr local; /* len 0: as the system routes */
 };
 
+static bool same_ip(const struct tbi_addr *a, const struct tbi_addr *b)
+{
+    size_t a_size, b_size;
+    const uint8_t *a_ip = tbi_addr_bytes(a, &a_size), *b_ip = tbi_addr_bytes(b, &b_size);
+
+    return a_ip != NULL && b_ip != NULL && a_size == b_size && memcmp(a_ip, b_ip, a_size) == 0;
+}
+
+/* Whether the connection goes that way, however it came to it. */
+static bool goes(const struct tbi_session *s, const struct way *way)
+{
+    return tbi_addr_equal(&s->remote, &way->remote) &&
+           (way->local.len == 0 || same_ip(tbi_conn_local(tbi_session_conn(s)), &way->local));
+}
+
 static bool is_there(const struct tbi_bond *b, const struct way *way)
 {
     TBI_LIST_FOREACH(it, &b->carriers)
     {
         const struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, carries);
-        if (tbi_addr_equal(&s->remote, &way->remote) &&
-            (way->local.len == 0 || tbi_addr_equal(&s->local, &way->local))) {
+        if (!s->closing && goes(s, way)) {
             return true;
         }
     }
@@ -198,19 +212,21 @@ void tbi_further_look(struct tbi_bond *b)
     }
     if (sound > b->node->cfg.settings.paths_max && b->session != NULL && b->session->dialled) {
         close_one(b);
-    } else if (wanted(b, &anywhere) && b->further_at == TBI_NEVER) {
-        if (anywhere) { /* silence is what costs most */
+    } else if (wanted(b, &anywhere) && (b->further_at == TBI_NEVER || (anywhere && !b->silent))) {
+        if (anywhere) { /* silence is what costs most: no waiting for other reasons counts */
             b->further_next = 0;
             b->further_failures = 0;
         }
         b->further_at = b->node->now.mono_ns;
     }
+    b->silent = sound == 0 && suspect > 0;
 }
 
 /* It is up: what it was dialled to replace may end. */
 void tbi_further_up(struct tbi_session *s)
 {
     struct tbi_bond *b = s->bond;
+    struct way way = {.remote = s->remote, .local = s->local};
 
     if (!s->further) {
         return; /* the side that dialled it decides */
@@ -221,8 +237,7 @@ void tbi_further_up(struct tbi_session *s)
     TBI_LIST_FOREACH(it, &b->carriers)
     {
         struct tbi_session *o = TBI_CONTAINER(it, struct tbi_session, carries);
-        if (o != s && !o->closing && tbi_addr_equal(&o->remote, &s->remote) &&
-            (s->local.len == 0 || tbi_addr_equal(&o->local, &s->local))) {
+        if (o != s && !o->closing && goes(o, &way)) {
             tbi_session_close(o->suspect ? o : s, TBI_CLOSE_REPLACED,
                               tbi_close_text(TBI_CLOSE_REPLACED));
             break;

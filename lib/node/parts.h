@@ -161,6 +161,7 @@ struct tbi_bond {
     struct tbi_list joiners;     /* sessions that will be further paths */
     struct tbi_list dials;       /* sessions that are dialled for one more path now */
     unsigned further;            /* how many */
+    bool silent;                 /* all its paths are suspect: that is dealt with already */
     size_t further_next;         /* the number of the way that is tried next */
     unsigned further_failures;   /* rounds in a row that came to nothing */
     uint64_t further_at;         /* ns; when one more is dialled; TBI_NEVER */

@@ -169,6 +169,37 @@ START_TEST(one_connection_is_enough_where_one_is_wanted)
 }
 END_TEST
 
+/* Two are wanted, but there is one way only; when it falls silent, that is dealt with at once all
+ * the same. */
+START_TEST(where_there_is_one_way_there_is_one_connection)
+{
+    memset(&r, 0, sizeof r);
+    r.sim = sim_new(5);
+    r.a = add(0, TBQ_FAILOVER, 2);
+    r.b = add(1, TBQ_FAILOVER, 2);
+    r.a->dual_stack = true;
+    sim_boot(r.a);
+    sim_boot(r.b);
+    sim_both(r.a, r.b, (struct sim_link){.delay_ms = 10});
+    ledger_begin(&r.ab, r.a, r.b);
+    ledger_begin(&r.ba, r.b, r.a);
+    ck_assert_int_eq(tbi_node_set_addresses(r.a->node, sim_now(r.sim), NULL, 0, &r.a->addr, 1), 0);
+    sim_dial(r.a, r.b, false);
+    run(500);
+    talk(20000);
+    ck_assert_uint_eq(tbi_endpoint_stats(r.a->node->endpoint)->connections, 1);
+    ck_assert_uint_eq(tbi_endpoint_stats(r.a->node->endpoint)->dialled, 1);
+    sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = true;
+    talk(400);
+    ck_assert_uint_gt(tbi_endpoint_stats(r.a->node->endpoint)->dialled, 1);
+    sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = false;
+    all_arrived();
+    run(3000);
+    ck_assert_uint_eq(tbi_endpoint_stats(r.a->node->endpoint)->connections, 1);
+    end();
+}
+END_TEST
+
 /* The quick way swallows everything from one moment to the next. _i: both directions, only there,
  * only back. */
 START_TEST(a_way_that_falls_silent_costs_no_message_and_little_time)
@@ -359,6 +390,7 @@ int main(void)
     tcase_set_timeout(c, 300);
     tcase_add_test(c, a_peer_with_two_addresses_gets_two_connections_and_one_event);
     tcase_add_test(c, one_connection_is_enough_where_one_is_wanted);
+    tcase_add_test(c, where_there_is_one_way_there_is_one_connection);
     tcase_add_loop_test(c, a_way_that_falls_silent_costs_no_message_and_little_time, 0, 3);
     tcase_add_test(c, redundant_lanes_notice_nothing_of_a_way_that_falls_silent);
     tcase_add_test(c, aggregate_uses_both_ways);
