@@ -96,11 +96,8 @@ static void keep_early(struct tbi_rx_lane *l, struct tbi_delivered *o)
 void tbi_inbox_release(struct tbi_link *link, tbq_lane lane)
 {
     struct tbi_rx_lane *l = &link->rx[lane];
+    uint64_t waited_for = tbi_taken_waited_for(l); /* also drops what is known of lower numbers */
 
-    if (tbi_list_empty(&l->early)) {
-        return;
-    }
-    uint64_t waited_for = tbi_taken_waited_for(l);
     while (!tbi_list_empty(&l->early) && early_of(l->early.next)->d.number < waited_for) {
         hand_over(link, early_of(tbi_list_shift(&l->early)));
     }

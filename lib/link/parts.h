@@ -104,6 +104,7 @@ struct tbi_rx_lane {
     struct tbi_ranges received;  /* both begin with all numbers below the lowest uncovered one; */
     struct tbi_ranges taken;     /* taken is part of received */
     struct tbi_ranges elsewhere; /* unordered ones that are not waited for; old ones are dropped */
+    uint64_t waited_for;         /* the lowest number that is waited for; below: all of them done */
     struct tbi_list early;       /* whole messages behind a number that is waited for, rising */
     struct tbi_decline_run *runs;
     size_t runs_len;
