@@ -184,13 +184,15 @@ void tbi_further_look(struct tbi_bond *b)
     count(b, &sound, &suspect);
     if (sound > b->node->cfg.settings.paths_max && b->session != NULL && b->session->dialled) {
         close_one(b);
+    } else if (wanted(b, &anywhere) && anywhere && !b->further_silent) {
+        b->further_silent = true; /* silence is what costs most: no pause is waited for */
+        b->further_next = 0;
+        b->further_failures = 0;
+        b->further_at = b->node->now.mono_ns;
     } else if (wanted(b, &anywhere) && b->further_at == TBI_NEVER) {
-        if (anywhere) { /* silence is what costs most */
-            b->further_next = 0;
-            b->further_failures = 0;
-        }
         b->further_at = b->node->now.mono_ns;
     }
+    b->further_silent = b->further_silent && sound == 0 && suspect > 0;
 }
 
 /* It is up: what it was dialled to replace may end. */

@@ -163,6 +163,7 @@ struct tbi_bond {
     size_t further_next;         /* the number of the way that is tried next */
     unsigned further_failures;   /* rounds in a row that came to nothing */
     uint64_t further_at;         /* ns; when one more is dialled; TBI_NEVER */
+    bool further_silent;         /* all paths were suspect, and further_at was set for that */
     size_t contacts;             /* that point here */
     size_t sessions;             /* that point here, those that are closing too */
     size_t owed;                 /* requests of this process that have no answer yet */
@@ -300,7 +301,8 @@ bool tbi_contact_hand_on(struct tbi_contact *c);
 /* Where the session that the peer is known by is suspect, and another one is not, that one takes
  * its place. */
 void tbi_contact_follow(struct tbi_bond *b);
-void tbi_contact_adopt(struct tbi_session *s); /* it is the first of its link, and has no contact */
+/* It is the first of its link, and has no contact. 0, or TBQ_ERR_LIMIT. */
+int tbi_contact_adopt(struct tbi_session *s);
 
 /* --- further.c: further connections to a peer --- */
 void tbi_further_due(struct tbi_bond *b); /* further_at has come */

@@ -469,8 +469,10 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
 
     struct tbi_event *e = NULL;
 
-    if (s->bond->session == NULL && s->contact == NULL) {
-        tbi_contact_adopt(s); /* the link lost all others while this one was on its way */
+    /* The link may have lost all others while this one was on its way. */
+    if (s->bond->session == NULL && s->contact == NULL && tbi_contact_adopt(s) < 0) {
+        tbi_session_close(s, TBI_CLOSE_BUSY, tbi_close_text(TBI_CLOSE_BUSY));
+        return;
     }
     if (s->contact != NULL) {
         e = tbi_event_new(&s->node->events, s->node, TBQ_EVENT_CONNECTED);
