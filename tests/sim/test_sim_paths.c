@@ -315,6 +315,34 @@ START_TEST(a_close_ends_also_what_is_still_dialled)
 }
 END_TEST
 
+/* The only connection is lost while one more is on its way; _i: so much later. */
+START_TEST(one_that_comes_too_late_is_the_first_one)
+{
+    begin(TBQ_FAILOVER, 1);
+    talk(200);
+    r.a->node->cfg.settings.paths_max = 2;
+    ck_assert_int_eq(ledger_send(&r.ab, 100, TBQ_LANE_NORMAL, false, 0), 0);
+    ck_assert(sim_run(r.sim, 5000, a_further_one_is_dialled, NULL));
+    run((uint64_t)_i * 5);
+    for (size_t i = 0; i < 2; i++) {
+        struct sim_node *n = i == 0 ? r.a : r.b;
+        struct tbi_contact *c = tbi_map_value(tbi_map_first(&n->node->contacts));
+        tbi_session_close(c->session, TBI_CLOSE_TIMEOUT, "");
+        tbi_node_step(n->node, sim_now(r.sim));
+    }
+    talk(3000);
+    ck_assert(sim_run(r.sim, 30000, settled, NULL));
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_uint_eq(r.seen[i].connected, 1 + r.seen[i].disconnected);
+        struct sim_node *n = i == 0 ? r.a : r.b;
+        struct tbi_contact *c = tbi_map_value(tbi_map_first(&n->node->contacts));
+        ck_assert_uint_eq(tbi_map_count(&n->node->contacts), 1);
+        ck_assert(c->session != NULL && c->session->up);
+    }
+    end();
+}
+END_TEST
+
 /* Both are silent; one of them ends, the other comes back: the peer is still connected. */
 START_TEST(a_silent_way_is_a_way)
 {
@@ -445,6 +473,7 @@ int main(void)
     tcase_add_test(c, a_partition_heals);
     tcase_add_test(c, a_close_ends_all_of_them);
     tcase_add_loop_test(c, a_close_ends_also_what_is_still_dialled, 0, 20);
+    tcase_add_loop_test(c, one_that_comes_too_late_is_the_first_one, 0, 20);
     tcase_add_test(c, a_silent_way_is_a_way);
     tcase_add_test(c, what_was_tried_in_vain_does_not_delay_the_mending);
     tcase_add_test(c, whatever_becomes_of_the_ways_every_message_arrives_once);
