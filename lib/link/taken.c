@@ -13,7 +13,9 @@ void tbi_taken_init(struct tbi_link *link)
         tbi_ranges_init(&l->received, link->alloc, TBI_LINK_RANGES_MAX);
         tbi_ranges_init(&l->taken, link->alloc, TBI_LINK_RANGES_MAX);
         tbi_ranges_init(&l->elsewhere, link->alloc, TBI_LINK_RANGES_MAX);
-        tbi_list_init(&l->early);
+        for (size_t k = 0; k < TBI_LINK_EARLY_LISTS; k++) {
+            tbi_list_init(&l->early[k]);
+        }
         l->ack_at = TBI_NEVER;
     }
 }
@@ -235,7 +237,7 @@ int tbi_taken_begin(struct tbi_link *link, const uint64_t base[TBQ_LANES])
         tbi_ranges_clear(&l->received);
         tbi_ranges_clear(&l->taken);
         tbi_ranges_clear(&l->elsewhere);
-        l->waited_for = 0;
+        l->waited_for = l->released = base[i];
         l->runs_len = 0;
         l->untold = false;
         l->open = 0;

@@ -495,7 +495,8 @@ START_TEST(unordered_numbers_that_are_done_are_forgotten)
 END_TEST
 
 /* Thousands of numbers that are not waited for, a message behind it, and one frame after the
- * other that changes nothing: with all of them walked through for each, this would take very long. */
+ * other that changes nothing: with all of them walked through for each, this would take very long.
+ */
 START_TEST(frames_that_change_nothing_cost_little)
 {
     w.keep_story = false;
@@ -514,6 +515,20 @@ START_TEST(frames_that_change_nothing_cost_little)
     }
     ck_assert_int_eq(w.end[B].errors, 0);
     ck_assert_uint_eq(w.end[B].link->rx[TBQ_LANE_LOW].waited_for, 16384);
+}
+END_TEST
+
+/* A window full of messages that wait for the first one, the last one first. */
+START_TEST(a_window_backwards_is_no_burden)
+{
+    w.keep_story = false;
+    w.room = SIZE_MAX;
+    for (uint64_t n = 65535; n > 0; n--) {
+        message(n, 0, TRANSITION, "");
+        to_lane(TBQ_LANE_LOW);
+        w.end[B].control.size = 0;
+    }
+    ck_assert_int_eq(w.end[B].errors, 0);
 }
 END_TEST
 
@@ -545,6 +560,7 @@ int main(void)
     tcase_add_test(t, many_ranges_take_several_frames);
     tcase_add_test(t, unordered_numbers_that_are_done_are_forgotten);
     tcase_add_test(t, frames_that_change_nothing_cost_little);
+    tcase_add_test(t, a_window_backwards_is_no_burden);
     tcase_set_timeout(t, 120);
     suite_add_tcase(s, t);
     return tbi_test_main(s);
