@@ -82,12 +82,18 @@ static struct tbi_delivered *early_of(struct tbi_list *node)
     return TBI_CONTAINER(event, struct tbi_delivered, event);
 }
 
+static struct tbi_list *early_list(struct tbi_rx_lane *l, uint64_t part)
+{
+    return &l->early[part % TBI_LINK_EARLY_LISTS];
+}
+
 /* Keeps it until its turn has come, in the order of the numbers. */
 static void keep_early(struct tbi_rx_lane *l, struct tbi_delivered *o)
 {
-    struct tbi_list *before = &l->early; /* most come in their order: looked for from the end */
+    struct tbi_list *head = early_list(l, o->d.number / TBI_LINK_EARLY_NUMBERS);
+    struct tbi_list *before = head; /* most come in their order: looked for from the end */
 
-    while (before->prev != &l->early && early_of(before->prev)->d.number > o->d.number) {
+    while (before->prev != head && early_of(before->prev)->d.number > o->d.number) {
         before = before->prev;
     }
     tbi_list_push(before, &o->event.node);
@@ -96,14 +102,19 @@ static void keep_early(struct tbi_rx_lane *l, struct tbi_delivered *o)
 void tbi_inbox_release(struct tbi_link *link, tbq_lane lane)
 {
     struct tbi_rx_lane *l = &link->rx[lane];
+    uint64_t waited_for = tbi_taken_waited_for(l); /* also drops what is known of lower numbers */
 
-    if (tbi_list_empty(&l->early)) {
-        return;
+    uint64_t part = l->released / TBI_LINK_EARLY_NUMBERS;
+    uint64_t last = waited_for / TBI_LINK_EARLY_NUMBERS;
+
+    last = last - part < TBI_LINK_EARLY_LISTS ? last : part + TBI_LINK_EARLY_LISTS - 1;
+    for (; part <= last; part++) {
+        struct tbi_list *head = early_list(l, part);
+        while (!tbi_list_empty(head) && early_of(head->next)->d.number < waited_for) {
+            hand_over(link, early_of(tbi_list_shift(head)));
+        }
     }
-    uint64_t waited_for = tbi_taken_waited_for(l);
-    while (!tbi_list_empty(&l->early) && early_of(l->early.next)->d.number < waited_for) {
-        hand_over(link, early_of(tbi_list_shift(&l->early)));
-    }
+    l->released = waited_for;
 }
 
 /* --- The head of a message ------------------------------------------------------------------ */
@@ -535,9 +546,10 @@ static void delivered_free(struct tbi_delivered *o)
 
 void tbi_inbox_drop_early(struct tbi_link *link)
 {
-    for (size_t i = 0; i < TBQ_LANES; i++) {
+    for (size_t i = 0; i < TBQ_LANES * TBI_LINK_EARLY_LISTS; i++) {
+        struct tbi_rx_lane *l = &link->rx[i / TBI_LINK_EARLY_LISTS];
         struct tbi_list *node;
-        while ((node = tbi_list_shift(&link->rx[i].early)) != NULL) {
+        while ((node = tbi_list_shift(early_list(l, i % TBI_LINK_EARLY_LISTS))) != NULL) {
             struct tbi_delivered *o = early_of(node);
             link->stats.held_messages--;
             link->stats.held_bytes -= o->d.body->size;

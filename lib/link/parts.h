@@ -16,7 +16,9 @@
 #define TBI_LINK_ACK_MESSAGES 32U /* changes after which ACK is not put off any more */
 #define TBI_LINK_RANGES_MAX (TBI_LINK_WINDOW / 2 + 2) /* more do not fit in the window */
 #define TBI_LINK_DECLINES_MAX 65536U /* runs of declined numbers of a lane that are not settled */
-#define TBI_LINK_FIRST_BLOCK 65536U  /* bytes; a body's block grows beyond as its bytes come */
+#define TBI_LINK_EARLY_LISTS 64U     /* so that a place among early messages is found soon */
+#define TBI_LINK_EARLY_NUMBERS (2 * TBI_LINK_WINDOW / TBI_LINK_EARLY_LISTS)
+#define TBI_LINK_FIRST_BLOCK 65536U /* bytes; a body's block grows beyond as its bytes come */
 
 /* What waits to be fetched as an action: a message's fate or a delivery. The slot is part of the
  * message itself, so telling needs no memory. */
@@ -104,7 +106,11 @@ struct tbi_rx_lane {
     struct tbi_ranges received;  /* both begin with all numbers below the lowest uncovered one; */
     struct tbi_ranges taken;     /* taken is part of received */
     struct tbi_ranges elsewhere; /* unordered ones that are not waited for; old ones are dropped */
-    struct tbi_list early;       /* whole messages behind a number that is waited for, rising */
+    uint64_t waited_for;         /* the lowest number that is waited for; below: all of them done */
+    uint64_t released;           /* waited_for, when `early` was looked at last */
+    /* Whole messages behind a number that is waited for: rising in each list, and from list to list
+     * of the ring, which is twice as long as the window. */
+    struct tbi_list early[TBI_LINK_EARLY_LISTS];
     struct tbi_decline_run *runs;
     size_t runs_len;
     size_t runs_capacity;

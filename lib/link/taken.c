@@ -13,7 +13,9 @@ void tbi_taken_init(struct tbi_link *link)
         tbi_ranges_init(&l->received, link->alloc, TBI_LINK_RANGES_MAX);
         tbi_ranges_init(&l->taken, link->alloc, TBI_LINK_RANGES_MAX);
         tbi_ranges_init(&l->elsewhere, link->alloc, TBI_LINK_RANGES_MAX);
-        tbi_list_init(&l->early);
+        for (size_t k = 0; k < TBI_LINK_EARLY_LISTS; k++) {
+            tbi_list_init(&l->early[k]);
+        }
         l->ack_at = TBI_NEVER;
     }
 }
@@ -69,7 +71,7 @@ static void saw(struct tbi_rx_lane *l, uint64_t past)
 int tbi_taken_elsewhere(struct tbi_rx_lane *l, uint64_t number)
 {
     saw(l, number + 1);
-    return tbi_ranges_add(&l->elsewhere, number, number + 1);
+    return number < l->waited_for ? 0 : tbi_ranges_add(&l->elsewhere, number, number + 1);
 }
 
 int tbi_taken_receive(struct tbi_rx_lane *l, uint64_t number)
@@ -78,15 +80,18 @@ int tbi_taken_receive(struct tbi_rx_lane *l, uint64_t number)
     return tbi_ranges_add(&l->received, number, number + 1);
 }
 
+/* Both sets only grow, so it goes on where it was: a peer cannot have all of them looked at again
+ * with each frame. */
 uint64_t tbi_taken_waited_for(struct tbi_rx_lane *l)
 {
-    uint64_t n = 0, from;
+    uint64_t n = l->waited_for, from;
 
     do {
         from = n;
         n = tbi_ranges_gap(&l->elsewhere, tbi_ranges_gap(&l->received, n));
     } while (n != from);
-    tbi_ranges_drop_below(&l->elsewhere, tbi_ranges_gap(&l->received, 0));
+    tbi_ranges_drop_below(&l->elsewhere, n);
+    l->waited_for = n;
     return n;
 }
 
@@ -232,6 +237,7 @@ int tbi_taken_begin(struct tbi_link *link, const uint64_t base[TBQ_LANES])
         tbi_ranges_clear(&l->received);
         tbi_ranges_clear(&l->taken);
         tbi_ranges_clear(&l->elsewhere);
+        l->waited_for = l->released = base[i];
         l->runs_len = 0;
         l->untold = false;
         l->open = 0;

@@ -59,6 +59,22 @@ static void tell_failed(struct tbi_contact *c, int reason, const char *text)
     c->failed = NULL;
 }
 
+/* Those of the peer that only the contact was there for, also what is on its way to become one. */
+static void close_further(struct tbi_contact *c)
+{
+    struct tbi_map *all = &c->node->sessions;
+
+    if (c->bond == NULL || c->bond->contacts > 1) {
+        return;
+    }
+    for (struct tbi_map_entry *e = tbi_map_first(all); e != NULL; e = tbi_map_next(e)) {
+        struct tbi_session *s = tbi_map_value(e);
+        if (s->bond == c->bond && s->contact == NULL) {
+            tbi_session_close(s, TBI_CLOSE_NONE, "");
+        }
+    }
+}
+
 void tbi_contact_end(struct tbi_contact *c, int reason, const char *text)
 {
     tbi_race_abandon(c, c->closed ? TBI_CLOSE_NONE : TBI_CLOSE_STOPPED, "");
@@ -69,6 +85,9 @@ void tbi_contact_end(struct tbi_contact *c, int reason, const char *text)
      * they do when the connection was replaced, also where the other one is still on its way: what
      * is known of the peer must outlive this one, or it would be handed messages twice. */
     bool replaced = reason == TBQ_ERR_EXISTS && !c->closed && !c->node->stopping;
+    if (!replaced) {
+        close_further(c);
+    }
     if (c->bond != NULL && c->bond->session == NULL && c->bond->contacts == 1 && !replaced) {
         tbi_bond_give_up(c->bond, reason);
     }
@@ -255,17 +274,22 @@ void tbi_contact_session_lost(struct tbi_contact *c, const struct tbi_addr *remo
     }
 }
 
-/* A session of the bond that is no contact's and can be one's. */
-static struct tbi_session *spare_session(const struct tbi_bond *b)
+/* A session of the bond that is no contact's and can be one's: a sound one where there is one. */
+static struct tbi_session *spare_session(const struct tbi_bond *b, bool or_suspect)
 {
+    struct tbi_session *suspect = NULL;
+
     TBI_LIST_FOREACH(it, &b->carriers)
     {
         struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, carries);
         if (s->contact == NULL && !s->closing && !s->suspect) {
             return s;
         }
+        if (s->contact == NULL && !s->closing) {
+            suspect = s;
+        }
     }
-    return NULL;
+    return or_suspect ? suspect : NULL;
 }
 
 /* From now on it is the contact's. */
@@ -282,9 +306,10 @@ static void take_over(struct tbi_contact *c, struct tbi_session *s)
 bool tbi_contact_hand_on(struct tbi_contact *c)
 {
     bool goes_on = !c->closed && c->bond != NULL && !c->node->stopping;
-    struct tbi_session *s = goes_on ? spare_session(c->bond) : NULL;
+    struct tbi_session *s = goes_on ? spare_session(c->bond, true) : NULL;
 
     if (s != NULL) {
+        c->bond->session = s;
         take_over(c, s);
     }
     return s != NULL;
@@ -293,7 +318,7 @@ bool tbi_contact_hand_on(struct tbi_contact *c)
 void tbi_contact_follow(struct tbi_bond *b)
 {
     struct tbi_session *silent = b->session;
-    struct tbi_session *s = silent != NULL && silent->suspect ? spare_session(b) : NULL;
+    struct tbi_session *s = silent != NULL && silent->suspect ? spare_session(b, false) : NULL;
 
     if (s == NULL) {
         return;
@@ -306,8 +331,9 @@ void tbi_contact_follow(struct tbi_bond *b)
     }
 }
 
-/* The other way about: a session of its peer comes up that has no contact. */
-void tbi_contact_adopt(struct tbi_session *s)
+/* The other way about: a session of its peer comes up that has no contact. Where nobody waits for
+ * one, as the contact of an accepted connection ends with it, it gets a new one. */
+int tbi_contact_adopt(struct tbi_session *s)
 {
     struct tbi_map *all = &s->node->contacts;
 
@@ -318,24 +344,17 @@ void tbi_contact_adopt(struct tbi_session *s)
             c->lookup_pending = false;
             s->contact = c;
             c->session = s;
-            return;
+            return 0;
         }
     }
-}
-
-/* Those of the peer that only the contact's own session was there for. */
-static void close_further(struct tbi_contact *c)
-{
-    if (c->bond == NULL || c->bond->contacts > 1) {
-        return;
+    s->contact = tbi_contact_new(s->node);
+    if (s->contact == NULL) {
+        return TBQ_ERR_LIMIT;
     }
-    TBI_LIST_FOREACH(it, &c->bond->carriers)
-    {
-        struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, carries);
-        if (s->contact == NULL) {
-            tbi_session_close(s, TBI_CLOSE_NONE, "");
-        }
-    }
+    s->contact->session = s;
+    s->contact->bond = s->bond;
+    s->bond->contacts++;
+    return 0;
 }
 
 static int new_dial(struct tbi_node *node, const struct tbi_target *target, bool persistent,

@@ -108,11 +108,12 @@ static bool wanted(const struct tbi_bond *b, bool *anywhere)
            (*anywhere || sound + suspect < c->paths_max);
 }
 
-static int dial(struct tbi_bond *b, const struct way *way)
+/* needed: or a full node could not mend what it has. */
+static int dial(struct tbi_bond *b, const struct way *way, bool needed)
 {
     struct tbi_node *node = b->node;
     struct tbi_dial_options options = {
-        .needed = true, /* or a full node could not mend what it has */
+        .needed = needed,
         .local = way->local.len > 0 ? &way->local : NULL,
     };
     uint64_t conn = 0;
@@ -170,7 +171,7 @@ void tbi_further_due(struct tbi_bond *b)
             later(b); /* all were tried */
             return;
         }
-        dialled += may_try(b, &way, anywhere) && dial(b, &way) == 0;
+        dialled += may_try(b, &way, anywhere) && dial(b, &way, anywhere) == 0;
     }
     if (anywhere) {
         b->further_at = b->node->now.mono_ns + APART_MS * TBI_NS_PER_MS;
@@ -251,7 +252,9 @@ void tbi_further_lost(struct tbi_bond *b, struct tbi_session *s, int reason)
         b->further--;
         tbi_list_remove(&s->attempt);
         tbi_discovery_unreached(b->node, &b->peer->id, &s->remote, reason);
-        later(b);
+    }
+    if (s->further) {
+        later(b); /* whoever ends it at once is not dialled again at once */
     }
     tbi_further_look(b);
 }

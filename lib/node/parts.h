@@ -302,7 +302,8 @@ bool tbi_contact_hand_on(struct tbi_contact *c);
 /* Where the session that the peer is known by is suspect, and another one is not, that one takes
  * its place. */
 void tbi_contact_follow(struct tbi_bond *b);
-void tbi_contact_adopt(struct tbi_session *s); /* it is the first of its link, and has no contact */
+/* It is the first of its link, and has no contact. 0, or TBQ_ERR_LIMIT. */
+int tbi_contact_adopt(struct tbi_session *s);
 
 /* --- further.c: further connections to a peer --- */
 void tbi_further_due(struct tbi_bond *b); /* further_at has come */

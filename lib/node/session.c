@@ -323,12 +323,11 @@ static void maybe_up(struct tbi_session *s);
 /* Whether it is one more path of a link that has one; then its bond is known. */
 static bool is_further(struct tbi_session *s)
 {
-    struct tbi_bond *b = s->bond;
-
     if (s->dialled) {
         return s->further;
     }
-    b = s->hello.beside ? tbi_bond_find(s->node, &s->peer_id, s->hello.boot_id) : NULL;
+    struct tbi_bond *b =
+        s->hello.beside ? tbi_bond_find(s->node, &s->peer_id, s->hello.boot_id) : NULL;
     if (b == NULL || b->session == NULL) {
         return false; /* here the link has none (any more): then it is the first one */
     }
@@ -432,11 +431,11 @@ static void get_ready_alone(struct tbi_session *s)
     }
 }
 
-static void tell_connected(struct tbi_session *s, struct tbi_event *e)
+static void tell_connected(const struct tbi_session *s, tbq_connection handle, struct tbi_event *e)
 {
     tbi_event_set_peer(e, &s->peer_id);
     tbi_event_set_address(e, &s->remote);
-    e->pub.connection = s->contact->handle;
+    e->pub.connection = handle;
     e->pub.dialled = s->dialled;
     tbi_events_push_notice(&s->node->events, e);
 }
@@ -444,8 +443,10 @@ static void tell_connected(struct tbi_session *s, struct tbi_event *e)
 static void come_up_for_contact(struct tbi_session *s, const struct tbi_confirm *theirs,
                                 struct tbi_event *e)
 {
+    tbq_connection handle = s->contact->handle;
+
     tbi_contact_session_up(s->contact);
-    tell_connected(s, e);
+    tell_connected(s, handle, e);
     tbi_discovery_met(s, &theirs->observed);
     tbi_timer_set(&s->node->timers, &s->timer,
                   s->node->now.mono_ns +
@@ -469,8 +470,10 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
 
     struct tbi_event *e = NULL;
 
-    if (s->bond->session == NULL && s->contact == NULL) {
-        tbi_contact_adopt(s); /* the link lost all others while this one was on its way */
+    /* The link may have lost all others while this one was on its way. */
+    if (s->bond->session == NULL && s->contact == NULL && tbi_contact_adopt(s) < 0) {
+        tbi_session_close(s, TBI_CLOSE_BUSY, tbi_close_text(TBI_CLOSE_BUSY));
+        return;
     }
     if (s->contact != NULL) {
         e = tbi_event_new(&s->node->events, s->node, TBQ_EVENT_CONNECTED);
@@ -482,7 +485,7 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
     conn.user = s;
     s->path = tbi_link_attach(s->bond->link, s->node->now, &conn, theirs, &limits);
     if (s->path == NULL) {
-        tbi_event_free((struct tbi_event *)e);
+        tbi_event_free(e);
         tbi_session_close(s, TBI_CLOSE_INTERNAL, tbq_strerror(TBQ_ERR_NOMEM));
         return;
     }
@@ -686,7 +689,7 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
         b->chosen = NULL;
     }
     leave_link(s, reason);
-    if (s->up) {
+    if (s->up && b != NULL) {
         tbi_bond_lost(b, s, reason);
         /* Replaced by a connection that has ended too: the next one must be dialled. */
         final = final && (close_code != TBI_CLOSE_REPLACED || b->session != NULL);

@@ -21,11 +21,11 @@
 #define TBI_RETRY_TOKEN_NS (10 * TBI_NS_PER_S)
 /* A token that a client got for its next connection proves its address for so long; as long as
  * GnuTLS lets its session tickets live. */
-#define TBI_ADDRESS_TOKEN_NS (6 * 3600 * TBI_NS_PER_S)
+#define TBI_ADDRESS_TOKEN_NS (UINT64_C(6) * 3600 * TBI_NS_PER_S)
 /* Tokens of one connection that a client is told of; a server that gives more wastes them. */
 #define TBI_TOKENS_PER_CONN 32U
 /* A ticket may bring early data for so long after it was given; as long as it lives. */
-#define TBI_EARLY_TICKET_NS (6 * 3600 * TBI_NS_PER_S)
+#define TBI_EARLY_TICKET_NS (UINT64_C(6) * 3600 * TBI_NS_PER_S)
 #define TBI_EARLY_TICKETS 4U /* of one peer that may: the newest */
 /* Peers whose tickets may; beyond, those whose newest is oldest are forgotten. About 2 MiB. */
 #define TBI_EARLY_PEERS_MAX 4096U

@@ -322,6 +322,127 @@ START_TEST(a_close_ends_all_of_them)
 }
 END_TEST
 
+static bool a_further_one_is_dialled(void *arg)
+{
+    (void)arg;
+    for (struct tbi_map_entry *e = tbi_map_first(&r.a->node->sessions); e; e = tbi_map_next(e)) {
+        const struct tbi_session *s = tbi_map_value(e);
+        if (s->further && !s->up) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* While one more is on its way; _i ms later, and by whom. */
+START_TEST(a_close_ends_also_what_is_still_dialled)
+{
+    begin(TBQ_FAILOVER, 1);
+    struct sim_node *closes = _i % 2 == 0 ? r.a : r.b;
+    ck_assert_int_eq(ledger_send(&r.ab, 100, TBQ_LANE_NORMAL, false, 0), 0);
+    ck_assert_int_eq(ledger_send(&r.ba, 100, TBQ_LANE_NORMAL, false, 0), 0);
+    run(200);
+    r.a->node->cfg.settings.paths_max = 2;
+    ck_assert_int_eq(ledger_send(&r.ab, 100, TBQ_LANE_NORMAL, false, 0), 0);
+    ck_assert(sim_run(r.sim, 5000, a_further_one_is_dialled, NULL));
+    run((uint64_t)_i * 5);
+    struct tbi_contact *c = tbi_map_value(tbi_map_first(&closes->node->contacts));
+    ck_assert_int_eq(tbi_node_close(closes->node, sim_now(r.sim), c->handle), 0);
+    run(20000);
+    for (size_t i = 0; i < 2; i++) {
+        bool linked = tbi_endpoint_stats((i == 0 ? r.a : r.b)->node->endpoint)->connections > 0;
+        ck_assert_msg(r.seen[i].connected - r.seen[i].disconnected == (linked ? 1 : 0),
+                      "%zu connected, %zu disconnected, %s", r.seen[i].connected,
+                      r.seen[i].disconnected, linked ? "a connection" : "no connection");
+    }
+    ck_assert_uint_eq(tbi_endpoint_stats(r.a->node->endpoint)->connections, 0);
+    sim_free(r.sim);
+}
+END_TEST
+
+/* The only connection is lost while one more is on its way; _i: so much later. */
+START_TEST(one_that_comes_too_late_is_the_first_one)
+{
+    begin(TBQ_FAILOVER, 1);
+    talk(200);
+    r.a->node->cfg.settings.paths_max = 2;
+    ck_assert_int_eq(ledger_send(&r.ab, 100, TBQ_LANE_NORMAL, false, 0), 0);
+    ck_assert(sim_run(r.sim, 5000, a_further_one_is_dialled, NULL));
+    run((uint64_t)_i * 5);
+    for (size_t i = 0; i < 2; i++) {
+        struct sim_node *n = i == 0 ? r.a : r.b;
+        struct tbi_contact *c = tbi_map_value(tbi_map_first(&n->node->contacts));
+        tbi_session_close(c->session, TBI_CLOSE_TIMEOUT, "");
+        tbi_node_step(n->node, sim_now(r.sim));
+    }
+    talk(3000);
+    ck_assert(sim_run(r.sim, 30000, settled, NULL));
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_uint_eq(r.seen[i].connected, 1 + r.seen[i].disconnected);
+        struct sim_node *n = i == 0 ? r.a : r.b;
+        struct tbi_contact *c = tbi_map_value(tbi_map_first(&n->node->contacts));
+        ck_assert_uint_eq(tbi_map_count(&n->node->contacts), 1);
+        ck_assert(c->session != NULL && c->session->up);
+    }
+    end();
+}
+END_TEST
+
+/* Both are silent; one of them ends, the other comes back: the peer is still connected. */
+START_TEST(a_silent_way_is_a_way)
+{
+    begin_two(TBQ_FAILOVER);
+    talk(300);
+    sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = true;
+    sim_other_link(r.a, r.b)->cut = sim_other_link(r.b, r.a)->cut = true;
+    talk(1000);
+    for (size_t i = 0; i < 2; i++) { /* as the idle timeout would, a little before the other's */
+        struct sim_node *n = i == 0 ? r.a : r.b;
+        struct tbi_contact *c = tbi_map_value(tbi_map_first(&n->node->contacts));
+        tbi_session_close(c->session, TBI_CLOSE_TIMEOUT, "");
+        tbi_node_step(n->node, sim_now(r.sim));
+    }
+    sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = false;
+    sim_other_link(r.a, r.b)->cut = sim_other_link(r.b, r.a)->cut = false;
+    talk(2000);
+    all_arrived();
+    for (size_t i = 0; i < 2; i++) {
+        struct sim_node *n = i == 0 ? r.a : r.b;
+        struct tbi_contact *c = tbi_map_value(tbi_map_first(&n->node->contacts));
+        ck_assert_ptr_nonnull(c->session);
+        ck_assert(c->session->up);
+    }
+    end();
+}
+END_TEST
+
+static bool rests(void *arg)
+{
+    struct tbi_map_entry *e = tbi_map_first(&r.a->node->peers);
+    struct tbi_bond *b = tbi_peer_newest(tbi_map_value(e));
+
+    (void)arg;
+    return b->further == 0 && b->further_at != TBI_NEVER &&
+           b->further_at > sim_now(r.sim).mono_ns + 5 * TBI_NS_PER_S;
+}
+
+/* A second way is wanted, and never was there. The pauses between dials in vain are not waited for
+ * when the first one falls silent. */
+START_TEST(what_was_tried_in_vain_does_not_delay_the_mending)
+{
+    begin(TBQ_FAILOVER, 2);
+    sim_other_link(r.a, r.b)->cut = sim_other_link(r.b, r.a)->cut = true;
+    talk(60000);
+    ck_assert(sim_run(r.sim, 100000, rests, NULL));
+    sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = true;
+    talk(500);
+    ck_assert(a_further_one_is_dialled(NULL));
+    sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = false;
+    all_arrived();
+    end();
+}
+END_TEST
+
 /* --- Histories made up at random -------------------------------------------------------------- */
 
 static void change(struct tbi_rng *rng)
@@ -398,6 +519,10 @@ int main(void)
     tcase_add_test(c, a_connection_that_ends_is_not_the_end);
     tcase_add_test(c, a_partition_heals);
     tcase_add_test(c, a_close_ends_all_of_them);
+    tcase_add_loop_test(c, a_close_ends_also_what_is_still_dialled, 0, 20);
+    tcase_add_loop_test(c, one_that_comes_too_late_is_the_first_one, 0, 20);
+    tcase_add_test(c, a_silent_way_is_a_way);
+    tcase_add_test(c, what_was_tried_in_vain_does_not_delay_the_mending);
     tcase_add_test(c, whatever_becomes_of_the_ways_every_message_arrives_once);
     suite_add_tcase(s, c);
     return tbi_test_main(s);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "harness.h"
+#include "link/parts.h"
 #include "link_world.h"
 
 static struct world w;
@@ -468,6 +469,69 @@ START_TEST(many_ranges_take_several_frames)
 }
 END_TEST
 
+static void skip_one(tbq_lane lane, uint64_t number)
+{
+    const struct tbi_numbers f = {.lane = lane, .number = {number}, .len = 1};
+    tbi_put_numbers(&out, &f);
+    to_control(TBI_FRAME_SKIP);
+}
+
+/* Every second number is unordered, and the others are given up: what is known of numbers that
+ * nobody waits for takes no room. */
+START_TEST(unordered_numbers_that_are_done_are_forgotten)
+{
+    for (uint64_t n = 0; n < 33000; n++) {
+        elsewhere(2 * n);
+        to_lane(TBQ_LANE_LOW);
+        skip_one(TBQ_LANE_LOW, 2 * n);
+        skip_one(TBQ_LANE_LOW, 2 * n + 1);
+        const struct tbi_settled f = {.lane = TBQ_LANE_LOW, .below = 2 * n};
+        tbi_put_settled(&out, &f);
+        to_control(TBI_FRAME_SETTLED);
+    }
+    ck_assert_int_eq(w.end[B].errors, 0);
+    ck_assert_uint_eq(w.end[B].link->rx[TBQ_LANE_LOW].elsewhere.count, 0);
+}
+END_TEST
+
+/* Thousands of numbers that are not waited for, a message behind it, and one frame after the
+ * other that changes nothing: with all of them walked through for each, this would take very long.
+ */
+START_TEST(frames_that_change_nothing_cost_little)
+{
+    w.keep_story = false;
+    w.room = SIZE_MAX; /* one ACK has a thousand frames here */
+    for (uint64_t n = 0; n < 16384; n += 2) {
+        elsewhere(n);
+        message(n + 1, TBI_MESSAGE_SKIPPABLE, 4242, "");
+        to_lane(TBQ_LANE_LOW);
+        w.end[B].control.size = 0;
+    }
+    message(65535, 0, TRANSITION, "early");
+    to_lane(TBQ_LANE_LOW);
+    for (int i = 0; i < 600000; i++) {
+        elsewhere(0);
+        to_lane(TBQ_LANE_LOW);
+    }
+    ck_assert_int_eq(w.end[B].errors, 0);
+    ck_assert_uint_eq(w.end[B].link->rx[TBQ_LANE_LOW].waited_for, 16384);
+}
+END_TEST
+
+/* A window full of messages that wait for the first one, the last one first. */
+START_TEST(a_window_backwards_is_no_burden)
+{
+    w.keep_story = false;
+    w.room = SIZE_MAX;
+    for (uint64_t n = 65535; n > 0; n--) {
+        message(n, 0, TRANSITION, "");
+        to_lane(TBQ_LANE_LOW);
+        w.end[B].control.size = 0;
+    }
+    ck_assert_int_eq(w.end[B].errors, 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("link/hostile");
@@ -494,6 +558,10 @@ int main(void)
     tcase_add_test(t, who_asks_again_gets_no_more_than_it_asks_for);
     tcase_add_test(t, settled_moves_the_window_and_forgets_declines);
     tcase_add_test(t, many_ranges_take_several_frames);
+    tcase_add_test(t, unordered_numbers_that_are_done_are_forgotten);
+    tcase_add_test(t, frames_that_change_nothing_cost_little);
+    tcase_add_test(t, a_window_backwards_is_no_burden);
+    tcase_set_timeout(t, 120);
     suite_add_tcase(s, t);
     return tbi_test_main(s);
 }
