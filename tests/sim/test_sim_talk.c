@@ -229,8 +229,8 @@ static void skips_beyond_the_window(struct world *w)
 static void declines_that_are_never_settled(struct world *w)
 {
     for (int i = 0; i < 1000; i++) {
-        message(w, 4711, 0); /* unknown */
-        w->number++;         /* missing */
+        message(w, 4711, 0);     /* unknown */
+        message(w, TBQ_PING, 0); /* malformed: another reason, so another run */
     }
     say_flush(w, LANE);
 }

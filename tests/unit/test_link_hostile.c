@@ -372,9 +372,16 @@ START_TEST(who_asks_again_gets_no_more_than_it_asks_for)
 {
     const struct tbi_numbers skip = {.lane = TBQ_LANE_LOW, .len = 1, .number = {5}};
 
-    message(60000, 0, TRANSITION, "after a gap"); /* all before is declined, and told */
+    struct tbi_numbers all = {.lane = TBQ_LANE_LOW, .len = TBI_NUMBERS_MAX};
+
     w.room = SIZE_MAX;
-    to_lane(TBQ_LANE_LOW);
+    for (uint64_t n = 0; n < 20 * TBI_NUMBERS_MAX; n += TBI_NUMBERS_MAX) {
+        for (size_t i = 0; i < TBI_NUMBERS_MAX; i++) {
+            all.number[i] = n + i;
+        }
+        tbi_put_numbers(&out, &all);
+        to_control(TBI_FRAME_SKIP); /* declined, and told */
+    }
     w.end[B].control.size = 0;
     tbi_put_numbers(&out, &skip);
     to_control(TBI_FRAME_SKIP);
