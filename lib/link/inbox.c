@@ -546,7 +546,7 @@ static void delivered_free(struct tbi_delivered *o)
 
 void tbi_inbox_drop_early(struct tbi_link *link)
 {
-    for (size_t i = 0; i < TBQ_LANES * TBI_LINK_EARLY_LISTS; i++) {
+    for (size_t i = 0; i < (size_t)TBQ_LANES * TBI_LINK_EARLY_LISTS; i++) {
         struct tbi_rx_lane *l = &link->rx[i / TBI_LINK_EARLY_LISTS];
         struct tbi_list *node;
         while ((node = tbi_list_shift(early_list(l, i % TBI_LINK_EARLY_LISTS))) != NULL) {

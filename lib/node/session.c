@@ -492,7 +492,7 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
     s->bond->peer->seen_ms = s->node->now.wall_ms;
     s->up = true;
     tbi_bond_carried(s->bond, s);
-    if (s->contact != NULL) {
+    if (e != NULL) {
         come_up_for_contact(s, theirs, e);
     } else {
         tbi_discovery_reached(s);
