@@ -297,9 +297,7 @@ static void take_over(struct tbi_contact *c, struct tbi_session *s)
 {
     s->contact = c;
     c->session = s;
-    tbi_timer_set(&c->node->timers, &s->timer, /* it is the one that pings */
-                  c->node->now.mono_ns +
-                      (uint64_t)c->node->cfg.settings.ping_interval_ms * TBI_NS_PER_MS);
+    tbi_session_ping_later(s);
     tbi_session_moved(s, &s->remote);
 }
 

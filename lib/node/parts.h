@@ -342,7 +342,8 @@ int tbi_session_open(struct tbi_session *s, const struct tbi_prologue *p, unsign
                      int64_t *stream);
 int tbi_session_write_control(struct tbi_session *s, const struct tbi_writer *w);
 void tbi_session_timer(struct tbi_session *s);
-void tbi_session_touch(struct tbi_session *s); /* its link has something to tell */
+void tbi_session_ping_later(struct tbi_session *s); /* it is the one of its peer that pings */
+void tbi_session_touch(struct tbi_session *s);      /* its link has something to tell */
 void tbi_session_close(struct tbi_session *s, uint64_t code, const char *text);
 void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint64_t close_code);
 

@@ -440,6 +440,13 @@ static void tell_connected(const struct tbi_session *s, tbq_connection handle, s
     tbi_events_push_notice(&s->node->events, e);
 }
 
+void tbi_session_ping_later(struct tbi_session *s)
+{
+    tbi_timer_set(&s->node->timers, &s->timer,
+                  s->node->now.mono_ns +
+                      (uint64_t)s->node->cfg.settings.ping_interval_ms * TBI_NS_PER_MS);
+}
+
 static void come_up_for_contact(struct tbi_session *s, const struct tbi_confirm *theirs,
                                 struct tbi_event *e)
 {
@@ -448,9 +455,7 @@ static void come_up_for_contact(struct tbi_session *s, const struct tbi_confirm 
     tbi_contact_session_up(s->contact);
     tell_connected(s, handle, e);
     tbi_discovery_met(s, &theirs->observed);
-    tbi_timer_set(&s->node->timers, &s->timer,
-                  s->node->now.mono_ns +
-                      (uint64_t)s->node->cfg.settings.ping_interval_ms * TBI_NS_PER_MS);
+    tbi_session_ping_later(s);
     tbi_load_met(s);
 }
 
@@ -655,9 +660,7 @@ void tbi_session_timer(struct tbi_session *s)
     }
     /* A full outbox has no room for it: then the keep-alive notices that the peer is gone. */
     (void)tbi_dispatch_ping(s->bond);
-    tbi_timer_set(&s->node->timers, &s->timer,
-                  s->node->now.mono_ns +
-                      (uint64_t)s->node->cfg.settings.ping_interval_ms * TBI_NS_PER_MS);
+    tbi_session_ping_later(s);
 }
 
 static void tell_disconnected(struct tbi_session *s, int reason, const char *text)
