@@ -166,7 +166,7 @@ class Process:
 
 
 class Server(Process):
-    def __init__(self, folder, bind="127.0.0.1:0", *more, store=True):
+    def __init__(self, folder, bind="127.0.0.1:0", *more, store=False):
         self.state = os.path.join(folder, "state")
         self.store = os.path.join(folder, "store")
         os.makedirs(self.store, exist_ok=True)

@@ -1,5 +1,6 @@
 /* tests/net/test_api_edges.c - what a program that waits may rely on: calls between two waits wake
  * it where there is something to do, and an end is told, whatever ended the server. */
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
@@ -212,6 +213,33 @@ START_TEST(an_actor_cannot_end_the_event_that_it_was_lent)
 }
 END_TEST
 
+#define QUESTIONS 80 /* more than the answers that may wait (64), less than what a socket holds */
+
+/* Nobody reads on while answers fill their queue: each of many questions that waited in the socket is
+ * answered, here with Version Negotiation (RFC 9000, section 6.1: datagrams of 1,200 bytes). */
+START_TEST(every_question_that_waited_is_answered)
+{
+    uint8_t question[1200] = {0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+    couple_start(&a);
+    to.sin_port = htons((uint16_t)atoi(strrchr(tbq_server_address(a.server), ':') + 1));
+    for (int i = 0; i < QUESTIONS; i++) {
+        ck_assert_int_eq(
+            sendto(fd, question, sizeof question, 0, (struct sockaddr *)&to, sizeof to),
+            sizeof question);
+    }
+    while (stats_of(a.server).packets_received < QUESTIONS) {
+        ck_assert_int_eq(tbq_server_process(a.server), 0);
+    }
+    ck_assert_uint_eq(stats_of(a.server).versions_sent, QUESTIONS);
+    ck_assert_uint_eq(stats_of(a.server).unanswered, 0);
+    close(fd);
+    couple_end(&a);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("api_edges");
@@ -221,6 +249,7 @@ int main(void)
     tcase_add_test(c, a_resume_wakes_for_what_was_held);
     tcase_add_test(c, what_was_posted_before_the_end_runs);
     tcase_add_test(c, a_socket_that_fails_ends_the_server_and_all_is_told);
+    tcase_add_test(c, every_question_that_waited_is_answered);
     tcase_add_test(c, an_actor_cannot_end_the_event_that_it_was_lent);
     suite_add_tcase(s, c);
     return tbi_test_main(s);

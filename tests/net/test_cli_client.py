@@ -15,7 +15,7 @@ def lines(folder, n=MANY):
 
 
 def good(folder):
-    server = Server(folder, store=False)
+    server = Server(folder)
     code, out, err = tbq("client", server.uri, "--count", "3", "--json")
     pongs = [e for e in events(out) if e["event"] == "pong"]
     ok(code == 0 and len(pongs) == 3 and all(list(p) == ["event", "rtt_ms"] and p["rtt_ms"] > 0
@@ -61,10 +61,11 @@ def nobody(folder):
     path = lines(folder)
     server = Server(folder)
     first = "b" if server.uri[6] == "a" else "a"
-    for what, to, code_told in (("refused", "tbq://" + first + server.uri[7:], -10),
-                                ("nobody there in time", "127.0.0.1:1", -9)):
+    for what, to, ms, code_told in (
+            ("refused", "tbq://" + first + server.uri[7:], "60000", -10),  # long before that
+            ("nobody there in time", "127.0.0.1:1", "4000", -9)):
         code, out, err = tbq("client", to, "--lines", "--send", path, "--count", "1", "--timeout",
-                             "4000", "--json")
+                             ms, "--json")
         told = events(out)
         counted, once = fates(told)
         ok(code == 1 and once and counted["undelivered"] == MANY and len(told) == MANY + 1,
@@ -75,8 +76,8 @@ def nobody(folder):
 
 
 def hung(folder, then):
-    """A client in the midst of its messages, whose server does not move any more."""
-    server = Server(folder)
+    """A client in the midst of its messages, whose server, a slow one, does not move any more."""
+    server = Server(folder, store=True)
     client = Process("client", server.uri, "--lines", "--send", lines(folder), *then)
     client.wait("delivered", many=10)
     server.signal(signal.SIGSTOP)
@@ -84,8 +85,8 @@ def hung(folder, then):
 
 
 def let_go(server):
-    server.signal(signal.SIGCONT)
-    server.stop()
+    server.signal(signal.SIGKILL)  # to go on it would have to store what it holds
+    server.end()
 
 
 def stopping(folder):

@@ -32,7 +32,7 @@ def gives_back(folder):
     if os.environ.get("SANITIZERS") == "yes":
         skip(what, "sanitizers keep what was freed")
         return
-    server = Server(folder, store=False)
+    server = Server(folder)
     pid = server.process.pid
     tbq("client", server.uri)
     server.wait("disconnected")

@@ -17,14 +17,14 @@ def killed(folder):
     names = [sha256(t.encode()) for t in texts]
     number = {name: i for i, name in enumerate(names, 1)}
     path = write(os.path.join(folder, "lines"), "\n".join(texts) + "\n")
-    server = Server(folder)
+    server = Server(folder, store=True)
     client = Process("client", server.uri, "--lines", "--send", path)
     client.wait("delivered", many=100)
     server.signal(signal.SIGKILL)
     server.end()
     before = {number[n] for n in server.stored()}
     ok(0 < len(before) < MANY, f"the kill fell inside the stream: {len(before)} of {MANY} are stored")
-    again = Server(folder, f"127.0.0.1:{server.port}")
+    again = Server(folder, f"127.0.0.1:{server.port}", store=True)
     code = client.end(3 * WAIT)  # two synced writes for each message
     told = client.told(*FATES)
     counted, once = fates(told)

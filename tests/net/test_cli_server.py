@@ -31,7 +31,7 @@ def two_terminals(folder):
 
 
 def telling(folder):
-    server = Server(folder)
+    server = Server(folder, store=True)
     ok(list(server.ready) == ["event", "peer_id", "address", "uri", "trust"]
        and server.ready["uri"] == f"tbq://{server.ready['peer_id']}@{server.ready['address']}"
        and server.ready["trust"] == "open", "the ready line", server.ready)
@@ -93,7 +93,7 @@ def wrong_pin(folder):
 
 
 def store_gone(folder):
-    server = Server(folder)
+    server = Server(folder, store=True)
     path = write(folder + "/file", "something")
     shutil.rmtree(server.store)
     code, out, err = tbq("client", server.uri, "--send", path, "--json")
@@ -115,7 +115,7 @@ class Elsewhere(Server):
     def __init__(self, folder, options):
         script = f'mount -t tmpfs -o {options} none "$1" && shift && exec "$@"'
         self.wrapper = ["unshare", "--mount", "sh", "-c", script, "sh", os.path.join(folder, "store")]
-        super().__init__(folder)
+        super().__init__(folder, store=True)
 
     def inside(self):
         return os.listdir(f"/proc/{self.process.pid}/root{self.store}")
