@@ -347,16 +347,16 @@ class TwoPaths(Scenario):
     links = [["delay 10", "rate 50mbit", "queue 256k"], ["delay 20", "rate 50mbit", "queue 256k"]]
     what = "two paths of 50 Mbit/s, round trips 20 and 40 ms, messages of 8 KiB; one becomes a black hole"
     size, warm, measured, after = 8 * KIB, 2, 4, 3  # bytes, seconds
-    options = []
+    options, both = [], []  # of the sender, and of both
 
     def __init__(self, mode):
         self.needs, self.name = mode, f"two-paths-{mode}"
 
     def run(self, lab, folder):
-        receiver = Peer(lab.right, "receive", "--bind", "0.0.0.0", *self.options)
+        receiver = Peer(lab.right, "receive", "--bind", "0.0.0.0", *self.both)
         pin, port = receiver.ready["uri"].split("@")[0], receiver.ready["uri"].rsplit(":", 1)[1]
         sender = Peer(lab.left, "send", *[f"{pin}@{a}:{port}" for a in lab.right.ip4], "--mode",
-                      self.needs, "--size", str(self.size), *self.options)
+                      self.needs, "--size", str(self.size), *self.options, *self.both)
         sender.need("connected")
         sender.order("go")
         time.sleep(self.warm)
@@ -390,10 +390,20 @@ class TwoPaths(Scenario):
                 return gap
 
 
+class Critical(TwoPaths):
+    """Small messages every 5 ms, over every path, beside bulk over one."""
+
+    options = ["--critical", "200"]
+
+    def __init__(self):
+        super().__init__("redundant")
+        self.what = "the same, and beside them 200 messages a second in the critical lane: their silence"
+
+
 class Redial(TwoPaths):
     """What a library without paths of its own does: one connection, and another when it is lost."""
 
-    options = ["--ping", "250", "--idle", "1000"]
+    both = ["--ping", "250", "--idle", "1000"]
 
     def __init__(self):
         super().__init__("redial")
@@ -402,7 +412,7 @@ class Redial(TwoPaths):
 
 SCENARIOS = [OnePath(), Acknowledgements(), FirstAnswer(), FirstAnswerAgain(), FirstAnswerEarly(),
              Rejoin(), KilledLines(), KilledFile(), TwoPaths("failover"), TwoPaths("aggregate"),
-             TwoPaths("redundant"), Redial()]
+             Critical(), Redial()]
 
 
 # ---- running and telling ---------------------------------------------------------------------------

@@ -17,7 +17,10 @@
  *               all connections; each is answered when it is done by all.
  *
  * Options: --bind ADDRESS --peers NUMBER (of a receiver), --mode MODE --size BYTES --rate
- * PER_SECOND (0: as fast as it goes) --count NUMBER (of a sender), --ping MS --idle MS (of both).
+ * PER_SECOND (0: as fast as it goes) --count NUMBER --critical PER_SECOND (of a sender), --ping MS
+ * --idle MS (of both). With --critical so many small messages go in the critical lane besides,
+ * which then alone is sent as the mode says, the others by failover; a gap that a receiver tells is
+ * one of the most urgent lane that it hears of.
  *
  * Times are those of CLOCK_MONOTONIC, which all processes of a machine share. */
 #ifndef _GNU_SOURCE
@@ -37,8 +40,9 @@
 #include "../tests/net/program.h"
 
 #define ADDRESSES_MAX 8
-#define NUMBER_SIZE 8 /* bytes of a message's number, at its front */
-#define EVENTS_MAX 64 /* of epoll at once */
+#define NUMBER_SIZE 8    /* bytes of a message's number, at its front */
+#define CRITICAL_SIZE 64 /* bytes, at most, of a message in the critical lane */
+#define EVENTS_MAX 64    /* of epoll at once */
 #define LINE_SIZE 64
 #define STOP_MS 10000 /* for the fates of what was sent */
 #define FILES_EACH 8  /* descriptors of a node in a crowd */
@@ -53,7 +57,7 @@ struct options {
     const char *bind;
     const char *mode;
     uint64_t number; /* of a crowd */
-    uint64_t size, rate, count, peers, ping_ms, idle_ms;
+    uint64_t size, rate, count, critical, peers, ping_ms, idle_ms;
 };
 
 struct node {
@@ -72,15 +76,16 @@ static int ep;
 static bool over; /* the input has ended */
 static bool up = true;
 
-static struct {
-    uint64_t messages, bytes, gap, last, began;
+static struct lane_in {
+    uint64_t messages, bytes, gap, last;
     uint64_t in_all, expected, out_of_order;
-} in;
+} in[TBQ_LANES];
+static uint64_t in_began;
 
 static struct {
     bool going, full, connected, told;
     tbq_peer_id peer;
-    uint64_t began, sent, fates[4];
+    uint64_t began, sent, critical, fates[4];
     uint8_t *message;
 } out;
 
@@ -101,7 +106,8 @@ static void apply_mode(tbq_config *c, const char *mode)
             continue;
         }
         for (size_t k = 0; k < TBQ_LANES && i <= TBQ_REDUNDANT; k++) {
-            c->schedule[k] = (tbq_schedule)i;
+            bool as_asked = o.critical == 0 || k == TBQ_LANE_CRITICAL;
+            c->schedule[k] = as_asked ? (tbq_schedule)i : TBQ_FAILOVER;
         }
         c->paths_max = i <= TBQ_REDUNDANT ? 2 : 1;
         return;
@@ -140,38 +146,49 @@ static void start(struct node *n, tbq_network_mode mode)
 
 /* ---- receiving ---- */
 
-static void receive(const tbq_message *m, bool repeat)
+static void receive(const tbq_event *e)
 {
+    const tbq_message *m = e->message;
+    struct lane_in *l = &in[e->lane];
     uint64_t number, now = now_ns();
 
     if (m->kind != TBQ_TRANSITION || m->u.transition.size < NUMBER_SIZE) {
         return;
     }
     memcpy(&number, m->u.transition.data, sizeof number);
-    if (number != in.expected && in.out_of_order++ < TOLD_MAX) {
+    if (number != l->expected && l->out_of_order++ < TOLD_MAX) {
         printf("{\"event\":\"surprise\",\"number\":%" PRIu64 ",\"expected\":%" PRIu64
                ",\"repeat\":%s}\n",
-               number, in.expected, repeat ? "true" : "false");
+               number, l->expected, e->repeat ? "true" : "false");
     }
-    in.expected = number + 1;
-    in.messages++;
-    in.in_all++;
-    in.bytes += m->u.transition.size;
-    if (in.last != 0 && now - in.last > in.gap) {
-        in.gap = now - in.last;
+    l->expected = number + 1;
+    l->messages++;
+    l->in_all++;
+    l->bytes += m->u.transition.size;
+    if (l->last != 0 && now - l->last > l->gap) {
+        l->gap = now - l->last;
     }
-    in.last = now;
+    l->last = now;
 }
 
 static void mark(void)
 {
+    struct lane_in all = {0};
     uint64_t now = now_ns();
 
+    for (size_t i = TBQ_LANES; i-- > 0;) { /* the most urgent lane last: its gap is told */
+        struct lane_in *l = &in[i];
+        all.messages += l->messages;
+        all.bytes += l->bytes;
+        all.in_all += l->in_all;
+        all.out_of_order += l->out_of_order;
+        all.gap = l->in_all > 0 ? l->gap : all.gap;
+        l->messages = l->bytes = l->gap = 0;
+    }
     printf("{\"event\":\"interval\",\"ns\":%" PRIu64 ",\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64
            ",\"gap_ns\":%" PRIu64 ",\"in_all\":%" PRIu64 ",\"out_of_order\":%" PRIu64 "}\n",
-           now - in.began, in.messages, in.bytes, in.gap, in.in_all, in.out_of_order);
-    in.messages = in.bytes = in.gap = 0;
-    in.began = now;
+           now - in_began, all.messages, all.bytes, all.gap, all.in_all, all.out_of_order);
+    in_began = now;
 }
 
 /* ---- sending ---- */
@@ -194,24 +211,37 @@ static bool all_sent(void)
 }
 
 /* How many should have gone by now. */
-static uint64_t wanted(void)
+static uint64_t due(uint64_t rate)
 {
-    return o.rate == 0 ? UINT64_MAX : 1 + (now_ns() - out.began) * o.rate / SECOND_NS;
+    return 1 + (now_ns() - out.began) * rate / SECOND_NS;
+}
+
+/* False: not now. */
+static bool send_one(size_t size, uint64_t *number, tbq_lane lane)
+{
+    tbq_message m = tbq_transition(out.message, size);
+    tbq_send_options how;
+
+    tbq_send_options_init(&how);
+    how.lane = lane;
+    memcpy(out.message, number, NUMBER_SIZE);
+    int rv = tbq_send_to(nodes->server, &out.peer, &m, &how);
+    if (rv < 0 && rv != TBQ_ERR_AGAIN) {
+        die("a send: %s", tbq_strerror(rv));
+    }
+    *number += rv == 0;
+    return rv == 0;
 }
 
 static void send_more(void)
 {
-    while (out.going && !out.full && !all_sent() && out.sent < wanted()) {
-        tbq_message m = tbq_transition(out.message, o.size);
-        memcpy(out.message, &out.sent, NUMBER_SIZE);
-        int rv = tbq_send_to(nodes->server, &out.peer, &m, NULL);
-        if (rv == TBQ_ERR_AGAIN) {
-            out.full = true;
-        } else if (rv < 0) {
-            die("a send: %s", tbq_strerror(rv));
-        } else {
-            out.sent++;
-        }
+    size_t small = o.size < CRITICAL_SIZE ? o.size : CRITICAL_SIZE;
+
+    while (out.going && o.critical > 0 && out.critical < due(o.critical) &&
+           send_one(small, &out.critical, TBQ_LANE_CRITICAL)) {
+    }
+    while (out.going && !out.full && !all_sent() && (o.rate == 0 || out.sent < due(o.rate))) {
+        out.full = !send_one(o.size, &out.sent, TBQ_LANE_NORMAL);
     }
     if (out.going && all_sent()) {
         out.going = false;
@@ -223,8 +253,8 @@ static void tell_fates(void)
 {
     printf("{\"event\":\"done\",\"sent\":%" PRIu64 ",\"delivered\":%" PRIu64
            ",\"undelivered\":%" PRIu64 ",\"unknown\":%" PRIu64 ",\"ns\":%" PRIu64 "}\n",
-           out.sent, out.fates[TBQ_DELIVERED], out.fates[TBQ_NOT_DELIVERED], out.fates[TBQ_UNKNOWN],
-           now_ns() - out.began);
+           out.sent + out.critical, out.fates[TBQ_DELIVERED], out.fates[TBQ_NOT_DELIVERED],
+           out.fates[TBQ_UNKNOWN], now_ns() - out.began);
 }
 
 /* ---- a crowd ---- */
@@ -303,7 +333,7 @@ static void on_event(struct node *n, const tbq_event *e)
         }
         break;
     case TBQ_EVENT_MESSAGE:
-        receive(e->message, e->repeat);
+        receive(e);
         break;
     case TBQ_EVENT_FATE:
         out.fates[e->fate]++;
@@ -371,7 +401,8 @@ static void run(void)
 
     while (up && !over) {
         /* What goes at a rate looks at the clock each ms. */
-        int n = epoll_wait(ep, events, EVENTS_MAX, out.going && o.rate > 0 && !out.full ? 1 : -1);
+        bool waits = out.going && (o.critical > 0 || (o.rate > 0 && !out.full));
+        int n = epoll_wait(ep, events, EVENTS_MAX, waits ? 1 : -1);
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr == NULL) {
                 read_order();
@@ -405,9 +436,11 @@ static void set_option(const char *name, const char *value)
         const char **text;
         uint64_t *number;
     } known[] = {
-        {"--bind", &o.bind, NULL},    {"--mode", &o.mode, NULL},    {"--size", NULL, &o.size},
-        {"--rate", NULL, &o.rate},    {"--count", NULL, &o.count},  {"--peers", NULL, &o.peers},
-        {"--ping", NULL, &o.ping_ms}, {"--idle", NULL, &o.idle_ms},
+        {"--bind", &o.bind, NULL},         {"--mode", &o.mode, NULL},
+        {"--size", NULL, &o.size},         {"--rate", NULL, &o.rate},
+        {"--count", NULL, &o.count},       {"--peers", NULL, &o.peers},
+        {"--ping", NULL, &o.ping_ms},      {"--idle", NULL, &o.idle_ms},
+        {"--critical", NULL, &o.critical},
     };
 
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
@@ -497,7 +530,7 @@ static void begin(void)
     for (size_t i = 0; i < nodes_len; i++) {
         start(&nodes[i], receives ? TBQ_MODE_SERVER : TBQ_MODE_CLIENT);
     }
-    in.began = now_ns();
+    in_began = now_ns();
     printf("{\"event\":\"ready\",\"uri\":\"%s\"}\n", tbq_server_uri(nodes->server));
     fflush(stdout);
 }

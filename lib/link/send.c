@@ -108,26 +108,49 @@ static bool write_on(struct tbi_link_path *path, struct tbi_now now, struct tbi_
     return true;
 }
 
-/* To one path, or to all where the lane is redundant: then one copy is enough. */
+/* Copies on those of these paths that have room; how many. */
+static unsigned write_copies(struct tbi_link *link, struct tbi_now now, struct tbi_tx_lane *l,
+                             struct tbi_out *m, uint64_t number, unsigned paths)
+{
+    unsigned copies = 0;
+
+    TBI_FOREACH_PATH(path, link)
+    {
+        copies += (path->bit & paths & ~m->paths) != 0 && !path->failed &&
+                  fits(path, l, m, number) && write_on(path, now, l, m, number);
+    }
+    return copies;
+}
+
+/* One copy on a path that is used is enough. Those under suspicion get one as well: that may be
+ * wrong, and the one that is sound fall silent next. */
+static bool write_redundant(struct tbi_link *link, struct tbi_now now, struct tbi_tx_lane *l,
+                            struct tbi_out *m, uint64_t number)
+{
+    unsigned usable = tbi_paths_usable(link);
+    unsigned copies = write_copies(link, now, l, m, number, usable);
+
+    if (copies == 0) {
+        return false;
+    }
+    link->stats.copies += copies - 1 + write_copies(link, now, l, m, number, ~usable);
+    return true;
+}
+
 static bool write_message(struct tbi_link *link, struct tbi_now now, struct tbi_tx_lane *l,
                           struct tbi_out *m, uint64_t number)
 {
-    unsigned usable = tbi_paths_usable(link), fitting = 0, copies = 0;
+    unsigned usable = tbi_paths_usable(link), fitting = 0;
 
+    if (l->schedule == TBQ_REDUNDANT) {
+        return write_redundant(link, now, l, m, number);
+    }
     TBI_FOREACH_PATH(path, link)
     {
         fitting |= (path->bit & usable) != 0 && fits(path, l, m, number) ? path->bit : 0;
     }
-    if (l->schedule != TBQ_REDUNDANT) {
-        struct tbi_link_path *path = tbi_path_choose(link, m->fate.lane, body_size(m), fitting);
-        return path != NULL && write_on(path, now, l, m, number);
-    }
-    TBI_FOREACH_PATH(path, link)
-    {
-        copies += (path->bit & fitting & ~m->paths) != 0 && write_on(path, now, l, m, number);
-    }
-    link->stats.copies += copies > 1 ? copies - 1 : 0;
-    return copies > 0;
+    struct tbi_link_path *path = tbi_path_choose(link, m->fate.lane, body_size(m), fitting);
+    return path != NULL && write_on(path, now, l, m, number);
 }
 
 /* --- Again, and elsewhere --------------------------------------------------------------------- */

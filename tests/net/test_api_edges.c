@@ -215,8 +215,8 @@ END_TEST
 
 #define QUESTIONS 80 /* more than the answers that may wait (64), less than what a socket holds */
 
-/* Nobody reads on while answers fill their queue: each of many questions that waited in the socket is
- * answered, here with Version Negotiation (RFC 9000, section 6.1: datagrams of 1,200 bytes). */
+/* Nobody reads on while answers fill their queue: each of many questions that waited in the socket
+ * is answered, here with Version Negotiation (RFC 9000, section 6.1: datagrams of 1,200 bytes). */
 START_TEST(every_question_that_waited_is_answered)
 {
     uint8_t question[1200] = {0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0};

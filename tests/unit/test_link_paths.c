@@ -274,6 +274,18 @@ START_TEST(a_copy_is_enough_when_a_path_is_lost)
 }
 END_TEST
 
+/* The one that was thought silent was not, and the other falls silent now. */
+START_TEST(a_copy_goes_where_it_is_silent_too)
+{
+    begin_as(TBQ_REDUNDANT);
+    world_suspect(&w, 1, true);
+    send_text(1, "one");
+    ck_assert_uint_eq(queued(0, TBQ_LANE_NORMAL), queued(1, TBQ_LANE_NORMAL));
+    (void)world_move_on(&w, 1, A, TBQ_LANE_NORMAL, SIZE_MAX);
+    world_expect(&w, "B gets 2/0 one\n");
+}
+END_TEST
+
 /* --- Large ones ------------------------------------------------------------------------------- */
 
 START_TEST(a_large_message_takes_a_stream_of_its_own_and_keeps_its_place)
@@ -398,6 +410,7 @@ int main(void)
     tcase_add_test(t, what_all_wait_for_finds_a_way_past_full_windows);
     tcase_add_test(t, what_all_wait_for_finds_a_stream);
     tcase_add_test(t, redundant_sends_a_copy_on_each_and_the_first_counts);
+    tcase_add_test(t, a_copy_goes_where_it_is_silent_too);
     tcase_add_test(t, a_copy_is_enough_when_a_path_is_lost);
     tcase_add_test(t, a_large_message_takes_a_stream_of_its_own_and_keeps_its_place);
     tcase_add_test(t, what_was_given_up_is_not_waited_for);
