@@ -200,19 +200,31 @@ static bool may_try(const struct tbi_place *p)
     return p->proven || (p->allowed && p->tries < TBI_BOOK_TRIES_UNPROVEN);
 }
 
-size_t tbi_book_places(const struct tbi_book_entry *e, uint64_t now_ns, struct tbi_addr *to,
-                       size_t max)
+static size_t places_due(const struct tbi_book_entry *e, bool proven, uint64_t at_ns,
+                         struct tbi_addr *to, size_t max)
 {
     size_t n = 0;
-    for (int proven = 1; proven >= 0; proven--) {
-        for (size_t i = 0; i < e->places && n < max; i++) {
-            const struct tbi_place *p = &e->place[i];
-            if (p->proven == (proven == 1) && may_try(p) && p->try_at <= now_ns) {
-                to[n++] = p->addr;
-            }
+    for (size_t i = 0; i < e->places && n < max; i++) {
+        const struct tbi_place *p = &e->place[i];
+        if (p->proven == proven && may_try(p) && p->try_at <= at_ns) {
+            to[n++] = p->addr;
         }
     }
     return n;
+}
+
+size_t tbi_book_places(const struct tbi_book_entry *e, uint64_t now_ns, struct tbi_addr *to,
+                       size_t max)
+{
+    size_t n = places_due(e, true, now_ns, to, max);
+    return n + places_due(e, false, now_ns, to + n, max - n);
+}
+
+size_t tbi_book_ways(const struct tbi_book_entry *e, uint64_t now_ns, struct tbi_addr *to,
+                     size_t max)
+{
+    size_t n = places_due(e, true, TBI_NEVER, to, max);
+    return n + places_due(e, false, now_ns, to + n, max - n);
 }
 
 bool tbi_book_is_proven(const struct tbi_book_entry *e, const struct tbi_addr *addr)

@@ -120,6 +120,11 @@ void tbi_book_failed(struct tbi_book *b, struct tbi_now now, const tbq_peer_id *
 size_t tbi_book_places(const struct tbi_book_entry *e, uint64_t now_ns, struct tbi_addr *to,
                        size_t max);
 
+/* The same for who has a reason to dial that very peer, and pauses of its own: those where it was
+ * reached once are among them however often they failed since. */
+size_t tbi_book_ways(const struct tbi_book_entry *e, uint64_t now_ns, struct tbi_addr *to,
+                     size_t max);
+
 /* Whether it was reached there once. */
 bool tbi_book_is_proven(const struct tbi_book_entry *e, const struct tbi_addr *addr);
 

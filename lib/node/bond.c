@@ -238,6 +238,20 @@ struct tbi_bond *tbi_bond_for(struct tbi_node *node, const tbq_peer_id *id,
     return found;
 }
 
+/* Its process was replaced by the one that a newer bond leads to: what waits moves over there. */
+static bool move_over(struct tbi_bond *b)
+{
+    struct tbi_bond *next = tbi_peer_newest(b->peer);
+
+    if (next == b || next->session == NULL) {
+        return false;
+    }
+    tbi_link_absorb(next->link, b->link, b->node->now);
+    tbi_bond_drain(next);
+    tbi_bond_give_up(b, TBQ_ERR_RESTARTED);
+    return true;
+}
+
 /* The event was reserved by the send: a fate is told also when memory is out. */
 void tbi_bond_tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f)
 {
@@ -352,7 +366,20 @@ void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s, int reason)
         tbi_book_parted(&b->node->discovery.book, b->node->now, &b->peer->id,
                         reason == TBQ_ERR_CLOSED);
     }
-    tbi_bond_drain(b);
+    if (b->session != NULL || !move_over(b)) {
+        tbi_bond_drain(b);
+    }
+}
+
+void tbi_bond_replaced(struct tbi_bond *b, const struct tbi_addr *where)
+{
+    TBI_LIST_FOREACH(it, &b->carriers)
+    {
+        struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, carries);
+        if (s->suspect && !s->closing && tbi_addr_equal(&s->remote, where)) {
+            tbi_session_close(s, TBI_CLOSE_TIMEOUT, "another process answers there");
+        }
+    }
 }
 
 void tbi_bond_give_up(struct tbi_bond *b, int reason)

@@ -523,7 +523,7 @@ size_t tbi_discovery_places(struct tbi_node *node, const tbq_peer_id *id, struct
                             size_t max)
 {
     const struct tbi_book_entry *e = tbi_book_get(&node->discovery.book, id);
-    return e != NULL ? tbi_book_places(e, node->now.mono_ns, to, max) : 0;
+    return e != NULL ? tbi_book_ways(e, node->now.mono_ns, to, max) : 0;
 }
 
 /* --- Dialling --------------------------------------------------------------------------------- */

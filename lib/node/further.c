@@ -3,8 +3,9 @@
  * The side that dialled a peer dials it again, at other addresses and from other addresses, until
  * there are as many paths as the configuration asks for; and at once, at any address, when what is
  * under way on all paths is not answered in time: a fresh connection gets through where the old
- * one's way is gone (another address behind a translator, another route). Each is one more path of
- * the link, and the application hears nothing of it. */
+ * one's way is gone (another address behind a translator, another route). The other side does so a
+ * little later, where the first did not: it alone may know of another address. Each is one more
+ * path of the link, and the application hears nothing of it. */
 #include <string.h>
 
 #include "node/parts.h"
@@ -14,6 +15,8 @@
 #define APART_MS 250       /* the next so much later: as in race.c */
 #define RETRY_FIRST_MS 250 /* between rounds that came to nothing, doubled each time */
 #define RETRY_LAST_MS 60000
+#define OTHER_SIDE_MS 250       /* later than who dialled, where everything is silent; */
+#define OTHER_SIDE_CALM_MS 2000 /* and where another path would be welcome */
 
 /* Where one more connection might go. */
 struct way {
@@ -58,6 +61,18 @@ static bool may_lead(const struct tbi_addr *local, const struct tbi_addr *remote
            (scope == TBI_SCOPE_LOOPBACK) == (tbi_scope_of(remote) == TBI_SCOPE_LOOPBACK);
 }
 
+/* Who was dialled sees an address that need not take calls: it knows only those of the record. */
+static bool nth_way_back(struct tbi_bond *b, size_t n, struct way *way)
+{
+    struct tbi_addr places[TBI_CONTACT_ADDRESSES_MAX];
+    size_t len = tbi_discovery_places(b->node, &b->peer->id, places, TBI_CONTACT_ADDRESSES_MAX);
+
+    if (n < len) {
+        *way = (struct way){.remote = places[n]};
+    }
+    return n < len;
+}
+
 /* The n-th way to that peer, those to other addresses of its before those from other addresses of
  * ours. False: there are fewer. */
 static bool nth_way(struct tbi_bond *b, size_t n, struct way *way)
@@ -66,6 +81,9 @@ static bool nth_way(struct tbi_bond *b, size_t n, struct way *way)
     struct tbi_addr places[TBI_CONTACT_ADDRESSES_MAX];
     size_t len = tbi_discovery_places(b->node, &b->peer->id, places, TBI_CONTACT_ADDRESSES_MAX);
 
+    if (!b->session->dialled) {
+        return nth_way_back(b, n, way);
+    }
     if (n == 0) { /* where it is, as far as is known */
         *way = (struct way){.remote = b->session->remote};
         return true;
@@ -102,7 +120,7 @@ static bool wanted(const struct tbi_bond *b, bool *anywhere)
 
     count(b, &sound, &suspect);
     *anywhere = sound == 0 && suspect > 0;
-    return b->peer != NULL && b->session != NULL && b->session->dialled &&
+    return b->peer != NULL && b->session != NULL && c->network_mode != TBQ_MODE_SERVER &&
            b->further < (*anywhere ? MOST : 1) && !b->node->stopping &&
            tbi_link_may_join(b->link) && sound + suspect < TBI_LINK_PATHS_MAX &&
            (*anywhere || sound + suspect < c->paths_max);
@@ -207,6 +225,12 @@ static void close_dials(struct tbi_bond *b)
     }
 }
 
+static uint64_t after_other_side(const struct tbi_bond *b, bool silent)
+{
+    uint64_t ms = silent ? OTHER_SIDE_MS : OTHER_SIDE_CALM_MS;
+    return b->session->dialled ? 0 : ms * TBI_NS_PER_MS;
+}
+
 void tbi_further_look(struct tbi_bond *b)
 {
     size_t sound, suspect;
@@ -223,9 +247,17 @@ void tbi_further_look(struct tbi_bond *b)
             b->further_next = 0;
             b->further_failures = 0;
         }
-        b->further_at = b->node->now.mono_ns;
+        b->further_at = b->node->now.mono_ns + after_other_side(b, anywhere);
     }
     b->silent = sound == 0 && suspect > 0;
+}
+
+/* Which side ends one of two that go the same way: who dialled both; else the one with the lower
+ * id. */
+static bool is_ours_to_end(const struct tbi_session *s, const struct tbi_session *o)
+{
+    return s->dialled == o->dialled ? s->dialled
+                                    : tbq_peer_id_compare(&s->node->id, &s->peer_id) < 0;
 }
 
 /* It is up: what it was dialled to replace may end. */
@@ -234,16 +266,15 @@ void tbi_further_up(struct tbi_session *s)
     struct tbi_bond *b = s->bond;
     struct way way = {.remote = s->remote, .local = s->local};
 
-    if (!s->further) {
-        return; /* the side that dialled it decides */
+    if (s->further) {
+        b->further--;
+        tbi_list_remove(&s->attempt);
+        b->further_failures = 0;
     }
-    b->further--;
-    tbi_list_remove(&s->attempt);
-    b->further_failures = 0;
     TBI_LIST_FOREACH(it, &b->carriers)
     {
         struct tbi_session *o = TBI_CONTAINER(it, struct tbi_session, carries);
-        if (o != s && !o->closing && goes(o, &way)) {
+        if (s->joins && o != s && !o->closing && goes(o, &way) && is_ours_to_end(s, o)) {
             tbi_session_close(o->suspect ? o : s, TBI_CLOSE_REPLACED,
                               tbi_close_text(TBI_CLOSE_REPLACED));
             break;

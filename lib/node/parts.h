@@ -378,6 +378,9 @@ void tbi_bond_leave(struct tbi_bond *b);  /* one session less; the same */
 void tbi_bond_drain(struct tbi_bond *b);  /* the link's actions; re-arms its timer */
 void tbi_bond_carried(struct tbi_bond *b, struct tbi_session *s);          /* by one more session */
 void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s, int reason); /* one less */
+/* Another process of the peer answers at that address: connections to there that are silent are of
+ * one that is gone. */
+void tbi_bond_replaced(struct tbi_bond *b, const struct tbi_addr *where);
 /* The bond of that process, or NULL. */
 struct tbi_bond *tbi_bond_find(struct tbi_node *node, const tbq_peer_id *id,
                                const uint8_t boot_id[TBI_BOOT_ID_SIZE]);

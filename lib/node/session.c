@@ -357,6 +357,7 @@ static void get_ready_to_join(struct tbi_session *s)
     }
     if (memcmp(b->boot_id, s->hello.boot_id, sizeof b->boot_id) != 0) {
         tbi_session_close(s, TBI_CLOSE_NONE, "another process of the peer answers");
+        tbi_bond_replaced(b, &s->remote);
     } else if (there + 1 >= TBI_LINK_PATHS_MAX) {
         tbi_session_close(s, TBI_CLOSE_LIMIT, "the link has as many connections as it may have");
     } else if (tbi_link_may_join(b->link)) {

@@ -105,18 +105,29 @@ void ledger_receiver_restarts(struct ledger *l)
     }
 }
 
+void ledger_sender_dies(struct ledger *l)
+{
+    for (uint32_t n = 0; n < l->sent; n++) {
+        if (l->entry[n].fates == 0 && !l->entry[n].dead) {
+            l->entry[n].dead = true;
+            l->dead++;
+        }
+    }
+}
+
 bool ledger_settled(const struct ledger *l)
 {
-    return l->told[TBQ_DELIVERED] + l->told[TBQ_NOT_DELIVERED] + l->told[TBQ_UNKNOWN] >= l->sent;
+    size_t told = l->told[TBQ_DELIVERED] + l->told[TBQ_NOT_DELIVERED] + l->told[TBQ_UNKNOWN];
+    return told + l->dead >= l->sent;
 }
 
 size_t ledger_broken(struct ledger *l)
 {
     for (uint32_t n = 0; n < l->sent; n++) {
-        if (l->entry[n].fates != 1) {
+        if (l->entry[n].fates != 1 && !l->entry[n].dead) {
             broken(l, n, "has no fate");
         }
-        if (l->entry[n].fate == TBQ_NOT_DELIVERED && l->entry[n].got > 0) {
+        if (l->entry[n].fates > 0 && l->entry[n].fate == TBQ_NOT_DELIVERED && l->entry[n].got > 0) {
             broken(l, n, "was told not delivered and was handed out");
         }
     }

@@ -11,7 +11,7 @@
 
 #include "sim.h"
 
-#define LEDGER_MAX 20000
+#define LEDGER_MAX 100000
 
 struct ledger {
     struct sim_node *from, *to;
@@ -19,6 +19,7 @@ struct ledger {
     struct {
         uint8_t lane;
         bool unordered;
+        bool dead; /* its sender died without having been told */
         uint8_t fates;
         uint8_t fate;
         int reason;
@@ -28,7 +29,7 @@ struct ledger {
     uint8_t life;                /* of the receiver, from 0 */
     int64_t last[TBQ_LANES];     /* number that was handed out last, in this life; -1: none */
     size_t told[4];              /* fates, by kind */
-    size_t got, repeats, broken; /* `broken`: promises, each said in the transcript */
+    size_t dead, got, repeats, broken; /* `broken`: promises, each said in the transcript */
 };
 
 void ledger_begin(struct ledger *l, struct sim_node *from, struct sim_node *to);
@@ -39,6 +40,7 @@ int ledger_send(struct ledger *l, size_t size, tbq_lane lane, bool unordered, ui
 /* To be called with every event of both nodes; takes what concerns it. */
 void ledger_event(struct ledger *l, struct sim_node *n, const tbq_event *e);
 void ledger_receiver_restarts(struct ledger *l);
+void ledger_sender_dies(struct ledger *l); /* the outbox is memory: it tells no fates */
 
 bool ledger_settled(const struct ledger *l); /* every accepted message has its fate */
 size_t ledger_broken(struct ledger *l);      /* promises, fates at the end included */

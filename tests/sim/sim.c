@@ -26,6 +26,7 @@ struct sim {
     struct tbi_alloc alloc;
     struct tbi_log log;
     uint64_t now_ns;
+    int64_t wall_jumps_ms;
     uint64_t next_order;
     size_t nodes_len;
     struct sim_node nodes[SIM_NODES_MAX];
@@ -42,7 +43,7 @@ static struct sim *current;                     /* GnuTLS asks for the time with
 
 static time_t gnutls_time(time_t *t)
 {
-    time_t now = (time_t)((START_WALL_MS + (current->now_ns - START_NS) / TBI_NS_PER_MS) / 1000);
+    time_t now = (time_t)(sim_now(current).wall_ms / 1000);
     if (t != NULL) {
         *t = now;
     }
@@ -83,7 +84,13 @@ void sim_free(struct sim *s)
 struct tbi_now sim_now(const struct sim *s)
 {
     return (struct tbi_now){.mono_ns = s->now_ns,
-                            .wall_ms = START_WALL_MS + (s->now_ns - START_NS) / TBI_NS_PER_MS};
+                            .wall_ms = START_WALL_MS + (uint64_t)s->wall_jumps_ms +
+                                       (s->now_ns - START_NS) / TBI_NS_PER_MS};
+}
+
+void sim_jump(struct sim *s, int64_t ms)
+{
+    s->wall_jumps_ms += ms;
 }
 
 uint64_t sim_ms(const struct sim *s)

@@ -88,6 +88,7 @@ void sim_other_both(struct sim_node *a, struct sim_node *b, struct sim_link link
 void sim_both(struct sim_node *a, struct sim_node *b, struct sim_link link);
 
 tbq_connection sim_dial(struct sim_node *from, struct sim_node *to, bool persistent);
+void sim_jump(struct sim *s, int64_t ms); /* the wall clock, of all nodes */
 struct tbi_now sim_now(const struct sim *s);
 uint64_t sim_ms(const struct sim *s); /* since the beginning */
 

@@ -173,7 +173,7 @@ static bool on_event(struct sim_node *n, tbq_event *e)
     return true;
 }
 
-static struct town *build(uint64_t seed, struct sim_link link)
+static struct town *build_with(uint64_t seed, struct sim_link link, bool dialled)
 {
     struct town *t = calloc(1, sizeof *t);
     ck_assert_ptr_nonnull(t);
@@ -188,8 +188,15 @@ static struct town *build(uint64_t seed, struct sim_link link)
     ledger_begin(&t->ba, t->b, t->a);
     sim_boot(t->a);
     sim_boot(t->b);
-    sim_dial(t->a, t->b, true);
+    if (dialled) {
+        sim_dial(t->a, t->b, true);
+    }
     return t;
+}
+
+static struct town *build(uint64_t seed, struct sim_link link)
+{
+    return build_with(seed, link, true);
 }
 
 static void finish(struct town *t)
@@ -371,6 +378,29 @@ START_TEST(a_receiver_that_restarts_again_and_again_makes_no_fate_false)
 }
 END_TEST
 
+/* It dialled, so that nothing tells its peer that the connection is nobody's any more (a client has
+ * no stateless reset token, RFC 9000, section 18.2). What was sent over it in the meantime goes to
+ * the new process, long before the old connection would have ended by silence. */
+START_TEST(a_dialler_that_restarts_is_noticed_when_it_dials_again)
+{
+    struct town *t = build_with(38, (struct sim_link){.delay_ms = 10}, false);
+    sim_dial(t->b, t->a, true);
+    t->to_ab = 10;
+    ck_assert(sim_run(t->sim, 5000, settled, t));
+    sim_kill(t->b);
+    ledger_receiver_restarts(&t->ab);
+    for (int i = 0; i < 10; i++) {
+        ck_assert_int_eq(ledger_send(&t->ab, 1000, TBQ_LANE_NORMAL, false, 0), 0);
+    }
+    sim_run(t->sim, 500, NULL, NULL);
+    sim_boot(t->b);
+    sim_dial(t->b, t->a, true);
+    ck_assert(sim_run(t->sim, 10000, settled, t));
+    ck_assert_uint_eq(t->ab.told[TBQ_DELIVERED], 20);
+    finish(t);
+}
+END_TEST
+
 START_TEST(lanes_overtake_and_a_full_low_lane_holds_up_nobody)
 {
     struct town *t = build(35, (struct sim_link){.delay_ms = 10, .rate_bps = 8000000});
@@ -543,6 +573,7 @@ int main(void)
     tcase_add_test(c, a_partition_that_heals_loses_nothing);
     tcase_add_test(c, a_partition_without_end_is_told_as_it_is_and_healing_begins_anew);
     tcase_add_test(c, a_receiver_that_restarts_again_and_again_makes_no_fate_false);
+    tcase_add_test(c, a_dialler_that_restarts_is_noticed_when_it_dials_again);
     tcase_add_test(c, lanes_overtake_and_a_full_low_lane_holds_up_nobody);
     tcase_add_test(c, a_time_to_live_ends_what_was_not_taken_in_time);
     tcase_add_test(c, unordered_messages_neither_wait_nor_make_wait);

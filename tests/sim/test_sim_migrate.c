@@ -162,8 +162,8 @@ START_TEST(and_another_and_another)
 }
 END_TEST
 
-/* A client believes no packet from another address than it has dialled (RFC 9000, section 9): the
- * connection is lost, and what was under way waits for the next one. */
+/* A client believes no packet from another address than it has dialled (RFC 9000, section 9): this
+ * connection is lost. Who was dialled dials, and the link goes on with that. */
 static void rebind_b_for_a_while(size_t n)
 {
     if (n == MESSAGES / 4) {
@@ -179,9 +179,9 @@ START_TEST(a_nat_gives_the_accepter_another_address)
     sim_settings(a)->idle_timeout_ms = sim_settings(b)->idle_timeout_ms = 1000;
     connect_them(true);
     talk_over(rebind_b_for_a_while);
-    ck_assert_uint_eq(at_a.disconnected, 1);
-    ck_assert_uint_eq(at_a.connected, 2);
-    ck_assert_uint_eq(at_a.paths + at_b.paths, 0);
+    ck_assert_uint_eq(at_a.disconnected + at_b.disconnected, 0);
+    ck_assert_uint_eq(at_a.connected + at_b.connected, 2);
+    ck_assert_uint_ge(at_a.paths, 1);
 }
 END_TEST
 

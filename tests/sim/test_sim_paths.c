@@ -67,8 +67,8 @@ static void run(uint64_t ms)
     sim_run(r.sim, ms, NULL, NULL);
 }
 
-/* a has dialled b, and learnt of b's other address. */
-static void begin(tbq_schedule schedule, uint32_t paths)
+/* One has dialled the other, and a has learnt of b's other address. */
+static void begin_as(tbq_schedule schedule, uint32_t paths, bool b_dials)
 {
     memset(&r, 0, sizeof r);
     r.sim = sim_new(4);
@@ -82,9 +82,14 @@ static void begin(tbq_schedule schedule, uint32_t paths)
     ledger_begin(&r.ab, r.a, r.b);
     ledger_begin(&r.ba, r.b, r.a);
     ck_assert_int_eq(tbi_node_set_addresses(r.b->node, sim_now(r.sim), &r.b->alias, 1, NULL, 0), 0);
-    sim_dial(r.a, r.b, false);
+    sim_dial(b_dials ? r.b : r.a, b_dials ? r.a : r.b, false);
     run(500);
     ck_assert_uint_eq(r.seen[0].connected + r.seen[1].connected, 2);
+}
+
+static void begin(tbq_schedule schedule, uint32_t paths)
+{
+    begin_as(schedule, paths, false);
 }
 
 static void begin_two(tbq_schedule schedule)
@@ -194,7 +199,7 @@ START_TEST(where_there_is_one_way_there_is_one_connection)
     ck_assert_uint_gt(tbi_endpoint_stats(r.a->node->endpoint)->dialled, 1);
     sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = false;
     all_arrived();
-    run(3000);
+    run(5000); /* both dialled, and keep one; the other one's remains are gone by then */
     ck_assert_uint_eq(tbi_endpoint_stats(r.a->node->endpoint)->connections, 1);
     end();
 }
@@ -267,6 +272,55 @@ START_TEST(a_fresh_connection_takes_over_where_all_fall_silent)
     ck_assert_uint_ge(r.seen[0].paths, 1); /* it is told that the path is another */
     ck_assert_uint_ge(r.seen[1].paths, 1);
     all_arrived();
+    end();
+}
+END_TEST
+
+/* b dialled, and knows of one address of a; a knows of two of b. */
+START_TEST(who_was_dialled_mends_it_too)
+{
+    begin_as(TBQ_FAILOVER, 1, true);
+    talk(300);
+    listen_anew();
+    sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = true;
+    talk(2000);
+    ck_assert_uint_lt(longest_silence(0), 700); /* it leaves the other side a while to do it */
+    ck_assert_uint_lt(longest_silence(1), 700);
+    all_arrived();
+    end();
+}
+END_TEST
+
+/* The same while all is well, where two ways are wanted. */
+START_TEST(who_was_dialled_adds_a_way)
+{
+    begin_as(TBQ_FAILOVER, 2, true);
+    talk(300);
+    ck_assert(sim_run(r.sim, 10000, both_ways, NULL));
+    all_arrived();
+    end();
+}
+END_TEST
+
+/* It failed a hundred times while all was cut. The pauses of the book are for dials to strangers.
+ */
+START_TEST(a_way_that_failed_for_long_is_tried_when_it_is_needed)
+{
+    begin_two(TBQ_FAILOVER);
+    talk(300);
+    sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = true;
+    sim_other_link(r.a, r.b)->cut = sim_other_link(r.b, r.a)->cut = true;
+    run(200000);
+    sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = false;
+    ck_assert(sim_run(r.sim, 100000, settled, NULL));
+    talk(1000);
+    sim_other_link(r.a, r.b)->cut = sim_other_link(r.b, r.a)->cut = false;
+    listen_anew();
+    sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = true;
+    talk(2000);
+    ck_assert_uint_lt(longest_silence(0), 1000);
+    ck_assert_uint_lt(longest_silence(1), 1000);
+    ck_assert(sim_run(r.sim, 30000, settled, NULL));
     end();
 }
 END_TEST
@@ -516,6 +570,9 @@ int main(void)
     tcase_add_test(c, redundant_lanes_notice_nothing_of_a_way_that_falls_silent);
     tcase_add_test(c, aggregate_uses_both_ways);
     tcase_add_test(c, a_fresh_connection_takes_over_where_all_fall_silent);
+    tcase_add_test(c, who_was_dialled_mends_it_too);
+    tcase_add_test(c, who_was_dialled_adds_a_way);
+    tcase_add_test(c, a_way_that_failed_for_long_is_tried_when_it_is_needed);
     tcase_add_test(c, a_connection_that_ends_is_not_the_end);
     tcase_add_test(c, a_partition_heals);
     tcase_add_test(c, a_close_ends_all_of_them);

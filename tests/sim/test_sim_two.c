@@ -195,7 +195,7 @@ START_TEST(a_killed_receiver_comes_back_and_every_message_has_one_fate)
     ck_assert_uint_eq(t.fates[1] + t.fates[2] + t.fates[3], 500);
     ck_assert_uint_ge(t.got, t.fates[TBQ_DELIVERED]);
     ck_assert_uint_ge(t.connected, 2);
-    ck_assert_ptr_nonnull(strstr(sim_transcript(t.sim), "stateless reset"));
+    ck_assert_uint_lt(sim_ms(t.sim), 10000); /* noticed long before the idle timeout */
     sim_free(t.sim);
 }
 END_TEST
