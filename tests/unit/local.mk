@@ -35,7 +35,8 @@ tests_unit_test_link_paths_SOURCES = tests/unit/test_link_paths.c $(link_world)
 tests_unit_test_link_paths_LDADD = $(UNIT_LDADD) $(UP_TO_LINK)
 tests_unit_test_link_hostile_SOURCES = tests/unit/test_link_hostile.c $(link_world)
 tests_unit_test_link_hostile_LDADD = $(UNIT_LDADD) $(UP_TO_LINK)
-tests_unit_test_link_random_SOURCES = tests/unit/test_link_random.c $(link_world)
+tests_unit_test_link_random_SOURCES = tests/unit/test_link_random.c tests/unit/shrink.c \
+	tests/unit/shrink.h $(link_world)
 tests_unit_test_link_random_LDADD = $(UNIT_LDADD) $(UP_TO_LINK)
 
 unit_mesh = tests/unit/test_mesh_book tests/unit/test_mesh_scope tests/unit/test_mesh_select

@@ -2,9 +2,9 @@
  *
  * Both sides send, take late and out of order, refuse, let expire; connections are cut at any byte
  * and made again, up to three are there at once and fall silent; processes restart or forget. A
- * model keeps what each side's application saw and was told, and the two must agree. A history that
- * fails is told by its number on standard error: TBQ_SEED=NUMBER runs it alone, TBQ_STORY=1 tells
- * it, TBQ_HISTORIES=COUNT runs more. */
+ * model keeps what each side's application saw and was told, and the two must agree. Of a history
+ * that fails all steps are left out that it fails without, and the rest is told on standard error.
+ * TBQ_SEED=NUMBER runs one alone, TBQ_STORY=1 tells it whole, TBQ_HISTORIES=COUNT runs more. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +12,7 @@
 
 #include "harness.h"
 #include "link_world.h"
+#include "shrink.h"
 
 #define MESSAGES 2000
 
@@ -41,10 +42,12 @@ struct model {
         unsigned life;
     } held[2][WORLD_HELD]; /* beside the world's */
     bool tidy;             /* no restart, no refusal, no expiry: then everything arrives */
+    bool no_refusals;      /* as if one were forbidden, to see how a failure is told */
 };
 
 static struct model model;
 static struct world world;
+static struct tbi_rng chances; /* of one step */
 
 /* --- What the applications see -------------------------------------------------------------- */
 
@@ -96,7 +99,7 @@ static void on_fate(struct world *w, int at, const struct tbi_link_fate *f)
 
 static unsigned below(unsigned n)
 {
-    return (unsigned)tbi_rng_below(&world.rng, n);
+    return (unsigned)tbi_rng_below(&chances, n);
 }
 
 static void send_one(int from)
@@ -139,6 +142,7 @@ static void answer_one(int at, bool refuse)
     size_t i = below(3) == 0 ? below((unsigned)e->held_len) : 0;
     struct sent *s = e->held[i]->user;
     if (refuse) {
+        ck_assert(!model.no_refusals);
         s->refused++;
         world_refuse(&world, at, i, TBI_DECLINE_REFUSED);
     } else {
@@ -346,21 +350,49 @@ static void check_end(int at)
     }
 }
 
-static void history(uint64_t seed, bool tidy)
+struct history {
+    uint64_t seed;
+    bool tidy, no_refusals;
+    bool aloud; /* tells what happens on standard error */
+};
+
+static void draw_from(uint64_t seed, unsigned step)
 {
-    memset(&model, 0, sizeof model);
-    model.tidy = tidy;
+    uint8_t key[TBI_RNG_SEED_SIZE] = {0};
+
+    memcpy(key, &seed, sizeof seed);
+    memcpy(key + sizeof seed, &step, sizeof step);
+    tbi_rng_init(&chances, key);
+}
+
+static unsigned steps_of(const struct history *h)
+{
+    draw_from(h->seed, 0);
+    return 300 + below(1500);
+}
+
+static void run_history(void *arg, const bool *skip)
+{
+    const struct history *h = arg;
     tbq_schedule schedule[TBQ_LANES];
+
+    memset(&model, 0, sizeof model);
+    model.tidy = h->tidy;
+    model.no_refusals = h->no_refusals;
     for (size_t i = 0; i < TBQ_LANES; i++) {
-        schedule[i] = (tbq_schedule)((seed + i) % (TBQ_REDUNDANT + 1));
+        schedule[i] = (tbq_schedule)((h->seed + i) % (TBQ_REDUNDANT + 1));
     }
-    world_init_as(&world, seed, schedule);
-    world.aloud = world.keep_story = world.show_control = getenv("TBQ_STORY") != NULL;
+    world_init_as(&world, h->seed, schedule);
+    world.aloud = world.keep_story = world.show_control = h->aloud;
     world.on_deliver = on_deliver;
     world.on_fate = on_fate;
+    unsigned steps = steps_of(h);
     world.room = 1 + below(3) * 2000;
-    for (unsigned steps = 300 + below(1500); steps > 0; steps--) {
-        step();
+    for (unsigned i = 0; i < steps; i++) {
+        draw_from(h->seed, i + 1);
+        if (skip == NULL || !skip[i]) {
+            step();
+        }
     }
     quiesce();
     check_end(A);
@@ -368,16 +400,37 @@ static void history(uint64_t seed, bool tidy)
     world_free(&world);
 }
 
+/* How many steps of it are enough to fail; told when it is to be told. */
+static size_t shortest(struct history *h)
+{
+    static bool skip[SHRINK_STEPS_MAX];
+
+    memset(skip, 0, sizeof skip);
+    size_t left = shrink(run_history, h, skip, steps_of(h));
+    h->aloud = true;
+    (void)shrink_fails(run_history, h, skip);
+    return left;
+}
+
 static void histories(bool tidy)
 {
     const char *one = getenv("TBQ_SEED");
     const char *many = getenv("TBQ_HISTORIES");
+    const char *fork = getenv("CK_FORK"); /* under valgrind */
     uint64_t first = one != NULL ? strtoull(one, NULL, 0) : 1;
     uint64_t count = many != NULL ? strtoull(many, NULL, 0) : one != NULL ? 1 : 150;
+    bool apart = fork == NULL || strcmp(fork, "no") != 0;
 
     for (uint64_t seed = first; seed < first + count; seed++) {
+        struct history h = {.seed = seed, .tidy = tidy, .aloud = getenv("TBQ_STORY") != NULL};
         fprintf(stderr, "# history %llu\r", (unsigned long long)seed);
-        history(seed, tidy);
+        if (!apart) {
+            run_history(&h, NULL);
+        } else if (shrink_fails(run_history, &h, NULL)) {
+            size_t left = shortest(&h);
+            ck_abort_msg("history %llu fails; %zu of its steps are enough, see above",
+                         (unsigned long long)seed, left);
+        }
     }
 }
 
@@ -393,6 +446,20 @@ START_TEST(where_processes_die_and_messages_expire_every_fate_is_true)
 }
 END_TEST
 
+START_TEST(a_history_that_fails_is_told_in_a_few_steps)
+{
+    struct history h = {.seed = 2, .no_refusals = true};
+    const char *fork = getenv("CK_FORK");
+
+    if (fork == NULL || strcmp(fork, "no") != 0) {
+        ck_assert(shrink_fails(run_history, &h, NULL));
+        ck_assert_uint_le(shortest(&h), 8); /* connect, send, carry over, refuse */
+        h.no_refusals = h.aloud = false;
+        ck_assert(!shrink_fails(run_history, &h, NULL));
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("link/random");
@@ -400,6 +467,7 @@ int main(void)
 
     tcase_set_timeout(t, 300);
     tcase_add_test(t, where_nobody_dies_nothing_is_lost);
+    tcase_add_test(t, a_history_that_fails_is_told_in_a_few_steps);
     tcase_add_test(t, where_processes_die_and_messages_expire_every_fate_is_true);
     suite_add_tcase(s, t);
     return tbi_test_main(s);
