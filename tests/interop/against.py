@@ -7,7 +7,7 @@ from tbq1 import Node
 
 class Against:
     def __init__(self, folder, *options):
-        self.server = Server(folder, "127.0.0.1:0", *options)
+        self.server = Server(folder, "127.0.0.1:0", *options, store=True)
         self.loop = Loop()
         self.port = Port(self.loop)
         self.address = ("127.0.0.1", int(self.server.port))

@@ -88,7 +88,7 @@ def coming_up(folder):
 
 
 def fates(folder):
-    server = Server(folder)
+    server = Server(folder, store=True)
     me = Client(server)
     s = me.session
     texts = [f"message {i}".encode() for i in range(40)]
@@ -335,7 +335,7 @@ def restarted(folder):
 
 
 def too_large(folder):
-    server = Server(folder)
+    server = Server(folder, store=True)
     me = Client(server)
     s = me.session
     n = s.send("transition", data=(b"y" * LIMIT).hex())

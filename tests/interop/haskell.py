@@ -111,7 +111,7 @@ def their_client(folder):
 
 
 def their_server(folder):
-    server = Server(folder)
+    server = Server(folder, store=True)
     status, said = haskell(program("test-quic"), "client", server.port)
     ok(status == 0 and "connected\npong after " in said and "message: Delivered" in said,
        "a Haskell client pings and sends to tbq server", said)
