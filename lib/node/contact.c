@@ -114,7 +114,8 @@ void tbi_contact_round_failed(struct tbi_contact *c)
         tbi_contact_end(c, reason, c->last_text[0] != '\0' ? c->last_text : tbq_strerror(reason));
         return;
     }
-    if (c->was_up && !in_time && c->bond != NULL && c->bond->session == NULL) {
+    bool replaced = c->last_reason == TBQ_ERR_EXISTS; /* by one that will be here in a moment */
+    if (c->was_up && !in_time && !replaced && c->bond != NULL && c->bond->session == NULL) {
         tbi_bond_give_up(c->bond, TBQ_ERR_LOST); /* persistent: goes on, with nothing to send */
     }
     c->state = TBI_CONTACT_WAITING;
