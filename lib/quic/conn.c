@@ -4,6 +4,7 @@
 #include "quic/parts.h"
 
 #define VECTORS_MAX 16
+#define SHARE_EVERY 16 /* packets: one of them begins with a lane that has to wait for others */
 #define SUSPECT_PTOS 2 /* without an acknowledgement, and at least so long: a path is suspect */
 #define SUSPECT_MIN_NS (50 * TBI_NS_PER_MS)
 #define CLOSE_WAIT_PTOS 3 /* closing and draining periods, RFC 9000, section 10.2 */
@@ -484,16 +485,39 @@ void tbi_conn_timer(struct tbi_conn *c)
 
 /* --- Packets out ------------------------------------------------------------------------------ */
 
-static struct tbi_ostream *next_stream(const struct tbi_conn *c)
+static bool may_send(const struct tbi_ostream *o)
 {
+    return !o->blocked && !o->closed && (o->unsent > 0 || (o->fin && !o->fin_sent));
+}
+
+/* The most urgent one. Where it is the turn of the others, the first of a lane behind it: of the
+ * next one after the lane that had the last turn. */
+static struct tbi_ostream *next_stream(struct tbi_conn *c)
+{
+    struct tbi_ostream *urgent = NULL, *behind = NULL, *next = NULL;
+
     TBI_LIST_FOREACH(it, &c->streams)
     {
         struct tbi_ostream *o = TBI_CONTAINER(it, struct tbi_ostream, entry);
-        if (!o->blocked && !o->closed && (o->unsent > 0 || (o->fin && !o->fin_sent))) {
+        if (!may_send(o)) {
+            continue;
+        }
+        if (urgent == NULL && !c->others_turn) {
             return o;
         }
+        urgent = urgent != NULL ? urgent : o;
+        if (o->priority > urgent->priority) {
+            behind = behind != NULL ? behind : o;
+            next = next == NULL && o->priority > c->last_turn ? o : next;
+        }
     }
-    return NULL;
+    c->others_turn = false;
+    if (behind == NULL) {
+        return urgent;
+    }
+    next = next != NULL ? next : behind;
+    c->last_turn = next->priority;
+    return next;
 }
 
 static void after_write(struct tbi_conn *c, struct tbi_ostream *o, size_t size, bool fin)
@@ -580,6 +604,7 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
         return 0;
     }
     ngtcp2_path_storage_zero(&ps);
+    c->others_turn = c->key_used % SHARE_EVERY == SHARE_EVERY - 1;
     tbi_conn_before_write(c);
     tbi_datagrams_fit(c);
     do {

@@ -144,9 +144,11 @@ struct tbi_conn {
     bool crowds; /* counted in the endpoint's crowd: begun by another, from a network */
     uint8_t network[TBI_PREFIX_SIZE]; /* for that */
     bool want_close;                  /* marked; the packet is written by the next send */
-    bool flight_due;                  /* a client's last handshake packets may not be written yet */
-    bool told_closed;                 /* the CLOSED action is queued */
-    bool drained;                     /* and was drained */
+    bool others_turn;   /* the packet that is being written begins with a less urgent stream */
+    unsigned last_turn; /* the priority of the stream that did last */
+    bool flight_due;    /* a client's last handshake packets may not be written yet */
+    bool told_closed;   /* the CLOSED action is queued */
+    bool drained;       /* and was drained */
     bool resumed;
     bool begun;         /* a client's handshake is */
     bool complete;      /* the handshake is */

@@ -420,6 +420,30 @@ START_TEST(lanes_overtake_and_a_full_low_lane_holds_up_nobody)
 }
 END_TEST
 
+/* There is always more in the critical lane than the link can carry; the others get on all the
+ * same. */
+START_TEST(a_full_critical_lane_starves_nobody)
+{
+    struct town *t = build(39, (struct sim_link){.delay_ms = 10, .rate_bps = 8000000});
+    sim_run(t->sim, 500, NULL, NULL);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(ledger_send(&t->ab, 20000, (tbq_lane)(TBQ_LANE_HIGH + i), false, 0), 0);
+    }
+    for (int i = 0; i < 100; i++) { /* 5 s, 5 MB */
+        while (t->ab.sent - t->ab.got < 200) {
+            ck_assert_int_eq(ledger_send(&t->ab, 8000, TBQ_LANE_CRITICAL, false, 0), 0);
+        }
+        sim_run(t->sim, 50, NULL, NULL);
+    }
+    for (size_t i = 0; i < 3; i++) { /* 60 kB of the 5 MB: a sixteenth would be 300 kB */
+        ck_assert_uint_eq(t->ab.entry[i].got, 1);
+    }
+    ck_assert_uint_gt(t->ab.got, 500);
+    ck_assert(sim_run(t->sim, 60000, settled, t));
+    finish(t);
+}
+END_TEST
+
 START_TEST(a_time_to_live_ends_what_was_not_taken_in_time)
 {
     struct town *t = build(36, (struct sim_link){.delay_ms = 10});
@@ -575,6 +599,7 @@ int main(void)
     tcase_add_test(c, a_receiver_that_restarts_again_and_again_makes_no_fate_false);
     tcase_add_test(c, a_dialler_that_restarts_is_noticed_when_it_dials_again);
     tcase_add_test(c, lanes_overtake_and_a_full_low_lane_holds_up_nobody);
+    tcase_add_test(c, a_full_critical_lane_starves_nobody);
     tcase_add_test(c, a_time_to_live_ends_what_was_not_taken_in_time);
     tcase_add_test(c, unordered_messages_neither_wait_nor_make_wait);
     tcase_add_test(c, random_histories_keep_the_promise);
