@@ -264,7 +264,7 @@ static bool is_ours_to_end(const struct tbi_session *s, const struct tbi_session
 void tbi_further_up(struct tbi_session *s)
 {
     struct tbi_bond *b = s->bond;
-    struct way way = {.remote = s->remote, .local = s->local};
+    struct way way = {.remote = s->remote, .local = *tbi_conn_local(tbi_session_conn(s))};
 
     if (s->further) {
         b->further--;
