@@ -120,6 +120,15 @@ struct sim_node *sim_add(struct sim *s)
     return n;
 }
 
+void sim_same_key(struct sim_node *n, const struct sim_node *as)
+{
+    memcpy(n->key_seed, as->key_seed, sizeof n->key_seed);
+    tbi_identity_free(n->identity);
+    int rv = tbi_identity_new(&n->identity, &n->sim->alloc, n->key_seed, &n->sim->rng);
+    assert(rv == 0);
+    (void)rv;
+}
+
 tbq_config *sim_settings(struct sim_node *n)
 {
     return &n->settings;

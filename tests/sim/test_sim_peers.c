@@ -227,6 +227,69 @@ START_TEST(who_asks_without_end_leaves_room_for_others_to_ask)
 }
 END_TEST
 
+struct twin {
+    size_t connected, disconnected, warned, got, delivered;
+};
+
+static bool note_twin(struct sim_node *n, tbq_event *e)
+{
+    struct twin *t = n->user;
+    t->connected += e->type == TBQ_EVENT_CONNECTED;
+    t->disconnected += e->type == TBQ_EVENT_DISCONNECTED;
+    t->warned += e->type == TBQ_EVENT_WARNING && strstr(e->text, "same key") != NULL;
+    t->got += e->type == TBQ_EVENT_MESSAGE;
+    t->delivered += e->type == TBQ_EVENT_FATE && e->fate == TBQ_DELIVERED;
+    return true;
+}
+
+static void say(struct sim_node *from, struct sim_node *to)
+{
+    tbq_message m = tbq_transition("x", 1);
+    tbq_send_options o;
+    tbq_send_options_init(&o);
+    ck_assert_int_eq(
+        tbi_node_send_to(from->node, sim_now(from->sim), tbi_identity_id(to->identity), &m, &o), 0);
+    sim_run(from->sim, 1000, NULL, NULL);
+}
+
+/* Both live: two links, a warning, and what is sent to the id goes to the newer one. */
+START_TEST(two_processes_with_one_key_are_two_links)
+{
+    struct twin at_a = {0}, at_b = {0}, at_c = {0};
+    struct sim *sim = sim_new(11);
+    struct sim_node *a = sim_add(sim), *b = sim_add(sim), *c = sim_add(sim);
+    struct sim_node *all[] = {a, b, c};
+
+    sim_same_key(c, b);
+    a->user = &at_a;
+    b->user = &at_b;
+    c->user = &at_c;
+    for (size_t i = 0; i < 3; i++) {
+        all[i]->on_event = note_twin;
+        sim_settings(all[i])->no_discovery = true;
+        sim_boot(all[i]);
+    }
+    sim_dial(b, a, false);
+    sim_run(sim, 1000, NULL, NULL);
+    say(a, b);
+    ck_assert_uint_eq(at_b.got, 1);
+    ck_assert_uint_eq(at_a.warned, 0);
+    sim_dial(c, a, false);
+    sim_run(sim, 1000, NULL, NULL);
+    ck_assert_uint_eq(at_a.connected, 2);
+    ck_assert_uint_ge(at_a.warned, 1);
+    say(a, b);
+    ck_assert_uint_eq(at_c.got, 1);
+    say(b, a); /* the older link lives */
+    say(c, a);
+    ck_assert_uint_eq(at_a.got, 2);
+    ck_assert_uint_eq(at_a.delivered, 2);
+    ck_assert_uint_eq(at_b.got, 1);
+    ck_assert_uint_eq(at_a.disconnected + at_b.disconnected + at_c.disconnected, 0);
+    sim_free(sim);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("peers");
@@ -234,6 +297,7 @@ int main(void)
     tcase_add_test(c, a_peer_is_told_with_its_key_its_claims_and_its_counters);
     tcase_add_test(c, who_left_for_good_makes_way_and_who_is_owed_something_does_not);
     tcase_add_test(c, who_asks_without_end_leaves_room_for_others_to_ask);
+    tcase_add_test(c, two_processes_with_one_key_are_two_links);
     suite_add_tcase(s, c);
     return tbi_test_main(s);
 }
