@@ -98,6 +98,14 @@ typedef struct tbq_config {
      * answering is replaced by itself, whatever this is. */
     uint32_t paths_max;               /* 1; 1..4: connections to a peer that are wanted at once */
     tbq_schedule schedule[TBQ_LANES]; /* how the messages of each lane use them; TBQ_FAILOVER */
+
+    /* A connection that this node dialled, and over which the application has neither sent nor got
+     * a message for so long, is closed when both sides have nothing open: TBQ_EVENT_RESTING. The
+     * next send to that peer dials it again. The peer closes it, so that nothing of its own is on
+     * its way then; a peer that was dialled, and can dial back nobody, keeps what it wants to say
+     * for peer_timeout_ms, in case it is dialled. 0: never (the default); 1000..86400000. */
+    uint32_t link_idle_ms;
+    bool link_idle_named; /* bootstrap nodes and peers that were dialled by id too; false */
 } tbq_config;
 
 #define tbq_config_init(config) tbq_config_init_sized((config), sizeof(tbq_config))

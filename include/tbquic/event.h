@@ -25,9 +25,13 @@ typedef enum tbq_event_type {
     TBQ_EVENT_BROADCAST = 13, /* tag, counts: after the last FATE of a tbq_broadcast() */
     TBQ_EVENT_TRUST = 14,     /* peer, public_key, address, dialled: asked where ask_trust is set;
                                  answer with tbq_event_accept(), else the peer is refused */
-    TBQ_EVENT_PATH = 15 /* peer, connection, address, dialled: the connection goes on over another
-                           path: the peer's address, or this machine's, is another. Told when
-                           that path has answered; nothing is lost */
+    TBQ_EVENT_PATH = 15,      /* peer, connection, address, dialled: the connection goes on over
+                                 another path: the peer's address, or this machine's, is another. Told
+                                 when that path has answered; nothing is lost */
+    TBQ_EVENT_RESTING = 16    /* peer, connection, address, text: nothing was said for link_idle_ms,
+                                 and the connection was closed. Its number stays good: the next send
+                                 dials again, and CONNECTED follows, or, where that fails for
+                                 peer_timeout_ms, DISCONNECTED. Nothing is lost */
 } tbq_event_type;
 
 typedef enum tbq_fate {

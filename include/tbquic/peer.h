@@ -53,6 +53,8 @@ typedef struct tbq_peer {
     bool load_told;    /* `load` counts */
     uint32_t load;     /* permille of its capacity in use, at most 65535 */
     uint32_t capacity; /* next to others', 1..65535; TBQ_CAPACITY_DEFAULT where it has told none */
+
+    bool resting; /* not connected, for want of use: the next send dials it, see link_idle_ms */
 } tbq_peer;
 
 /* Peers. All of it is the library's memory, one piece that
@@ -124,6 +126,9 @@ typedef struct tbq_stats {
     uint64_t records_refused;   /* about peers: malformed, forged, of the far future; or no room */
     uint64_t peers_forgotten;   /* of those remembered: they made way for others */
     uint64_t dials_delayed;     /* to where nobody was met: one a second goes to each network */
+    uint64_t links_rested;      /* connections closed for want of use: TBQ_EVENT_RESTING */
+    uint64_t rests_ignored;     /* wishes of peers to rest that were not looked at: too many */
+    uint64_t links_woken;       /* dialled again since, because there was something to say */
 } tbq_stats;
 
 #define tbq_stats_init(stats) tbq_stats_init_sized((stats), sizeof(tbq_stats))

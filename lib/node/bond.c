@@ -117,6 +117,7 @@ struct tbi_bond *tbi_bond_new(struct tbi_node *node, struct tbi_peer *peer)
     tbi_list_init(&b->joiners);
     tbi_list_init(&b->dials);
     b->further_at = TBI_NEVER;
+    b->rest_at = TBI_NEVER;
     if (tbi_timer_register(&node->timers, &b->timer, b, TBI_TIMER_BOND) < 0) {
         tbi_free(node->alloc, b);
         return NULL;
@@ -323,6 +324,7 @@ void tbi_bond_drain(struct tbi_bond *b)
     tbi_further_look(b);
     uint64_t at = tbi_link_deadline(b->link);
     at = b->further_at < at ? b->further_at : at;
+    at = b->rest_at < at ? b->rest_at : at;
     if (b->session == NULL && b->lost_at != 0 && !b->given_up) {
         uint64_t end = b->lost_at + (uint64_t)b->node->cfg.settings.peer_timeout_ms * TBI_NS_PER_MS;
         at = end < at ? end : at;
@@ -341,12 +343,18 @@ void tbi_bond_timer(struct tbi_bond *b)
     if (b->node->now.mono_ns >= b->further_at) {
         tbi_further_due(b);
     }
+    if (b->node->now.mono_ns >= b->rest_at) {
+        tbi_rest_due(b);
+    }
     tbi_link_tick(b->link, b->node->now);
     tbi_bond_drain(b);
 }
 
 void tbi_bond_carried(struct tbi_bond *b, struct tbi_session *s)
 {
+    if (b->session == NULL) {
+        tbi_rest_begin(b);
+    }
     tbi_list_push(&b->carriers, &s->carries);
     b->session = s->joins && b->session != NULL ? b->session : s;
     b->lost_at = 0;

@@ -26,6 +26,7 @@ int tbi_close_reason(uint64_t code)
 {
     switch (code) {
     case TBI_CLOSE_NONE:
+    case TBI_CLOSE_RESTING:
         return TBQ_ERR_CLOSED;
     case TBI_CLOSE_STOPPED:
         return TBQ_ERR_STOPPED;

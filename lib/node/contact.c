@@ -32,6 +32,7 @@ void tbi_contact_free(struct tbi_contact *c)
 {
     struct tbi_node *node = c->node;
 
+    tbi_rest_over(c);
     tbi_map_remove(&node->contacts, &c->handle);
     tbi_timer_unregister(&node->timers, &c->timer);
     tbi_block_unref(c->ticket);
@@ -59,6 +60,22 @@ static void tell_failed(struct tbi_contact *c, int reason, const char *text)
     c->failed = NULL;
 }
 
+static void tell_end(struct tbi_contact *c, int reason, const char *text)
+{
+    struct tbi_event *e = tbi_event_new(&c->node->events, c->node, TBQ_EVENT_DISCONNECTED);
+
+    if (e != NULL) {
+        tbi_target_to_text(&c->target, e->words->address);
+        e->pub.address = e->words->address;
+        tbi_event_set_peer(e, c->bond->peer != NULL ? &c->bond->peer->id : NULL);
+        e->pub.connection = c->handle;
+        e->pub.reason = reason;
+        tbi_event_set_text(e, text);
+        tbi_events_push_notice(&c->node->events, e);
+    }
+    c->rested = false;
+}
+
 /* Those of the peer that only the contact was there for, also what is on its way to become one. */
 static void close_further(struct tbi_contact *c)
 {
@@ -80,6 +97,9 @@ void tbi_contact_end(struct tbi_contact *c, int reason, const char *text)
     tbi_race_abandon(c, c->closed ? TBI_CLOSE_NONE : TBI_CLOSE_STOPPED, "");
     if (c->failed != NULL && !c->was_up) {
         tell_failed(c, reason, text);
+    }
+    if (c->rested) { /* the application holds it to be there */
+        tell_end(c, reason, text);
     }
     /* Another contact may still lead to the same process: then its messages wait for that one. So
      * they do when the connection was replaced, also where the other one is still on its way: what
@@ -218,8 +238,14 @@ void tbi_contact_timer(struct tbi_contact *c)
         tbi_race_run(c);
         return;
     case TBI_CONTACT_UP:
+    case TBI_CONTACT_RESTING:
         return;
     }
+}
+
+bool tbi_contact_named(const struct tbi_contact *c)
+{
+    return c->persistent || (c->dialled && c->target.pinned && !c->by_itself);
 }
 
 void tbi_contact_hurry(struct tbi_contact *c)
@@ -232,13 +258,13 @@ void tbi_contact_hurry(struct tbi_contact *c)
 
 void tbi_contact_session_up(struct tbi_contact *c)
 {
-    bool named = c->persistent || (c->dialled && c->target.pinned && !c->by_itself);
-
-    if (named && !c->following) { /* by the operator: never forgotten */
+    if (tbi_contact_named(c) && !c->following) { /* by the operator: never forgotten */
         (void)tbi_book_name(&c->node->discovery.book, &c->session->peer_id, &c->session->remote);
     }
+    tbi_rest_over(c);
     c->state = TBI_CONTACT_UP;
     c->was_up = true;
+    c->rested = false;
     tbi_event_free(c->failed);
     c->failed = NULL;
     c->failures = 0;
@@ -416,17 +442,25 @@ int tbi_node_connect(struct tbi_node *node, struct tbi_now now, const struct tbi
     return 0;
 }
 
-int tbi_contact_dial_peer(struct tbi_node *node, const tbq_peer_id *id)
+struct tbi_contact *tbi_contact_for_peer(struct tbi_node *node, const tbq_peer_id *id)
 {
     struct tbi_target target = {.pinned = true, .id = *id};
     struct tbi_contact *c;
-    int rv = new_dial(node, &target, false, &c);
 
-    if (rv == 0) {
-        c->by_itself = true;
+    if (new_dial(node, &target, false, &c) < 0) {
+        return NULL;
+    }
+    c->by_itself = true;
+    return c;
+}
+
+void tbi_contact_dial_peer(struct tbi_node *node, const tbq_peer_id *id)
+{
+    struct tbi_contact *c = tbi_contact_for_peer(node, id);
+
+    if (c != NULL) {
         tbi_contact_begin(c);
     }
-    return rv;
 }
 
 int tbi_node_close(struct tbi_node *node, struct tbi_now now, tbq_connection connection)

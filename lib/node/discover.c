@@ -579,7 +579,7 @@ static void dial_some(struct tbi_node *node)
         }
         when = node->now.mono_ns + DIAL_PERIOD_NS;
         if (may_dial_now(node, e)) {
-            (void)tbi_contact_dial_peer(node, &e->id);
+            tbi_contact_dial_peer(node, &e->id);
         }
     }
     d->dial_at = wants_peers(node) ? when : TBI_NEVER;
@@ -597,7 +597,7 @@ static void dial_lost_friend(struct tbi_node *node)
         struct tbi_book_entry *e =
             tbi_book_pick(&node->discovery.book, node->now.mono_ns, is_no_lost_friend, node, &when);
         if (e != NULL && may_dial_now(node, e)) {
-            (void)tbi_contact_dial_peer(node, &e->id);
+            tbi_contact_dial_peer(node, &e->id);
         }
     }
 }

@@ -156,6 +156,10 @@ static int post(struct tbi_bond *b, const struct prepared *p, tbq_connection con
         .cookie = (uintptr_t)fate,
     };
     int rv = hand_to_link(b, &out);
+    if (rv == 0) {
+        tbi_rest_used(b);
+        tbi_rest_wake(b);
+    }
     if (rv == TBQ_ERR_AGAIN) {
         b->wants_writable = true;
     }
@@ -191,7 +195,7 @@ static size_t post_to_all(struct tbi_node *node, const struct prepared *p, uint6
     size_t n = 0;
     for (struct tbi_map_entry *e = tbi_map_first(&node->peers); e != NULL; e = tbi_map_next(e)) {
         struct tbi_bond *b = tbi_peer_newest(tbi_map_value(e));
-        if (b == NULL || b->session == NULL) {
+        if (b == NULL || (b->session == NULL && b->resting == 0)) {
             continue;
         }
         n++;
@@ -253,6 +257,7 @@ static struct tbi_event *message_event(struct tbi_bond *b, struct tbi_delivery *
     if (e == NULL) {
         return NULL;
     }
+    tbi_rest_used(b);
     tbi_event_set_peer(e, &b->peer->id);
     e->pub.lane = d->lane;
     e->pub.repeat = d->repeat;

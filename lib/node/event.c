@@ -26,6 +26,7 @@ static bool has_words(tbq_event_type type)
     case TBQ_EVENT_PEER:
     case TBQ_EVENT_TRUST:
     case TBQ_EVENT_PATH:
+    case TBQ_EVENT_RESTING:
         return true;
     case TBQ_EVENT_MESSAGE:
     case TBQ_EVENT_REQUEST:
@@ -114,7 +115,7 @@ static bool is_notice(tbq_event_type type)
 {
     return type == TBQ_EVENT_CONNECTED || type == TBQ_EVENT_DISCONNECTED ||
            type == TBQ_EVENT_WARNING || type == TBQ_EVENT_LOG || type == TBQ_EVENT_PEER ||
-           type == TBQ_EVENT_PATH;
+           type == TBQ_EVENT_PATH || type == TBQ_EVENT_RESTING;
 }
 
 void tbi_events_push_notice(struct tbi_events *q, struct tbi_event *e)

@@ -15,6 +15,7 @@ lib_node_libtbi_node_la_SOURCES = \
 	lib/node/peers.c \
 	lib/node/race.c \
 	lib/node/request.c \
+	lib/node/rest.c \
 	lib/node/further.c \
 	lib/node/instream.c \
 	lib/node/select.c \

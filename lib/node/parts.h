@@ -40,7 +40,8 @@ enum tbi_contact_state {
     TBI_CONTACT_WAITING,   /* for its backoff to pass */
     TBI_CONTACT_RESOLVING, /* for the server's answer about a name */
     TBI_CONTACT_DIALLING,
-    TBI_CONTACT_UP
+    TBI_CONTACT_UP,
+    TBI_CONTACT_RESTING /* closed for want of use: the next send dials, see rest.c */
 };
 
 struct tbi_contact {
@@ -55,6 +56,7 @@ struct tbi_contact {
     bool was_up;
     bool lookup_pending; /* the server has not fetched the name yet */
     bool announced;      /* CONNECTED was told for the present session */
+    bool rested;         /* RESTING was told: CONNECTED or DISCONNECTED will follow */
     enum tbi_contact_state state;
     struct tbi_target target;
     struct tbi_addr addrs[TBI_CONTACT_ADDRESSES_MAX];
@@ -168,6 +170,13 @@ struct tbi_bond {
     size_t contacts;             /* that point here */
     size_t sessions;             /* that point here, those that are closing too */
     size_t owed;                 /* requests of this process that have no answer yet */
+    uint64_t used_at;            /* ns; the application's last message, either way */
+    uint64_t rest_at;            /* ns; when it is looked whether it may rest; TBI_NEVER */
+    unsigned rest_asks;          /* how often the peer was asked in vain since it was used */
+    bool rest_asked;             /* on the present connection */
+    bool left_to_rest;           /* by the peer: whoever has something to say dials */
+    size_t resting;              /* contacts that rest */
+    struct tbi_budget rests;     /* the peer's REST frames that are looked at */
     bool wants_writable;
     bool given_up;
     struct tbi_bond_ping ping[TBI_PINGS_MAX];
@@ -265,6 +274,9 @@ struct tbi_node {
     uint64_t busy_told;
     uint64_t protocol_errors;  /* connections ended for what tbq/1 forbids */
     uint64_t requests_refused; /* of peers: too many */
+    uint64_t links_rested;     /* connections that were let go until there is something to say */
+    uint64_t rests_ignored;    /* REST frames: too many from one peer */
+    uint64_t links_woken;      /* of these: dialled again for it */
     uint64_t certificate_at;   /* ns; when its end is looked at next; TBI_NEVER: it has none */
     uint64_t next_number;      /* handles, requests, pings: never reused */
     bool stopping;
@@ -286,10 +298,13 @@ struct tbi_contact *tbi_contact_new(struct tbi_node *node);
 void tbi_contact_free(struct tbi_contact *c);
 void tbi_contact_begin(struct tbi_contact *c); /* a first dial, or the next after a backoff */
 void tbi_contact_timer(struct tbi_contact *c);
-/* Dials a peer where the book says that it may be. 0 or a TBQ_ERR_*. */
-int tbi_contact_dial_peer(struct tbi_node *node, const tbq_peer_id *id);
+/* To be dialled where the book says that it may be; the first does not dial yet. NULL: there is no
+ * memory, or no room. */
+struct tbi_contact *tbi_contact_for_peer(struct tbi_node *node, const tbq_peer_id *id);
+void tbi_contact_dial_peer(struct tbi_node *node, const tbq_peer_id *id);
 void tbi_contact_session_up(struct tbi_contact *c);
-void tbi_contact_hurry(struct tbi_contact *c); /* waits for its backoff no longer */
+void tbi_contact_hurry(struct tbi_contact *c);       /* waits for its backoff no longer */
+bool tbi_contact_named(const struct tbi_contact *c); /* by the operator or the application */
 /* A session of it has ended; `text` says why. May free the contact. */
 void tbi_contact_session_lost(struct tbi_contact *c, const struct tbi_addr *remote, int reason,
                               const char *text, bool final);
@@ -312,6 +327,18 @@ void tbi_further_look(struct tbi_bond *b);
 void tbi_further_up(struct tbi_session *s);
 /* It has ended, or never came up. */
 void tbi_further_lost(struct tbi_bond *b, struct tbi_session *s, int reason);
+
+/* --- rest.c: connections that nobody uses --- */
+void tbi_rest_begin(struct tbi_bond *b); /* it has a connection again */
+void tbi_rest_used(struct tbi_bond *b);  /* by a message of the application, either way */
+void tbi_rest_due(struct tbi_bond *b);   /* rest_at has come */
+/* The peer asks for it; from inside a callback. */
+void tbi_rest_asked(struct tbi_session *s, struct tbi_cursor body);
+/* Whether a contact rests when its connection ends with that code. */
+bool tbi_rest_follows(const struct tbi_contact *c, uint64_t close_code);
+void tbi_rest_contact(struct tbi_contact *c); /* it does, from now on */
+void tbi_rest_over(struct tbi_contact *c);    /* no longer, for whatever reason */
+void tbi_rest_wake(struct tbi_bond *b); /* there is something to say: dials where it can */
 
 /* --- race.c: a contact's addresses, a head start apart --- */
 void tbi_race_order(struct tbi_addr *addrs, size_t n); /* IPv6 first, then in turn */

@@ -80,6 +80,7 @@ static void tell_bonds(struct told_peer *t, const struct tbi_peer *peer)
             t->pub.capacity = b->load.capacity;
         }
         t->pub.processes += b->have_boot;
+        t->pub.resting = t->pub.resting || (s == NULL && b->resting > 0);
         add_link_stats(&t->pub.stats, b->link);
         if (s != NULL && !t->pub.connected) { /* the newest process comes first */
             t->pub.connected = true;
@@ -213,5 +214,8 @@ void tbi_node_stats(const struct tbi_node *node, tbq_stats *stats)
     stats->records_refused = d->book.stats.refused + d->book.stats.full;
     stats->peers_forgotten = d->book.stats.forgotten;
     stats->dials_delayed = d->pace.refused;
+    stats->links_rested = node->links_rested;
+    stats->rests_ignored = node->rests_ignored;
+    stats->links_woken = node->links_woken;
     stats->notices_lost = node->events.notices_lost;
 }

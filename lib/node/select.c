@@ -94,6 +94,18 @@ static bool can(struct tbi_node *node, struct tbi_book_entry *e, uint64_t capabi
                                  (e->capabilities & capabilities) == capabilities);
 }
 
+/* Those that rest are at hand like those that are connected. */
+static bool at_hand(const struct tbi_bond *b)
+{
+    return b != NULL && (b->session != NULL || b->resting > 0);
+}
+
+static uint64_t rtt_of(const struct tbi_bond *b)
+{
+    uint64_t rtt = b->session != NULL ? tbi_conn_rtt_ns(tbi_session_conn(b->session)) : 0;
+    return rtt > 0 ? rtt : TBI_NEVER;
+}
+
 /* Those that are connected: by the process that a send by peer id goes to. */
 static size_t connected_ones(struct tbi_node *node, const tbq_select_query *q,
                              struct tbi_candidate *to)
@@ -103,11 +115,9 @@ static size_t connected_ones(struct tbi_node *node, const tbq_select_query *q,
     for (struct tbi_map_entry *m = tbi_map_first(&node->peers); m != NULL; m = tbi_map_next(m)) {
         struct tbi_peer *peer = tbi_map_value(m);
         struct tbi_bond *b = tbi_peer_newest(peer);
-        if (b != NULL && b->session != NULL && tbq_peer_id_compare(&peer->id, &node->id) != 0 &&
+        if (at_hand(b) && tbq_peer_id_compare(&peer->id, &node->id) != 0 &&
             can(node, tbi_book_get(&node->discovery.book, &peer->id), q->capabilities)) {
-            uint64_t rtt = tbi_conn_rtt_ns(tbi_session_conn(b->session));
-            to[n++] = (struct tbi_candidate){
-                .id = peer->id, .rtt_ns = rtt > 0 ? rtt : TBI_NEVER, .load = b->load};
+            to[n++] = (struct tbi_candidate){.id = peer->id, .rtt_ns = rtt_of(b), .load = b->load};
         }
     }
     return n;
@@ -124,7 +134,7 @@ static size_t recent_ones(struct tbi_node *node, const tbq_select_query *q,
         struct tbi_book_entry *e = tbi_map_value(m);
         struct tbi_peer *peer = tbi_peer_get(node, &e->id, false);
         struct tbi_bond *b = peer != NULL ? tbi_peer_newest(peer) : NULL;
-        if ((b == NULL || b->session == NULL) && tbi_book_alive(book, node->now, e, q->recent_ms) &&
+        if (!at_hand(b) && tbi_book_alive(book, node->now, e, q->recent_ms) &&
             can(node, e, q->capabilities)) {
             to[n++] = (struct tbi_candidate){.id = e->id,
                                              .rtt_ns = TBI_NEVER,

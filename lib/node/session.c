@@ -600,11 +600,13 @@ static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cu
         maybe_up(s);
         return;
     }
-    if (!s->up && (type & 1) == 0) {
+    if (!s->up && ((type & 1) == 0 || type == TBI_FRAME_REST)) {
         tbi_session_violation(s, TBQ_ERR_PROTOCOL, "a frame came before CONFIRM");
         return;
     }
-    if (s->path != NULL && (type & 1) == 0) {
+    if (type == TBI_FRAME_REST) {
+        tbi_rest_asked(s, body);
+    } else if (s->path != NULL && (type & 1) == 0) {
         tbi_link_control(s->path, s->node->now, type, body);
         tbi_session_touch(s);
     }
@@ -664,9 +666,10 @@ void tbi_session_timer(struct tbi_session *s)
     tbi_session_ping_later(s);
 }
 
-static void tell_disconnected(struct tbi_session *s, int reason, const char *text)
+/* DISCONNECTED, or RESTING. */
+static void tell_end(struct tbi_session *s, tbq_event_type type, int reason, const char *text)
 {
-    struct tbi_event *e = tbi_event_new(&s->node->events, s->node, TBQ_EVENT_DISCONNECTED);
+    struct tbi_event *e = tbi_event_new(&s->node->events, s->node, type);
 
     if (e != NULL) {
         tbi_event_set_peer(e, &s->peer_id);
@@ -683,6 +686,7 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
     struct tbi_contact *c = s->contact;
     struct tbi_bond *b = s->bond;
     bool final = tbi_close_is_final(close_code);
+    bool rests = s->up && c != NULL && tbi_rest_follows(c, close_code);
 
     if (s->busy_heard) { /* whoever closed it */
         reason = TBQ_ERR_LIMIT;
@@ -701,7 +705,7 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
     if (c != NULL && s->up && tbi_contact_hand_on(c)) {
         c = NULL; /* another path goes on: the application hears nothing */
     } else if (c != NULL && s->up) {
-        tell_disconnected(s, reason, text);
+        tell_end(s, rests ? TBQ_EVENT_RESTING : TBQ_EVENT_DISCONNECTED, rests ? 0 : reason, text);
     }
     if (b != NULL) {
         tbi_further_lost(b, s, reason);
@@ -713,7 +717,9 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
     if (b != NULL) {
         tbi_bond_leave(b);
     }
-    if (c != NULL) {
+    if (c != NULL && rests) {
+        tbi_rest_contact(c);
+    } else if (c != NULL) {
         tbi_contact_session_lost(c, &remote, reason, text, final);
     }
 }

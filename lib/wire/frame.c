@@ -430,6 +430,26 @@ int tbi_get_busy(struct tbi_cursor body_bytes, struct tbi_busy *f)
     return tbi_cur_finish(c);
 }
 
+/* --- REST ------------------------------------------------------------------------------------ */
+
+void tbi_put_rest(struct tbi_writer *w, const struct tbi_rest *f)
+{
+    struct draft d;
+
+    (void)f;
+    (void)draft_begin(&d);
+    draft_end(&d, w, TBI_FRAME_REST);
+}
+
+int tbi_get_rest(struct tbi_cursor body_bytes, struct tbi_rest *f)
+{
+    struct tbi_cursor *c = &body_bytes;
+
+    memset(f, 0, sizeof *f);
+    tbi_fields_skip(c);
+    return tbi_cur_finish(c);
+}
+
 /* --- MESSAGE -------------------------------------------------------------------------------- */
 
 #define MESSAGE_FLAGS_KNOWN (TBI_MESSAGE_REPEAT | TBI_MESSAGE_SKIPPABLE)

@@ -85,6 +85,10 @@ struct tbi_busy { /* signed records of peers that may have room */
     } at[TBI_BUSY_RECORDS_MAX];
 };
 
+struct tbi_rest {
+    char none; /* nothing is told yet */
+};
+
 /* The head of a MESSAGE frame; the kind's body follows. */
 struct tbi_message {
     uint64_t number; /* in its lane, from 0, rising by one for every message */
@@ -104,6 +108,7 @@ TBI_FRAME_PROTOTYPES(DECLINED, 0, declined)
 TBI_FRAME_PROTOTYPES(SETTLED, 0, settled)
 TBI_FRAME_PROTOTYPES(ELSEWHERE, 0, elsewhere)
 TBI_FRAME_PROTOTYPES(BUSY, 0, busy)
+TBI_FRAME_PROTOTYPES(REST, 0, rest)
 #undef TBI_FRAME_PROTOTYPES
 
 /* MESSAGE: the frame head, number, flags and kind only; `body_size` bytes of the kind's body are

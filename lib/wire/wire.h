@@ -48,6 +48,7 @@ int tbi_get_prologue(const uint8_t *data, size_t size, struct tbi_prologue *p, s
     X(DECLINED, 0x08, declined)   /* control: these will never be taken, and why */                \
     X(SETTLED, 0x0a, settled)     /* control: all below this number is settled at the sender */    \
     X(BUSY, 0x0c, busy)           /* control, instead of HELLO: full, these may have room */       \
+    X(REST, 0x0d, rest)           /* control: close it, unless there is something to say */        \
     X(MESSAGE, 0x20, message)     /* lane, unordered: a message */                                 \
     X(ELSEWHERE, 0x22, elsewhere) /* lane: this number travels on a stream of its own */
 
@@ -99,7 +100,8 @@ enum tbi_frame_type {
     X(SELF, 0x0d, "the node reached itself")                                                       \
     X(TIMEOUT, 0x0e, "no Hello within the time allowed")                                           \
     X(MODE, 0x0f, "the node's mode does not accept connections")                                   \
-    X(INTERNAL, 0x10, "internal error")
+    X(INTERNAL, 0x10, "internal error")                                                            \
+    X(RESTING, 0x11, "nothing was said for a while")
 
 enum tbi_close_code {
 #define TBI_CLOSE_ENUM(name, code, text) TBI_CLOSE_##name = code,

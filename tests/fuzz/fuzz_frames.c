@@ -39,6 +39,7 @@ AGAIN(declined)
 AGAIN(settled)
 AGAIN(elsewhere)
 AGAIN(busy)
+AGAIN(rest)
 
 static int again_message(struct tbi_cursor body, struct tbi_writer *w)
 {

@@ -136,6 +136,8 @@ def on_control(folder):
         ("DECLINED of what was not sent", frame("declined", lane=0, entries="5:0"), "PROTOCOL"),
         ("DECLINED of nothing", raw_frame(8, b"\0\0"), "PROTOCOL"),
         ("SETTLED of lane 4", frame("settled", lane=4, below=0), "PROTOCOL"),
+        ("a REST that ends early", raw_frame(13, b"\1\2"), "PROTOCOL"),
+        ("a REST with an even field", raw_frame(13, b"\2\0"), "VERSION"),
         ("an unknown even frame", unknown(0x42), "VERSION"),
         ("a reserved frame of even type", unknown(0x40), "VERSION"),
         ("an unknown odd frame of 4,097 bytes", unknown(0x43, bytes(4097)), "LIMIT"),

@@ -11,7 +11,7 @@
 static struct quic_pair p; /* A: the peer, B: an identity and an address for the node */
 static struct tbi_trust trust;
 static struct tbi_node *node;
-static size_t told[TBQ_EVENT_PATH + 1];
+static size_t told[TBQ_EVENT_RESTING + 1];
 static char last_words[256]; /* of the latest DISCONNECTED */
 static int64_t control;
 static struct tbi_quic_sink usual; /* of the peer */
@@ -294,6 +294,41 @@ START_TEST(an_optional_frame_at_any_time_after_hello)
 }
 END_TEST
 
+/* It may not rest while the node waits for an acknowledgement, however often it is asked. */
+START_TEST(rest_while_something_is_open)
+{
+    tbq_stats stats = {0};
+    come_up(1);
+    for (int i = 0; i < 1000; i++) {
+        say(control, "\x0d\x00", 2, false);
+    }
+    still_open();
+    tbi_node_stats(node, &stats);
+    ck_assert_uint_eq(stats.rests_ignored, 996);
+    say(control, "\x0d\x02\x01\x00", 4, false); /* with an optional field */
+    still_open();
+    say(control, "\x0d\x02\x00\x00", 4, false);
+    closed_with(TBI_CLOSE_VERSION);
+}
+END_TEST
+
+START_TEST(a_rest_that_is_none)
+{
+    come_up(1);
+    say(control, "\x0d\x01\x01", 3, false);
+    closed_with(TBI_CLOSE_PROTOCOL);
+}
+END_TEST
+
+START_TEST(rest_before_confirm)
+{
+    dial();
+    say_hello(1);
+    say(control, "\x0d\x00", 2, false);
+    closed_with(TBI_CLOSE_PROTOCOL);
+}
+END_TEST
+
 START_TEST(a_mandatory_frame_that_is_unknown)
 {
     come_up(1);
@@ -521,6 +556,9 @@ int main(void)
     tcase_add_test(tc, a_confirm_that_is_none);
     tcase_add_test(tc, a_frame_before_confirm);
     tcase_add_test(tc, an_optional_frame_at_any_time_after_hello);
+    tcase_add_test(tc, rest_while_something_is_open);
+    tcase_add_test(tc, a_rest_that_is_none);
+    tcase_add_test(tc, rest_before_confirm);
     tcase_add_test(tc, a_mandatory_frame_that_is_unknown);
     tcase_add_test(tc, a_control_frame_of_the_largest_size_byte_by_byte);
     tcase_add_test(tc, a_control_frame_that_is_too_long);

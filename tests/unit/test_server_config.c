@@ -63,6 +63,8 @@ START_TEST(the_defaults_are_those_of_the_manual)
     ck_assert_uint_eq(c->outbox_messages, 4096);
     ck_assert_uint_eq(c->receive_window, (2 << 20) + 65536);
     ck_assert_uint_eq(c->paths_max, 1);
+    ck_assert_uint_eq(c->link_idle_ms, 0);
+    ck_assert(!c->link_idle_named);
     for (size_t i = 0; i < TBQ_LANES; i++) {
         ck_assert_int_eq(c->schedule[i], TBQ_FAILOVER);
     }
@@ -116,6 +118,7 @@ static const struct {
     {"peers_wanted", offsetof(tbq_config, peers_wanted), 1, 1 << 20},
     {"refresh_interval_ms", offsetof(tbq_config, refresh_interval_ms), 1000, 86400000},
     {"paths_max", offsetof(tbq_config, paths_max), 1, 4},
+    {"link_idle_ms", offsetof(tbq_config, link_idle_ms), 1000, 86400000},
 };
 
 static struct given *with_number(size_t which, unsigned long value)

@@ -49,6 +49,7 @@ DECODE(declined)
 DECODE(settled)
 DECODE(elsewhere)
 DECODE(busy)
+DECODE(rest)
 
 /* Every shorter body is refused, and so is one with a byte more. */
 static void refuse_other_sizes(struct tbi_cursor body, decode_fn *decode, void *f)
@@ -283,6 +284,17 @@ START_TEST(settled_and_elsewhere_come_back)
 }
 END_TEST
 
+START_TEST(rest_comes_back_empty)
+{
+    const struct tbi_rest f = {0};
+    struct tbi_rest got;
+    struct tbi_writer *w = fresh();
+
+    tbi_put_rest(w, &f);
+    refuse_other_sizes(body_of(w, TBI_FRAME_REST), decode_rest, &got);
+}
+END_TEST
+
 START_TEST(busy_comes_back_with_its_records)
 {
     const uint8_t large[TBI_RECORD_SIZE_MAX + 1] = {1, 2, 3};
@@ -410,6 +422,7 @@ int main(void)
     tcase_add_test(t, numbers_come_back);
     tcase_add_test(t, declined_entries_come_back);
     tcase_add_test(t, settled_and_elsewhere_come_back);
+    tcase_add_test(t, rest_comes_back_empty);
     tcase_add_test(t, busy_comes_back_with_its_records);
     tcase_add_test(t, a_message_is_its_head_and_the_body_beside_it);
     tcase_add_test(t, the_longest_head_has_its_place);

@@ -219,7 +219,7 @@ START_TEST(everything_has_a_name)
     ck_assert_str_eq(tbq_kind_name(10), "unknown");
     ck_assert_str_eq(tbq_kind_name(-1), "unknown");
     ck_assert_str_eq(tbi_close_text(TBI_CLOSE_SELF), "the node reached itself");
-    ck_assert_str_eq(tbi_close_text(0x11), "unknown close code");
+    ck_assert_str_eq(tbi_close_text(0x12), "unknown close code");
     ck_assert_str_eq(tbi_decline_text(TBI_DECLINE_TOO_LARGE), "larger than the receiver accepts");
     ck_assert_str_eq(tbi_decline_text(UINT64_MAX), "unknown reason");
 }

@@ -341,6 +341,15 @@ def read_busy(r):
     return out
 
 
+def write_rest(f):
+    return b""
+
+
+def read_rest(r):
+    no_fields(r)
+    return {}
+
+
 FRAMES = {
     "hello": (0x00, write_hello, read_hello),
     "confirm": (0x02, write_confirm, read_confirm),
@@ -349,6 +358,7 @@ FRAMES = {
     "declined": (0x08, write_declined, read_declined),
     "settled": (0x0A, write_settled, read_settled),
     "busy": (0x0C, write_records, read_busy),
+    "rest": (0x0D, write_rest, read_rest),
     "message": (0x20, write_message, read_message),
     "elsewhere": (0x22, write_elsewhere, read_elsewhere),
 }
@@ -613,8 +623,8 @@ CODES = {
     "close": dict(
         zip(
             "NONE STOPPED PROTOCOL LIMIT VERSION NO_CERTIFICATE KEY_TYPE CERTIFICATE PIN DENIED "
-            "NOT_ALLOWED BUSY REPLACED SELF TIMEOUT MODE INTERNAL".split(),
-            range(17),
+            "NOT_ALLOWED BUSY REPLACED SELF TIMEOUT MODE INTERNAL RESTING".split(),
+            range(18),
         )
     ),
     "error": dict(

@@ -190,6 +190,18 @@ static int busy(struct tbi_cursor c, FILE *text, struct tbi_writer *w)
     return 0;
 }
 
+static int rest(struct tbi_cursor c, FILE *text, struct tbi_writer *w)
+{
+    struct tbi_rest f;
+    int rv = tbi_get_rest(c, &f);
+
+    if (rv == 0) {
+        fputs("frame=rest", text);
+        tbi_put_rest(w, &f);
+    }
+    return rv;
+}
+
 static int unknown(uint64_t type, const uint8_t *body, size_t size, FILE *text,
                    struct tbi_writer *w)
 {
@@ -227,6 +239,8 @@ int render_frame(uint64_t type, const uint8_t *body, size_t size, FILE *text, st
         return elsewhere(c, text, w);
     case TBI_FRAME_BUSY:
         return busy(c, text, w);
+    case TBI_FRAME_REST:
+        return rest(c, text, w);
     default:
         return unknown(type, body, size, text, w);
     }
