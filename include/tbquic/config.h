@@ -53,7 +53,11 @@ typedef struct tbq_config {
     /* 1024; 1..1048576, in both directions. From 8 on, one of 16 (16 at most) is kept for own dials
      * to bootstrap nodes and pinned peers; as many of the others only tell a client of peers that
      * may have room (TBQ_ERR_LIMIT to who dialled a certain peer); beyond, clients are refused
-     * without state. */
+     * without state. When all are taken, a dial that the application asked for gets the place of a
+     * connection that has nothing open, was not used for 10 s, and leads to no bootstrap node or
+     * peer dialled by id: the longest unused one goes first (TBQ_EVENT_RESTING where this node
+     * dialled it, else TBQ_EVENT_DISCONNECTED; tbq_stats counts it in closed_for_room). Such a one
+     * still counts for a moment, and the new one beside it. */
     uint32_t max_connections;
     uint32_t max_message_size; /* bytes of payload; 1 MiB; 1024..1 GiB */
     uint32_t ping_interval_ms; /* 30000; 100..3600000 */

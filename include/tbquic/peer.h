@@ -127,6 +127,7 @@ typedef struct tbq_stats {
     uint64_t peers_forgotten;   /* of those remembered: they made way for others */
     uint64_t dials_delayed;     /* to where nobody was met: one a second goes to each network */
     uint64_t links_rested;      /* connections closed for want of use: TBQ_EVENT_RESTING */
+    uint64_t closed_for_room;   /* connections that made room for own dials, see max_connections */
     uint64_t rests_ignored;     /* wishes of peers to rest that were not looked at: too many */
     uint64_t links_woken;       /* dialled again since, because there was something to say */
 } tbq_stats;

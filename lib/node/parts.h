@@ -174,6 +174,7 @@ struct tbi_bond {
     uint64_t rest_at;            /* ns; when it is looked whether it may rest; TBI_NEVER */
     unsigned rest_asks;          /* how often the peer was asked in vain since it was used */
     bool rest_asked;             /* on the present connection */
+    uint64_t room_at;            /* ns; when its connection was to make room for another; 0: not */
     bool left_to_rest;           /* by the peer: whoever has something to say dials */
     size_t resting;              /* contacts that rest */
     struct tbi_budget rests;     /* the peer's REST frames that are looked at */
@@ -275,6 +276,8 @@ struct tbi_node {
     uint64_t protocol_errors;  /* connections ended for what tbq/1 forbids */
     uint64_t requests_refused; /* of peers: too many */
     uint64_t links_rested;     /* connections that were let go until there is something to say */
+    uint64_t closed_for_room;  /* connections, so that an own dial had a place */
+    uint64_t room_until;       /* ns; until then no other one is closed for it */
     uint64_t rests_ignored;    /* REST frames: too many from one peer */
     uint64_t links_woken;      /* of these: dialled again for it */
     uint64_t certificate_at;   /* ns; when its end is looked at next; TBI_NEVER: it has none */
@@ -332,13 +335,22 @@ void tbi_further_lost(struct tbi_bond *b, struct tbi_session *s, int reason);
 void tbi_rest_begin(struct tbi_bond *b); /* it has a connection again */
 void tbi_rest_used(struct tbi_bond *b);  /* by a message of the application, either way */
 void tbi_rest_due(struct tbi_bond *b);   /* rest_at has come */
+/* All is settled, both ways and known to be, and no request is without its answer. */
+bool tbi_rest_nothing_open(const struct tbi_bond *b);
+void tbi_rest_ask(struct tbi_bond *b);                  /* the peer, with REST */
+void tbi_rest_close(struct tbi_bond *b, uint64_t code); /* all its connections */
 /* The peer asks for it; from inside a callback. */
 void tbi_rest_asked(struct tbi_session *s, struct tbi_cursor body);
 /* Whether a contact rests when its connection ends with that code. */
 bool tbi_rest_follows(const struct tbi_contact *c, uint64_t close_code);
 void tbi_rest_contact(struct tbi_contact *c); /* it does, from now on */
 void tbi_rest_over(struct tbi_contact *c);    /* no longer, for whatever reason */
-void tbi_rest_wake(struct tbi_bond *b); /* there is something to say: dials where it can */
+void tbi_rest_wake(struct tbi_bond *b);       /* there is something to say: dials where it can */
+
+/* --- room.c: a place for an own dial --- */
+/* max_connections is reached. 0: one was closed, dial in its place; TBQ_ERR_AGAIN: one is about to
+ * be, ask again in 250 ms; TBQ_ERR_LIMIT: all are needed. */
+int tbi_room_make(struct tbi_node *node);
 
 /* --- race.c: a contact's addresses, a head start apart --- */
 void tbi_race_order(struct tbi_addr *addrs, size_t n); /* IPv6 first, then in turn */

@@ -215,6 +215,7 @@ void tbi_node_stats(const struct tbi_node *node, tbq_stats *stats)
     stats->peers_forgotten = d->book.stats.forgotten;
     stats->dials_delayed = d->pace.refused;
     stats->links_rested = node->links_rested;
+    stats->closed_for_room = node->closed_for_room;
     stats->rests_ignored = node->rests_ignored;
     stats->links_woken = node->links_woken;
     stats->notices_lost = node->events.notices_lost;

@@ -97,11 +97,13 @@ static const struct tbi_addr *next_address(struct tbi_contact *c)
     return NULL;
 }
 
-static int dial(struct tbi_contact *c, const struct tbi_addr *to)
+/* in_place: of a connection that was just closed for it. */
+static int dial(struct tbi_contact *c, const struct tbi_addr *to, bool in_place)
 {
     struct tbi_node *node = c->node;
     struct tbi_dial_options options = {
-        .needed = c->persistent || (c->target.pinned && !c->by_itself),
+        .needed = tbi_contact_named(c),
+        .in_place = in_place,
     };
     uint64_t conn = 0;
 
@@ -138,6 +140,14 @@ void tbi_race_lost(struct tbi_contact *c, const struct tbi_addr *remote, int rea
     tbi_discovery_unreached(c->node, dialled_id(c), remote, reason);
 }
 
+/* All connections are taken: another one may make room. What is dialled for company waits. */
+static int dial_in_place(struct tbi_contact *c, const struct tbi_addr *to)
+{
+    int rv = c->by_itself && !c->was_up ? TBQ_ERR_LIMIT : tbi_room_make(c->node);
+
+    return rv == 0 ? dial(c, to, true) : rv;
+}
+
 /* The next address is dialled. False: there is none that may be, now. */
 static bool attempt(struct tbi_contact *c)
 {
@@ -145,10 +155,17 @@ static bool attempt(struct tbi_contact *c)
     int rv = -1;
 
     while (rv < 0 && (to = next_address(c)) != NULL) {
-        rv = dial(c, to);
+        rv = dial(c, to, false);
+        if (rv == TBQ_ERR_LIMIT) {
+            rv = dial_in_place(c, to);
+        }
         if (rv < 0 && !c->refused) {
-            c->last_reason = rv;
-            tbi_text(c->last_text, sizeof c->last_text, "%s", tbq_strerror(rv));
+            c->last_reason = rv == TBQ_ERR_AGAIN ? TBQ_ERR_LIMIT : rv;
+            tbi_text(c->last_text, sizeof c->last_text, "%s", tbq_strerror(c->last_reason));
+        }
+        if (rv == TBQ_ERR_AGAIN) {
+            c->addrs_next--; /* it has its turn again when there is room */
+            return false;
         }
     }
     return rv == 0;

@@ -23,8 +23,8 @@ static bool may_rest(const struct tbi_contact *c)
 {
     const tbq_config *settings = &c->node->cfg.settings;
 
-    return !c->dialled || (settings->link_idle_ms > 0 &&
-                           (settings->link_idle_named || !tbi_contact_named(c)));
+    return !c->dialled ||
+           (settings->link_idle_ms > 0 && (settings->link_idle_named || !tbi_contact_named(c)));
 }
 
 static bool all_may_rest(const struct tbi_bond *b)
@@ -55,7 +55,7 @@ static bool waits_for_answers(const struct tbi_bond *b)
 }
 
 /* Both directions are settled and known to be, and no request is without its answer. */
-static bool nothing_open(const struct tbi_bond *b)
+bool tbi_rest_nothing_open(const struct tbi_bond *b)
 {
     return tbi_link_idle(b->link) && b->owed == 0 && !waits_for_answers(b);
 }
@@ -69,6 +69,7 @@ void tbi_rest_begin(struct tbi_bond *b)
     b->rest_asks = 0;
     b->rest_asked = false;
     b->left_to_rest = false;
+    b->room_at = 0;
 }
 
 void tbi_rest_used(struct tbi_bond *b)
@@ -77,7 +78,7 @@ void tbi_rest_used(struct tbi_bond *b)
     b->rest_asks = 0;
 }
 
-static void ask(struct tbi_bond *b)
+void tbi_rest_ask(struct tbi_bond *b)
 {
     static const struct tbi_rest rest;
     uint8_t bytes[TBI_FRAME_HEAD_MAX];
@@ -110,28 +111,28 @@ void tbi_rest_due(struct tbi_bond *b)
         b->rest_at = b->session != NULL ? b->used_at + idle : TBI_NEVER;
         return;
     }
-    if (may_ask(b) && !nothing_open(b)) {
+    if (may_ask(b) && !tbi_rest_nothing_open(b)) {
         wait = LOOK_AGAIN_NS;
     } else if (may_ask(b)) {
         wait = ASK_AGAIN_NS << (b->rest_asks < 16 ? b->rest_asks : 16);
-        ask(b);
+        tbi_rest_ask(b);
     }
     b->rest_at = now + (wait < idle ? wait : idle);
 }
 
 /* --- Being asked ------------------------------------------------------------------------------ */
 
-static void close_all(struct tbi_bond *b)
+void tbi_rest_close(struct tbi_bond *b, uint64_t code)
 {
     TBI_LIST_FOREACH(it, &b->carriers)
     {
         struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, carries);
-        tbi_session_close(s, TBI_CLOSE_RESTING, tbi_close_text(TBI_CLOSE_RESTING));
+        tbi_session_close(s, code, tbi_close_text(code));
     }
     TBI_LIST_FOREACH(it, &b->dials)
     {
         struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, attempt);
-        tbi_session_close(s, TBI_CLOSE_NONE, tbi_close_text(TBI_CLOSE_RESTING));
+        tbi_session_close(s, TBI_CLOSE_NONE, tbi_close_text(code));
     }
 }
 
@@ -154,9 +155,9 @@ void tbi_rest_asked(struct tbi_session *s, struct tbi_cursor body)
     }
     /* For the link it only shows that the peer has read our CONFIRM, as any control frame does. */
     tbi_link_control(s->path, b->node->now, TBI_FRAME_REST, body);
-    if (nothing_open(b) && all_may_rest(b)) {
+    if (tbi_rest_nothing_open(b) && all_may_rest(b)) {
         b->left_to_rest = true;
-        close_all(b);
+        tbi_rest_close(b, TBI_CLOSE_RESTING);
     }
 }
 
@@ -165,7 +166,8 @@ void tbi_rest_asked(struct tbi_session *s, struct tbi_cursor body)
 bool tbi_rest_follows(const struct tbi_contact *c, uint64_t close_code)
 {
     return close_code == TBI_CLOSE_RESTING && c->dialled && !c->closed && !c->node->stopping &&
-           c->bond != NULL && (c->bond->rest_asked || c->bond->left_to_rest) && may_rest(c);
+           c->bond != NULL && (c->bond->rest_asked || c->bond->left_to_rest) &&
+           (may_rest(c) || c->bond->room_at != 0);
 }
 
 void tbi_rest_contact(struct tbi_contact *c)
@@ -179,6 +181,7 @@ void tbi_rest_contact(struct tbi_contact *c)
     tbi_timer_set(&c->node->timers, &c->timer, TBI_NEVER);
     b->resting++;
     c->node->links_rested++;
+    c->node->closed_for_room += b->room_at != 0;
     if (!tbi_link_outbox_empty(b->link)) { /* sent while the other side closed */
         tbi_rest_wake(b);
     }

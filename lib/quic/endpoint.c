@@ -480,7 +480,7 @@ int tbi_endpoint_dial(struct tbi_endpoint *ep, struct tbi_now now, const struct 
 {
     ep->now = now;
     size_t kept = options->needed ? 0 : ep->cfg.kept;
-    if (ep->stats.connections + kept >= ep->cfg.max_connections) {
+    if (!options->in_place && ep->stats.connections + kept >= ep->cfg.max_connections) {
         return TBQ_ERR_LIMIT;
     }
     struct tbi_conn *c = tbi_conn_new(ep, false, remote);

@@ -130,6 +130,7 @@ void tbi_endpoint_tick(struct tbi_endpoint *ep, struct tbi_now now);
 
 struct tbi_dial_options {
     bool needed;           /* may have one of the connections that are kept */
+    bool in_place;         /* of one that was just closed, and counts until it has ended */
     bool early;            /* streams may be opened at once, if the ticket allows it */
     const uint8_t *ticket; /* of an earlier connection to that peer, or NULL */
     size_t ticket_size;

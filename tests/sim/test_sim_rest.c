@@ -1,6 +1,6 @@
-/* tests/sim/test_sim_rest.c - connections that nobody uses are closed, and dialled again by the next
- * send. The application hears of it, and need not do anything; no message is lost or comes twice,
- * whenever it is sent. */
+/* tests/sim/test_sim_rest.c - connections that nobody uses are closed, and dialled again by the
+ * next send. The application hears of it, and need not do anything; no message is lost or comes
+ * twice, whenever it is sent. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -175,7 +175,8 @@ START_TEST(an_unused_connection_rests_and_the_next_send_wakes_it)
 }
 END_TEST
 
-/* The link outlives the pause, on both sides; and where one has forgotten it, that costs nothing. */
+/* The link outlives the pause, on both sides; and where one has forgotten it, that costs nothing.
+ */
 START_TEST(a_pause_longer_than_the_peer_remembers_costs_nothing)
 {
     make(2);
@@ -441,8 +442,8 @@ static void history(uint64_t seed)
         }
         for (uint64_t n = tbi_rng_below(&rng, 4); n > 0; n--) {
             (void)ledger_send(l, 4 + tbi_rng_below(&rng, 2000),
-                              (tbq_lane)tbi_rng_below(&rng, TBQ_LANES),
-                              tbi_rng_below(&rng, 4) == 0, 0);
+                              (tbq_lane)tbi_rng_below(&rng, TBQ_LANES), tbi_rng_below(&rng, 4) == 0,
+                              0);
         }
         run(tbi_rng_below(&rng, 4000));
     }
