@@ -110,6 +110,8 @@ typedef struct tbq_config {
      * for peer_timeout_ms, in case it is dialled. 0: never (the default); 1000..86400000. */
     uint32_t link_idle_ms;
     bool link_idle_named; /* bootstrap nodes and peers that were dialled by id too; false */
+
+    bool datagrams; /* unreliable ones are taken, and may be sent: tbq_send_datagram(); false */
 } tbq_config;
 
 #define tbq_config_init(config) tbq_config_init_sized((config), sizeof(tbq_config))

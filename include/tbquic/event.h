@@ -28,10 +28,12 @@ typedef enum tbq_event_type {
     TBQ_EVENT_PATH = 15,      /* peer, connection, address, dialled: the connection goes on over
                                  another path: the peer's address, or this machine's, is another. Told
                                  when that path has answered; nothing is lost */
-    TBQ_EVENT_RESTING = 16    /* peer, connection, address, text: nothing was said for link_idle_ms,
+    TBQ_EVENT_RESTING = 16,   /* peer, connection, address, text: nothing was said for link_idle_ms,
                                  and the connection was closed. Its number stays good: the next send
                                  dials again, and CONNECTED follows, or, where that fails for
                                  peer_timeout_ms, DISCONNECTED. Nothing is lost */
+    TBQ_EVENT_DATAGRAM = 17 /* peer, connection, datagram: of tbq_send_datagram(). Release it soon:
+                               of 256 that a peer has waiting, the next one is dropped */
 } tbq_event_type;
 
 typedef enum tbq_fate {
@@ -66,6 +68,7 @@ typedef struct tbq_event {
     tbq_log_level level;
     tbq_counts counts;
     const uint8_t *public_key; /* TBQ_PUBLIC_KEY_SIZE bytes */
+    tbq_bytes datagram;
 } tbq_event;
 
 #ifdef __cplusplus

@@ -54,6 +54,11 @@ typedef struct tbq_peer {
     uint32_t load;     /* permille of its capacity in use, at most 65535 */
     uint32_t capacity; /* next to others', 1..65535; TBQ_CAPACITY_DEFAULT where it has told none */
 
+    /* Unreliable datagrams, see tbq_send_datagram(); no messages, and counted nowhere else. */
+    uint64_t datagrams_sent;
+    uint64_t datagrams_received; /* handed out */
+    uint64_t datagrams_dropped;  /* arrived when as many waited to be released as may */
+
     bool resting; /* not connected, for want of use: the next send dials it, see link_idle_ms */
 } tbq_peer;
 
@@ -128,6 +133,10 @@ typedef struct tbq_stats {
     uint64_t dials_delayed;     /* to where nobody was met: one a second goes to each network */
     uint64_t links_rested;      /* connections closed for want of use: TBQ_EVENT_RESTING */
     uint64_t closed_for_room;   /* connections that made room for own dials, see max_connections */
+    uint64_t datagrams_sent;    /* unreliable ones, see tbq_send_datagram(), of all peers */
+    uint64_t datagrams_received;
+    uint64_t datagrams_dropped; /* arrived: more waited to be released than may, or not connected */
+    uint64_t datagrams_unsent;  /* taken by the call, and too large when the path changed */
     uint64_t rests_ignored;     /* wishes of peers to rest that were not looked at: too many */
     uint64_t links_woken;       /* dialled again since, because there was something to say */
 } tbq_stats;

@@ -200,6 +200,24 @@ TBQ_API int tbq_respond(tbq_server *server, tbq_request_id request, const tbq_an
 TBQ_API int tbq_pause(tbq_server *server, const tbq_peer_id *peer, unsigned lanes);
 TBQ_API int tbq_resume(tbq_server *server, const tbq_peer_id *peer, unsigned lanes);
 
+/* --- Unreliable datagrams ------------------------------------------------------------------- */
+
+/* Besides messages, and never in their place: bytes that arrive soon, or out of order, or not at
+ * all (RFC 9221). They are not kept, not resent, passed on by nobody, and have no fate; they wait
+ * for no lane, and nobody learns whether they came. Both nodes must have set `datagrams`. */
+
+/* The most bytes that a datagram to that peer may have now; it changes with the path. 0: the peer
+ * is not connected, or it or this node does without. */
+TBQ_API size_t tbq_datagram_size_max(tbq_server *server, const tbq_peer_id *peer);
+
+/* Sends one to a peer that is connected (its newest process); a peer at rest is not woken. The
+ * bytes are copied; size may be 0. At the peer a DATAGRAM event comes, perhaps. Returns 0;
+ * TBQ_ERR_UNSUPPORTED: this node or the peer has not set `datagrams`; TBQ_ERR_TOO_LARGE: see above;
+ * TBQ_ERR_AGAIN: 64 wait for the connection, try later (no event tells when); TBQ_ERR_NO_ROUTE: not
+ * connected; TBQ_ERR_CLOSED (stopping), TBQ_ERR_INVALID, TBQ_ERR_NOMEM. */
+TBQ_API int tbq_send_datagram(tbq_server *server, const tbq_peer_id *peer, const void *data,
+                              size_t size);
+
 #ifdef __cplusplus
 }
 #endif

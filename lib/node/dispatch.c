@@ -470,6 +470,9 @@ static void settle(struct tbi_event *e, bool take)
         tbi_request_free(r, &e->node->owed);
     }
 
+    if (e->pub.type == TBQ_EVENT_DATAGRAM) {
+        tbi_datagram_released(e);
+    }
     if (e->pub.type == TBQ_EVENT_TRUST) {
         tbi_trust_answered(e, false); /* where it was not accepted before */
     }

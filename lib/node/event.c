@@ -35,6 +35,7 @@ static bool has_words(tbq_event_type type)
     case TBQ_EVENT_WRITABLE:
     case TBQ_EVENT_STOPPED:
     case TBQ_EVENT_BROADCAST:
+    case TBQ_EVENT_DATAGRAM:
         return false;
     }
     return false;

@@ -6,6 +6,7 @@ lib_node_libtbi_node_la_SOURCES = \
 	lib/node/busy.c \
 	lib/node/close.c \
 	lib/node/contact.c \
+	lib/node/datagram.c \
 	lib/node/discover.c \
 	lib/node/dispatch.c \
 	lib/node/event.c lib/node/event.h \

@@ -38,6 +38,15 @@ static void on_stream_stopped(void *user, struct tbi_conn *conn, int64_t stream)
     }
 }
 
+static void on_datagram(void *user, struct tbi_conn *conn, const uint8_t *data, size_t size)
+{
+    struct tbi_session *s = tbi_conn_user(conn);
+    (void)user;
+    if (s != NULL) {
+        tbi_datagram_in(s, data, size);
+    }
+}
+
 static int make_endpoint(struct tbi_node *node)
 {
     const tbq_config *settings = &node->cfg.settings;
@@ -57,7 +66,9 @@ static int make_endpoint(struct tbi_node *node)
         .sink = {.user = node,
                  .stream_data = on_stream_data,
                  .stream_reset = on_stream_reset,
-                 .stream_stopped = on_stream_stopped},
+                 .stream_stopped = on_stream_stopped,
+                 .datagram = on_datagram},
+        .datagrams = settings->datagrams,
     };
     tbi_rng_bytes(&node->rng, config.seed, sizeof config.seed);
     int rv = tbi_identity_credentials(node->cfg.identity, &config.credentials);
@@ -234,7 +245,7 @@ static void drain(struct tbi_node *node)
                 tbi_session_touch(s);
             }
             break;
-        case TBI_QUIC_EARLY_REJECTED: /* nothing is said early, no datagrams are sent */
+        case TBI_QUIC_EARLY_REJECTED: /* nothing is said early, no datagram has a fate */
         case TBI_QUIC_DATAGRAM_ACKED:
         case TBI_QUIC_DATAGRAM_LOST:
         case TBI_QUIC_TOKEN: /* every dial does without */

@@ -190,6 +190,13 @@ struct tbi_bond {
     struct tbi_budget records; /* of others that it may tell of */
 };
 
+struct tbi_datagram_counts { /* of unreliable ones */
+    uint64_t sent;
+    uint64_t received; /* handed to the application */
+    uint64_t dropped;  /* arrived, and found no place; or nobody was up */
+    size_t waiting;    /* now: not released */
+};
+
 struct tbi_peer {
     struct tbi_node *node;
     tbq_peer_id id;
@@ -198,6 +205,7 @@ struct tbi_peer {
     bool met;        /* `key` counts */
     uint8_t key[TBQ_PUBLIC_KEY_SIZE];
     uint64_t seen_ms; /* wall clock, when it was last heard; 0: never */
+    struct tbi_datagram_counts datagrams;
 };
 
 /* An own request that waits for its answer, or a peer's that waits for ours. */
@@ -281,7 +289,8 @@ struct tbi_node {
     uint64_t rests_ignored;    /* REST frames: too many from one peer */
     uint64_t links_woken;      /* of these: dialled again for it */
     uint64_t certificate_at;   /* ns; when its end is looked at next; TBI_NEVER: it has none */
-    uint64_t next_number;      /* handles, requests, pings: never reused */
+    struct tbi_datagram_counts datagrams;
+    uint64_t next_number; /* handles, requests, pings: never reused */
     bool stopping;
     bool stopped;
     uint64_t stop_at;
@@ -433,6 +442,10 @@ int tbi_dispatch_send(struct tbi_bond *b, tbq_connection connection, const tbq_m
                       const tbq_send_options *options);
 int tbi_dispatch_ping(struct tbi_bond *b); /* the node's own, for liveness */
 void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d);
+
+/* --- datagram.c: unreliable ones --- */
+void tbi_datagram_in(struct tbi_session *s, const uint8_t *data, size_t size);
+void tbi_datagram_released(struct tbi_event *e); /* of a DATAGRAM: before it is freed */
 
 /* --- select.c: choosing among peers, and what they are told for it --- */
 int tbi_load_init(struct tbi_node *node);

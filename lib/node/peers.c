@@ -107,6 +107,9 @@ static int add_peer(struct told_peers *all, const tbq_peer_id *id, const struct 
         tell_claims(t, known->record);
     }
     if (peer != NULL) {
+        t->pub.datagrams_sent = peer->datagrams.sent;
+        t->pub.datagrams_received = peer->datagrams.received;
+        t->pub.datagrams_dropped = peer->datagrams.dropped;
         tell_bonds(t, peer);
     }
     if (peer != NULL && peer->met) {
@@ -215,6 +218,10 @@ void tbi_node_stats(const struct tbi_node *node, tbq_stats *stats)
     stats->peers_forgotten = d->book.stats.forgotten;
     stats->dials_delayed = d->pace.refused;
     stats->links_rested = node->links_rested;
+    stats->datagrams_sent = node->datagrams.sent;
+    stats->datagrams_received = node->datagrams.received;
+    stats->datagrams_dropped = node->datagrams.dropped;
+    stats->datagrams_unsent = e->datagrams_dropped;
     stats->closed_for_room = node->closed_for_room;
     stats->rests_ignored = node->rests_ignored;
     stats->links_woken = node->links_woken;

@@ -1,13 +1,14 @@
 /* node/room.c - when max_connections is reached, an own dial gets the place of a connection that
  * nobody needs: idle, of no peer that was named, the longest unused one first.
  *
- * A peer that dialled us is told BUSY, and may dial again later. One that we dialled is asked to let
- * the connection rest (rest.c): its contact stays, and the next send dials it again. Nothing that is
- * open is given up. What the node dials for company pushes nobody out. */
+ * A peer that dialled us is told BUSY, and may dial again later. One that we dialled is asked to
+ * let the connection rest (rest.c): its contact stays, and the next send dials it again. Nothing
+ * that is open is given up. What the node dials for company pushes nobody out. */
 #include "node/parts.h"
 
-#define UNUSED_NS (10 * TBI_NS_PER_S) /* at least: what is in use is needed; and how long one that
-                                         was asked, and did not go, is left alone */
+#define UNUSED_NS                                                                                  \
+    (10 * TBI_NS_PER_S) /* at least: what is in use is needed; and how long one that               \
+                           was asked, and did not go, is left alone */
 #define APART_NS (250 * TBI_NS_PER_MS) /* one after another: a place is free soon after */
 
 /* Whether its contacts may lose it; *dialled: one of them can dial it again. */

@@ -137,6 +137,11 @@ size_t tbi_conn_datagram_room(const struct tbi_conn *c)
     return frame < room ? (size_t)frame : room;
 }
 
+bool tbi_conn_datagrams_full(const struct tbi_conn *c)
+{
+    return c->datagram_count >= TBI_DATAGRAMS_MAX;
+}
+
 void tbi_datagrams_fit(struct tbi_conn *c)
 {
     while (tbi_datagram_waits(c) && first(c)->block->size > tbi_conn_datagram_room(c)) {

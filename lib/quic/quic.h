@@ -192,6 +192,8 @@ void tbi_conn_stop_sending(struct tbi_conn *c, int64_t stream, uint64_t code);
 /* The largest payload that a datagram may have now; 0: the peer takes none, or has not told yet. */
 size_t tbi_conn_datagram_room(const struct tbi_conn *c);
 
+bool tbi_conn_datagrams_full(const struct tbi_conn *c); /* the next one would lose the oldest */
+
 /* Queues a datagram; the block is referenced. With an id that is not 0 its fate is told by one
  * action, DATAGRAM_ACKED or DATAGRAM_LOST, before CLOSED; ids need not be unique. A full queue
  * loses its oldest one. 0, TBQ_ERR_CLOSED, TBQ_ERR_NOMEM, TBQ_ERR_UNSUPPORTED (there is no room at

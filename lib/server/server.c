@@ -427,3 +427,17 @@ int tbq_resume(tbq_server *s, const tbq_peer_id *peer, unsigned lanes)
     return s != NULL && peer != NULL ? changed(s, tbi_node_resume(s->node, peer, lanes))
                                      : TBQ_ERR_INVALID;
 }
+
+size_t tbq_datagram_size_max(tbq_server *s, const tbq_peer_id *peer)
+{
+    return s != NULL && peer != NULL ? tbi_node_datagram_room(s->node, peer) : 0;
+}
+
+int tbq_send_datagram(tbq_server *s, const tbq_peer_id *peer, const void *data, size_t size)
+{
+    if (s == NULL || peer == NULL || (data == NULL && size > 0)) {
+        return TBQ_ERR_INVALID;
+    }
+    return changed(s, tbi_node_send_datagram(s->node, tbi_clock_now(), peer,
+                                             (tbq_bytes){.data = data, .size = size}));
+}

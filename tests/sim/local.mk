@@ -22,6 +22,10 @@ tests_sim_test_sim_rest_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 sim_tests += tests/sim/test_sim_room
 tests_sim_test_sim_room_SOURCES = tests/sim/test_sim_room.c tests/sim/sim.c tests/sim/sim.h
 tests_sim_test_sim_room_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
+sim_tests += tests/sim/test_sim_datagrams
+tests_sim_test_sim_datagrams_SOURCES = tests/sim/test_sim_datagrams.c tests/sim/sim.c \
+	tests/sim/sim.h
+tests_sim_test_sim_datagrams_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 sim_tests += tests/sim/test_sim_peers
 tests_sim_test_sim_peers_SOURCES = tests/sim/test_sim_peers.c tests/sim/sim.c tests/sim/sim.h
 tests_sim_test_sim_peers_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)

@@ -20,15 +20,15 @@ struct pair_end {
     bool hold;             /* MESSAGE and REQUEST events are kept in `held` */
     tbq_event *held[PAIR_EVENTS];
     size_t held_len;
-    size_t count[TBQ_EVENT_RESTING + 1]; /* of events, by type */
-    size_t after_stopped;                /* events behind STOPPED, which is the last */
-    size_t fates[PAIR_TAGS];             /* by tag */
-    tbq_fate fate;                       /* of the last FATE */
-    int reason;                          /* of the last event that has one */
-    char text[320];                      /* the last event's that has one */
-    tbq_connection connection;           /* of the last CONNECTED */
-    tbq_request_id request;              /* of the last REQUEST */
-    tbq_response_status status;          /* of the last RESPONSE */
+    size_t count[TBQ_EVENT_DATAGRAM + 1]; /* of events, by type */
+    size_t after_stopped;                 /* events behind STOPPED, which is the last */
+    size_t fates[PAIR_TAGS];              /* by tag */
+    tbq_fate fate;                        /* of the last FATE */
+    int reason;                           /* of the last event that has one */
+    char text[320];                       /* the last event's that has one */
+    tbq_connection connection;            /* of the last CONNECTED */
+    tbq_request_id request;               /* of the last REQUEST */
+    tbq_response_status status;           /* of the last RESPONSE */
 };
 
 struct pair {

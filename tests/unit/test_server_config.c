@@ -65,6 +65,7 @@ START_TEST(the_defaults_are_those_of_the_manual)
     ck_assert_uint_eq(c->paths_max, 1);
     ck_assert_uint_eq(c->link_idle_ms, 0);
     ck_assert(!c->link_idle_named);
+    ck_assert(!c->datagrams);
     for (size_t i = 0; i < TBQ_LANES; i++) {
         ck_assert_int_eq(c->schedule[i], TBQ_FAILOVER);
     }

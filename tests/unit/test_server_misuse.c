@@ -63,6 +63,8 @@ START_TEST(without_a_server_every_call_is_answered)
     ck_assert_int_eq(tbq_broadcast(NULL, &m, NULL), TBQ_ERR_INVALID);
     ck_assert_int_eq(tbq_request(NULL, &nobody, "", 0, 0, NULL, &r), TBQ_ERR_INVALID);
     ck_assert_int_eq(tbq_cancel(NULL, 1), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_send_datagram(NULL, NULL, "x", 1), TBQ_ERR_INVALID);
+    ck_assert_uint_eq(tbq_datagram_size_max(NULL, NULL), 0);
     ck_assert_int_eq(tbq_respond(NULL, 1, &answer), TBQ_ERR_INVALID);
     tbq_select_query q;
     tbq_select_query_init(&q);
