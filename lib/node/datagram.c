@@ -6,7 +6,7 @@
  * what is left for each peer, and is dropped and counted beyond. */
 #include "node/parts.h"
 
-#define WAIT_MAX 4096U         /* datagrams that the application has not released, of all peers: 6 MB */
+#define WAIT_MAX 4096U /* datagrams that the application has not released, of all peers: 6 MB */
 #define WAIT_MAX_OF_A_PEER 256U /* and of one */
 
 /* --- Out -------------------------------------------------------------------------------------- */

@@ -12,6 +12,8 @@ struct told_peer {
     tbq_peer pub;
     uint8_t key[TBQ_PUBLIC_KEY_SIZE];
     char address[TBI_ADDR_TEXT_SIZE];
+    tbq_path path[TBQ_PATHS_MAX];
+    char path_text[TBQ_PATHS_MAX][2][TBI_ADDR_TEXT_SIZE]; /* the peer's address and ours */
     const char *claim[TBI_RECORD_ADDRESSES_MAX];
     char claim_text[TBI_RECORD_ADDRESSES_MAX][TBI_ADDR_TEXT_SIZE];
 };
@@ -68,6 +70,34 @@ static void add_link_stats(tbq_peer_stats *to, const struct tbi_link *link)
     to->held_bytes += s.held_bytes;
 }
 
+static void tell_path(struct told_peer *t, const struct tbi_session *s)
+{
+    const struct tbi_conn *conn = tbi_session_conn(s);
+    size_t n = t->pub.paths_len;
+    struct tbi_conn_facts f;
+
+    if (n == TBQ_PATHS_MAX || s->closing || conn == NULL) {
+        return;
+    }
+    tbi_conn_facts(conn, &f);
+    tbi_addr_to_text(&s->remote, t->path_text[n][0]);
+    t->path[n] = (tbq_path){
+        .address = t->path_text[n][0],
+        .dialled = s->dialled,
+        .suspect = s->suspect,
+        .known_by = s->bond->session == s,
+        .rtt_us = f.rtt_ns / 1000,
+        .rate = f.rate,
+        .bytes_sent = f.bytes_out,
+        .bytes_received = f.bytes_in,
+    };
+    if (tbi_conn_local(conn)->len > 0) {
+        tbi_addr_to_text(tbi_conn_local(conn), t->path_text[n][1]);
+        t->path[n].local = t->path_text[n][1];
+    }
+    t->pub.paths_len++;
+}
+
 static void tell_bonds(struct told_peer *t, const struct tbi_peer *peer)
 {
     TBI_LIST_FOREACH(it, &peer->bonds)
@@ -82,6 +112,10 @@ static void tell_bonds(struct told_peer *t, const struct tbi_peer *peer)
         t->pub.processes += b->have_boot;
         t->pub.resting = t->pub.resting || (s == NULL && b->resting > 0);
         add_link_stats(&t->pub.stats, b->link);
+        TBI_LIST_FOREACH(c, &b->carriers)
+        {
+            tell_path(t, TBI_CONTAINER(c, struct tbi_session, carries));
+        }
         if (s != NULL && !t->pub.connected) { /* the newest process comes first */
             t->pub.connected = true;
             tbi_addr_to_text(&s->remote, t->address);
@@ -102,6 +136,7 @@ static int add_peer(struct told_peers *all, const tbq_peer_id *id, const struct 
     }
     t->pub.id = *id;
     t->pub.addresses = t->claim;
+    t->pub.paths = t->path;
     if (known != NULL) {
         t->pub.last_seen_ms = known->seen_ms;
         tell_claims(t, known->record);

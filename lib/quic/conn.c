@@ -431,6 +431,7 @@ void tbi_conn_recv(struct tbi_conn *c, const struct tbi_datagram *d, const uint8
     struct tbi_path p;
     ngtcp2_pkt_info pi = {.ecn = d->ecn};
 
+    c->bytes_in += size;
     if (c->state == TBI_CONN_CLOSING) {
         c->close_seen++;
         if ((c->close_seen & (c->close_seen - 1)) == 0) { /* answer the 1st, 2nd, 4th, 8th, ... */
@@ -628,6 +629,7 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
             c->asked_at = c->ep->now.mono_ns;
         }
         *ecn = pi.ecn & 3U;
+        c->bytes_out += (uint64_t)rv;
         tbi_conn_wrote(c, &ps.path, (size_t)rv);
     }
     return (size_t)rv;
@@ -786,6 +788,8 @@ void tbi_conn_facts(const struct tbi_conn *c, struct tbi_conn_facts *facts)
         .rate = info.smoothed_rtt > 0 ? info.cwnd * TBI_NS_PER_S / info.smoothed_rtt : 0,
         .in_flight = info.bytes_in_flight,
         .streams_left = ngtcp2_conn_get_streams_uni_left(c->qc),
+        .bytes_in = c->bytes_in,
+        .bytes_out = c->bytes_out,
     };
     TBI_LIST_FOREACH(it, &c->streams)
     {

@@ -143,6 +143,7 @@ struct tbi_conn {
     bool half_open;
     bool crowds; /* counted in the endpoint's crowd: begun by another, from a network */
     uint8_t network[TBI_PREFIX_SIZE]; /* for that */
+    uint64_t bytes_in, bytes_out;     /* of UDP payload, so far */
     bool want_close;                  /* marked; the packet is written by the next send */
     bool others_turn;   /* the packet that is being written begins with a less urgent stream */
     unsigned last_turn; /* the priority of the stream that did last */

@@ -169,6 +169,8 @@ struct tbi_conn_facts {
     uint64_t unsent;       /* bytes queued, in no packet yet */
     uint64_t in_flight;    /* bytes in packets that are not acknowledged */
     uint64_t streams_left; /* that may be opened now */
+    uint64_t bytes_in;     /* UDP payload that came, so far */
+    uint64_t bytes_out;    /* and that was sent */
 };
 void tbi_conn_facts(const struct tbi_conn *c, struct tbi_conn_facts *facts);
 

@@ -26,9 +26,9 @@ struct ledger {
         uint8_t lives; /* bits: in which of the receiver's first eight lives it was handed out */
         uint16_t got;
     } entry[LEDGER_MAX];
-    uint8_t life;                /* of the receiver, from 0 */
-    int64_t last[TBQ_LANES];     /* number that was handed out last, in this life; -1: none */
-    size_t told[4];              /* fates, by kind */
+    uint8_t life;                      /* of the receiver, from 0 */
+    int64_t last[TBQ_LANES];           /* number that was handed out last, in this life; -1: none */
+    size_t told[4];                    /* fates, by kind */
     size_t dead, got, repeats, broken; /* `broken`: promises, each said in the transcript */
 };
 

@@ -1,5 +1,5 @@
-/* tests/sim/test_sim_datagrams.c - unreliable datagrams of the application: they come, or they do not,
- * and never as messages. */
+/* tests/sim/test_sim_datagrams.c - unreliable datagrams of the application: they come, or they do
+ * not, and never as messages. */
 #include <check.h>
 #include <stdio.h>
 #include <string.h>

@@ -563,6 +563,54 @@ START_TEST(whatever_becomes_of_the_ways_every_message_arrives_once)
 }
 END_TEST
 
+static const tbq_path *path_at(const tbq_peer *p, const char *address)
+{
+    for (size_t i = 0; i < p->paths_len; i++) {
+        if (strcmp(p->paths[i].address, address) == 0) {
+            return &p->paths[i];
+        }
+    }
+    return NULL;
+}
+
+START_TEST(each_path_is_told_of)
+{
+    const tbq_peers *peers;
+
+    begin_two(TBQ_FAILOVER);
+    for (int i = 0; i < 20; i++) {
+        ck_assert_int_eq(ledger_send(&r.ab, 10000, TBQ_LANE_NORMAL, false, 0), 0);
+    }
+    run(1000);
+    ck_assert_int_eq(tbi_node_peers(r.a->node, tbi_identity_id(r.b->identity), &peers), 0);
+    const tbq_peer *p = peers->peer[0];
+    ck_assert_uint_eq(p->paths_len, 2);
+    const tbq_path *near = path_at(p, "10.0.0.2:8443"), *far = path_at(p, "10.9.0.2:8443");
+    ck_assert_ptr_nonnull(near);
+    ck_assert_ptr_nonnull(far);
+    ck_assert(near->dialled && near->known_by && !near->suspect && !far->known_by);
+    ck_assert_str_eq(near->local, "10.0.0.1:8443");
+    ck_assert(near->rtt_us >= 20000 && near->rtt_us < 30000);
+    ck_assert(far->rtt_us >= 40000 && far->rtt_us < 50000);
+    ck_assert_uint_gt(near->rate, 100000);
+    ck_assert_uint_gt(near->bytes_sent, 200000); /* which the nearer one carries */
+    ck_assert_uint_lt(far->bytes_sent, 50000);
+    ck_assert(near->bytes_received > 1000 && near->bytes_received < 100000);
+    tbi_peers_free(peers);
+
+    sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = true; /* and the nearer one is silent */
+    ck_assert_int_eq(ledger_send(&r.ab, 100, TBQ_LANE_NORMAL, false, 0), 0);
+    run(400);
+    ck_assert_int_eq(tbi_node_peers(r.a->node, tbi_identity_id(r.b->identity), &peers), 0);
+    near = path_at(peers->peer[0], "10.0.0.2:8443");
+    far = path_at(peers->peer[0], "10.9.0.2:8443");
+    ck_assert(near->suspect && !near->known_by && far->known_by && !far->suspect);
+    tbi_peers_free(peers);
+    ck_assert(sim_run(r.sim, 5000, settled, NULL));
+    end();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("paths");
@@ -586,6 +634,7 @@ int main(void)
     tcase_add_test(c, a_silent_way_is_a_way);
     tcase_add_test(c, what_was_tried_in_vain_does_not_delay_the_mending);
     tcase_add_test(c, whatever_becomes_of_the_ways_every_message_arrives_once);
+    tcase_add_test(c, each_path_is_told_of);
     suite_add_tcase(s, c);
     return tbi_test_main(s);
 }
