@@ -2,6 +2,7 @@
 tbquicincludedir = $(includedir)/tbquic
 tbquicinclude_HEADERS = \
 	include/tbquic/actor.h \
+	include/tbquic/body.h \
 	include/tbquic/config.h \
 	include/tbquic/error.h \
 	include/tbquic/event.h \

@@ -32,7 +32,11 @@ typedef struct tbq_actor {
     /* For all other events. NULL: not wanted. */
     void (*on_event)(void *user, tbq_server *server, const tbq_event *event);
 
-    void *user; /* handed to both */
+    void *user; /* handed to all */
+
+    /* For BODY events, as on_message. NULL: bodies of peers are refused (tbq_config's take_bodies
+     * does not count for an actor). Their BODY_END goes to on_event. */
+    int (*on_body)(void *user, tbq_server *server, const tbq_event *event);
 } tbq_actor;
 
 #define tbq_actor_init(actor) tbq_actor_init_sized((actor), sizeof(tbq_actor))

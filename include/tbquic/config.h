@@ -112,6 +112,10 @@ typedef struct tbq_config {
     bool link_idle_named; /* bootstrap nodes and peers that were dialled by id too; false */
 
     bool datagrams; /* unreliable ones are taken, and may be sent: tbq_send_datagram(); false */
+
+    /* Bodies of peers come as TBQ_EVENT_BODY; default false: they are refused, so that no program
+     * takes parts that it does not know. A peer's process may have 64 open at once, all 1024. */
+    bool take_bodies;
 } tbq_config;
 
 #define tbq_config_init(config) tbq_config_init_sized((config), sizeof(tbq_config))

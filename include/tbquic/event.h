@@ -2,6 +2,7 @@
 #ifndef TBQUIC_EVENT_H
 #define TBQUIC_EVENT_H
 
+#include <tbquic/body.h>
 #include <tbquic/message.h>
 #include <tbquic/types.h>
 
@@ -16,7 +17,8 @@ typedef enum tbq_event_type {
     TBQ_EVENT_MESSAGE = 4,        /* peer, lane, repeat, message: PONG, TRANSITION, ERROR */
     TBQ_EVENT_REQUEST = 5,    /* peer, request, message: answer with tbq_respond(), now or later */
     TBQ_EVENT_RESPONSE = 6,   /* peer, request, message: the answer to an own request */
-    TBQ_EVENT_FATE = 7,       /* peer, tag, fate, reason, text: exactly one for each tbq_send() */
+    TBQ_EVENT_FATE = 7,       /* peer, tag, fate, reason, text: exactly one for each tbq_send();
+                                 of a tbq_send_body(), body too */
     TBQ_EVENT_WRITABLE = 8,   /* peer: after TBQ_ERR_AGAIN, sends are taken again */
     TBQ_EVENT_WARNING = 9,    /* peer or none, text: something a person should look at */
     TBQ_EVENT_LOG = 10,       /* level, text */
@@ -32,8 +34,13 @@ typedef enum tbq_event_type {
                                  and the connection was closed. Its number stays good: the next send
                                  dials again, and CONNECTED follows, or, where that fails for
                                  peer_timeout_ms, DISCONNECTED. Nothing is lost */
-    TBQ_EVENT_DATAGRAM = 17 /* peer, connection, datagram: of tbq_send_datagram(). Release it soon:
+    TBQ_EVENT_DATAGRAM = 17, /* peer, connection, datagram: of tbq_send_datagram(). Release it soon:
                                of 256 that a peer has waiting, the next one is dropped */
+    TBQ_EVENT_BODY = 18,     /* peer, lane, repeat, body, part: one for each part, in order, where
+                                take_bodies is set; take or refuse it as a MESSAGE: who refuses one
+                                refuses the body, and gets no more of it */
+    TBQ_EVENT_BODY_END = 19  /* peer, body, reason, text: no more parts come, and the body is not
+                                whole. Told where a part was told before, and none was refused */
 } tbq_event_type;
 
 typedef enum tbq_fate {
@@ -69,6 +76,8 @@ typedef struct tbq_event {
     tbq_counts counts;
     const uint8_t *public_key; /* TBQ_PUBLIC_KEY_SIZE bytes */
     tbq_bytes datagram;
+    tbq_body body;
+    const tbq_body_part *part;
 } tbq_event;
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-/* tbquic/message.h - messages: the nine kinds of the source document.
+/* tbquic/message.h - messages: the nine kinds of the source document, and one for bodies.
  *
  * PING, PONG, DISCOVER, ANNOUNCE and PEER_LIST are the network's own talk; TRANSITION,
  * RESOURCE_REQUEST and RESOURCE_RESPONSE carry the application's bytes; ERROR is a named failure.
@@ -21,7 +21,8 @@ typedef enum tbq_kind {
     TBQ_TRANSITION = 6,
     TBQ_RESOURCE_REQUEST = 7,
     TBQ_RESOURCE_RESPONSE = 8,
-    TBQ_ERROR = 9
+    TBQ_ERROR = 9,
+    TBQ_BODY = 10 /* a part of a body, which tbq_send_body() sends: see body.h */
 } tbq_kind;
 
 /* Lower-case name, such as "transition"; "unknown" for other numbers. Static memory. */
@@ -39,7 +40,7 @@ typedef enum tbq_response_status {
  * When sending, all bytes are copied by the call; in an event they are the library's, valid until
  * the event is released.
  *
- * tbq_send() takes all but PONG and PEER_LIST, which the library sends by itself
+ * tbq_send() takes all but PONG, PEER_LIST and BODY, which the library sends by itself
  * (TBQ_ERR_UNSUPPORTED). DISCOVER, ANNOUNCE and PEER_LIST that arrive are the library's matter too:
  * what is new in them comes as PEER events. */
 typedef struct tbq_message {

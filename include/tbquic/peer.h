@@ -158,6 +158,8 @@ typedef struct tbq_stats {
     uint64_t datagrams_unsent;  /* taken by the call, and too large when the path changed */
     uint64_t rests_ignored;     /* wishes of peers to rest that were not looked at: too many */
     uint64_t links_woken;       /* dialled again since, because there was something to say */
+    uint64_t bodies_refused;    /* of peers: too many were open */
+    uint64_t bodies_broken;     /* of peers: a part was not the next, or not as it was said */
 } tbq_stats;
 
 #define tbq_stats_init(stats) tbq_stats_init_sized((stats), sizeof(tbq_stats))

@@ -22,13 +22,15 @@
  * not delivered, unknown) is told exactly once. See docs/protocol.md for how.
  *
  * Calls on one server must not overlap, but may come from any thread. Nothing calls back, except
- * an actor or a log hook, if you set them. Read on in this order: types.h, config.h, server.h,
- * event.h, message.h, actor.h, peer.h, select.h, error.h, identity.h, p2p.h.
+ * an actor, a log hook or what a body is read from, if you set them. Read on in this order:
+ * types.h, config.h, server.h, event.h, message.h, body.h, actor.h, peer.h, select.h, error.h,
+ * identity.h, p2p.h.
  */
 #ifndef TBQUIC_H
 #define TBQUIC_H
 
 #include <tbquic/actor.h>
+#include <tbquic/body.h>
 #include <tbquic/config.h>
 #include <tbquic/error.h>
 #include <tbquic/event.h>

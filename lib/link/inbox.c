@@ -140,7 +140,7 @@ static void duplicate(struct source *s)
 
 static bool known_kind(uint64_t kind)
 {
-    return kind >= TBQ_PING && kind <= TBQ_ERROR;
+    return kind >= TBQ_PING && kind <= TBQ_BODY;
 }
 
 /* The head was read: what becomes of the rest? `left` bytes of body follow. */

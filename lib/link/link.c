@@ -191,6 +191,11 @@ bool tbi_link_outbox_empty(const struct tbi_link *link)
     return link->stats.outbox_messages == 0;
 }
 
+uint64_t tbi_link_generation(const struct tbi_link *link)
+{
+    return link->generation;
+}
+
 bool tbi_link_idle(const struct tbi_link *link)
 {
     for (size_t i = 0; i < TBQ_LANES; i++) {

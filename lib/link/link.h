@@ -90,6 +90,11 @@ struct tbi_outgoing {
  * (for the peer, as far as its limit is known); TBQ_ERR_INVALID; TBQ_ERR_NOMEM. */
 int tbi_link_send(struct tbi_link *link, struct tbi_now now, const struct tbi_outgoing *o);
 
+/* For what can wait: whether a message with that much payload leaves half of the outbox free, and a
+ * path is there to carry it. What is alone in an outbox may be larger. */
+bool tbi_link_spare(const struct tbi_link *link, size_t size);
+uint64_t tbi_link_peer_max(const struct tbi_link *link); /* its max_message_size; 0: not known */
+
 /* Moves what src has still to send to dst, in the order of the sends: messages never sent as they
  * are, messages sent but not told RECEIVED flagged REPEAT. Messages told RECEIVED but not TAKEN,
  * and sent ones that have expired, get the fate unknown (reason TBQ_ERR_RESTARTED or
@@ -271,6 +276,10 @@ bool tbi_link_next_action(struct tbi_link *link, struct tbi_link_action *action)
 
 /* Every message that was sent has its fate, and the fates were fetched. */
 bool tbi_link_outbox_empty(const struct tbi_link *link);
+
+/* How often the state for what the peer sends was begun: another number, and what came before has
+ * no continuation. */
+uint64_t tbi_link_generation(const struct tbi_link *link);
 
 /* Nothing would be lost by forgetting the link (section 6.1): the outbox is empty, no action and no
  * delivery is open, and the peer has told SETTLED for all that it sent. */

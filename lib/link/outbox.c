@@ -53,7 +53,7 @@ void tbi_outbox_free(struct tbi_link *link)
 uint64_t tbi_outbox_payload(const struct tbi_out *m)
 {
     bool application = m->fate.kind == TBQ_TRANSITION || m->fate.kind == TBQ_RESOURCE_REQUEST ||
-                       m->fate.kind == TBQ_RESOURCE_RESPONSE;
+                       m->fate.kind == TBQ_RESOURCE_RESPONSE || m->fate.kind == TBQ_BODY;
     return (application ? 0 : m->head_size) + (m->payload != NULL ? m->payload->size : 0);
 }
 
@@ -75,7 +75,7 @@ static int check(const struct tbi_link *link, const struct tbi_outgoing *m)
     size_t size = m->payload != NULL ? m->payload->size : 0;
 
     if ((unsigned)m->lane >= TBQ_LANES || m->head_size > TBI_LINK_HEAD_MAX || m->kind < TBQ_PING ||
-        m->kind > TBQ_ERROR) {
+        m->kind > TBQ_BODY) {
         return TBQ_ERR_INVALID;
     }
     if (size > TBI_MESSAGE_SIZE_MAX || (link->peer_max != 0 && size > link->peer_max)) {
@@ -88,6 +88,19 @@ static int check(const struct tbi_link *link, const struct tbi_outgoing *m)
         return TBQ_ERR_AGAIN;
     }
     return 0;
+}
+
+bool tbi_link_spare(const struct tbi_link *link, size_t size)
+{
+    size_t bytes = link->stats.outbox_bytes;
+
+    return link->control != NULL && link->stats.outbox_messages < link->limit_messages / 2 + 1 &&
+           (bytes == 0 || (bytes < link->limit_bytes / 2 && size <= link->limit_bytes / 2 - bytes));
+}
+
+uint64_t tbi_link_peer_max(const struct tbi_link *link)
+{
+    return link->peer_max;
 }
 
 static void expires(struct tbi_link *link, const struct tbi_out *m)
@@ -229,6 +242,10 @@ static int decline_reason(const struct tbi_out *m, uint64_t code)
         return TBQ_ERR_UNSUPPORTED;
     case TBI_DECLINE_MALFORMED:
         return TBQ_ERR_MALFORMED;
+    case TBI_DECLINE_NO_BODY:
+        return TBQ_ERR_RESTARTED;
+    case TBI_DECLINE_FULL:
+        return TBQ_ERR_LIMIT;
     default:
         return TBQ_ERR_REFUSED;
     }

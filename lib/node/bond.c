@@ -17,7 +17,8 @@ static bool may_go(const struct tbi_peer *peer, bool idle)
         struct tbi_link_stats stats;
         tbi_link_stats(b->link, &stats);
         if (b->sessions > 0 || b->contacts > 0 || b->owed > 0 || !tbi_link_outbox_empty(b->link) ||
-            stats.held_messages > 0 || (idle && !tbi_link_idle(b->link))) {
+            stats.held_messages > 0 || !tbi_list_empty(&b->bodies_out) ||
+            (idle && (!tbi_link_idle(b->link) || !tbi_list_empty(&b->bodies_in)))) {
             return false;
         }
     }
@@ -116,6 +117,9 @@ struct tbi_bond *tbi_bond_new(struct tbi_node *node, struct tbi_peer *peer)
     tbi_list_init(&b->carriers);
     tbi_list_init(&b->joiners);
     tbi_list_init(&b->dials);
+    tbi_list_init(&b->bodies_out);
+    tbi_list_init(&b->bodies_in);
+    tbi_list_init(&b->hungry);
     b->further_at = TBI_NEVER;
     b->rest_at = TBI_NEVER;
     if (tbi_timer_register(&node->timers, &b->timer, b, TBI_TIMER_BOND) < 0) {
@@ -145,6 +149,9 @@ void tbi_bond_free(struct tbi_bond *b)
     tbi_list_remove(&b->entry);
     tbi_timer_unregister(&node->timers, &b->timer);
     tbi_link_free(b->link);
+    tbi_bodies_out_free(b);
+    tbi_bodies_in_end(b, TBQ_ERR_LOST);
+    tbi_list_remove(&b->hungry);
     tbi_free(node->alloc, b);
     if (peer != NULL && tbi_list_empty(&peer->bonds)) {
         tbi_peer_free(peer);
@@ -233,6 +240,7 @@ struct tbi_bond *tbi_bond_for(struct tbi_node *node, const tbq_peer_id *id,
         tbi_bond_drain(waiting);
     }
     if (old != NULL && old != found) { /* the process that it led to was replaced by this one */
+        tbi_bodies_move(old, found);
         tbi_link_absorb(found->link, old->link, node->now);
         tbi_bond_give_up(old, TBQ_ERR_RESTARTED);
     }
@@ -257,6 +265,10 @@ static bool move_over(struct tbi_bond *b)
 void tbi_bond_tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f)
 {
     struct tbi_node *node = b->node;
+    if (f->kind == TBQ_BODY) {
+        tbi_body_part_fate(f);
+        return;
+    }
     struct tbi_event *e = (struct tbi_event *)(uintptr_t)f->cookie;
     uint64_t broadcast = e->broadcast;
 
@@ -301,6 +313,10 @@ void tbi_bond_drain(struct tbi_bond *b)
 {
     struct tbi_link_action a;
 
+    if (b->generation != tbi_link_generation(b->link)) { /* their next parts will never come */
+        b->generation = tbi_link_generation(b->link);
+        tbi_bodies_in_end(b, TBQ_ERR_RESTARTED);
+    }
     while (tbi_link_next_action(b->link, &a)) {
         switch (a.type) {
         case TBI_LINK_DELIVER:
@@ -322,6 +338,7 @@ void tbi_bond_drain(struct tbi_bond *b)
         tbi_session_join(TBI_CONTAINER(tbi_list_shift(&b->joiners), struct tbi_session, carries));
     }
     tbi_further_look(b);
+    tbi_bodies_look(b);
     uint64_t at = tbi_link_deadline(b->link);
     at = b->further_at < at ? b->further_at : at;
     at = b->rest_at < at ? b->rest_at : at;
@@ -393,7 +410,9 @@ void tbi_bond_replaced(struct tbi_bond *b, const struct tbi_addr *where)
 void tbi_bond_give_up(struct tbi_bond *b, int reason)
 {
     if (!b->given_up) {
+        tbi_bodies_out_give_up(b, reason);
         tbi_link_give_up(b->link, b->node->now, reason);
+        tbi_bodies_in_end(b, reason);
         b->given_up = b->contacts == 0;
         b->lost_at = 0;
         tbi_bond_drain(b);

@@ -1,4 +1,4 @@
-/* node/dispatch.c - the nine kinds of message: out of the application's structs, and into events.
+/* node/dispatch.c - the kinds of message: out of the application's structs, and into events.
  *
  * One function for each kind that arrives; a kind without one does not build. */
 #include <string.h>
@@ -72,7 +72,8 @@ static int encode(struct tbi_node *node, struct tbi_bond *b, const tbq_message *
     }
     case TBQ_PONG:
     case TBQ_PEER_LIST:
-        return TBQ_ERR_UNSUPPORTED; /* the library's own answers */
+    case TBQ_BODY:
+        return TBQ_ERR_UNSUPPORTED; /* the library's own: answers, and parts of a body */
     }
     return TBQ_ERR_INVALID;
 }
@@ -250,8 +251,8 @@ int tbi_dispatch_ping(struct tbi_bond *b)
 
 /* --- In --------------------------------------------------------------------------------------- */
 
-static struct tbi_event *message_event(struct tbi_bond *b, struct tbi_delivery *d,
-                                       tbq_event_type type)
+struct tbi_event *tbi_dispatch_event(struct tbi_bond *b, struct tbi_delivery *d,
+                                     tbq_event_type type)
 {
     struct tbi_event *e = tbi_event_new(&b->node->events, b->node, type);
     if (e == NULL) {
@@ -320,7 +321,7 @@ static int on_pong(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor
         if (p->own) {
             break;
         }
-        struct tbi_event *e = message_event(b, d, TBQ_EVENT_MESSAGE);
+        struct tbi_event *e = tbi_dispatch_event(b, d, TBQ_EVENT_MESSAGE);
         if (e == NULL) {
             return TBQ_ERR_NOMEM;
         }
@@ -337,7 +338,7 @@ static int on_pong(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor
 
 static int on_transition(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor body)
 {
-    struct tbi_event *e = message_event(b, d, TBQ_EVENT_MESSAGE);
+    struct tbi_event *e = tbi_dispatch_event(b, d, TBQ_EVENT_MESSAGE);
     if (e == NULL) {
         return TBQ_ERR_NOMEM;
     }
@@ -353,7 +354,7 @@ static int on_resource_request(struct tbi_bond *b, struct tbi_delivery *d, struc
         return rv;
     }
     struct tbi_request *r = tbi_request_owed(b, m.id, m.timeout_ms);
-    struct tbi_event *e = r != NULL ? message_event(b, d, TBQ_EVENT_REQUEST) : NULL;
+    struct tbi_event *e = r != NULL ? tbi_dispatch_event(b, d, TBQ_EVENT_REQUEST) : NULL;
     if (e == NULL) {
         if (r != NULL) {
             tbi_request_free(r, &b->node->owed);
@@ -379,7 +380,7 @@ static int on_resource_response(struct tbi_bond *b, struct tbi_delivery *d, stru
         tbi_delivery_take(d, b->node->now); /* too late, or never asked */
         return 0;
     }
-    struct tbi_event *e = message_event(b, d, TBQ_EVENT_RESPONSE);
+    struct tbi_event *e = tbi_dispatch_event(b, d, TBQ_EVENT_RESPONSE);
     if (e == NULL) {
         return TBQ_ERR_NOMEM;
     }
@@ -398,7 +399,7 @@ static int on_error(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_curso
     if (rv < 0) {
         return rv;
     }
-    struct tbi_event *e = message_event(b, d, TBQ_EVENT_MESSAGE);
+    struct tbi_event *e = tbi_dispatch_event(b, d, TBQ_EVENT_MESSAGE);
     if (e == NULL) {
         return TBQ_ERR_NOMEM;
     }
@@ -431,6 +432,8 @@ static int dispatch(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_curso
         return on_resource_response(b, d, body);
     case TBQ_ERROR:
         return on_error(b, d, body);
+    case TBQ_BODY:
+        return tbi_body_arrived(b, d, body);
     case TBQ_DISCOVER:
         return taken(b, d, tbi_discovery_on_discover(b, d->lane, body));
     case TBQ_ANNOUNCE:
@@ -439,6 +442,24 @@ static int dispatch(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_curso
         return taken(b, d, tbi_discovery_on_peer_list(b, body));
     }
     return TBQ_ERR_UNSUPPORTED;
+}
+
+static enum tbi_decline_code decline_code(int rv)
+{
+    switch (rv) {
+    case TBQ_ERR_UNSUPPORTED:
+        return TBI_DECLINE_UNKNOWN_KIND;
+    case TBQ_ERR_MALFORMED:
+        return TBI_DECLINE_MALFORMED;
+    case TBQ_ERR_NO_ROUTE:
+        return TBI_DECLINE_NOT_SERVED;
+    case TBQ_ERR_RESTARTED:
+        return TBI_DECLINE_NO_BODY;
+    case TBQ_ERR_BUSY:
+        return TBI_DECLINE_FULL;
+    default:
+        return TBI_DECLINE_REFUSED;
+    }
 }
 
 void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d)
@@ -450,10 +471,7 @@ void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d)
     if (rv == TBQ_ERR_UNSUPPORTED && d->skippable) { /* as a kind that nobody knows */
         tbi_delivery_take(d, b->node->now);
     } else if (rv < 0) {
-        tbi_delivery_refuse(d, b->node->now,
-                            rv == TBQ_ERR_UNSUPPORTED ? TBI_DECLINE_UNKNOWN_KIND
-                            : rv == TBQ_ERR_MALFORMED ? TBI_DECLINE_MALFORMED
-                                                      : TBI_DECLINE_REFUSED);
+        tbi_delivery_refuse(d, b->node->now, decline_code(rv));
     }
 }
 
@@ -473,6 +491,7 @@ static void settle(struct tbi_event *e, bool take)
     if (e->pub.type == TBQ_EVENT_DATAGRAM) {
         tbi_datagram_released(e);
     }
+    tbi_body_answered(e, take);
     if (e->pub.type == TBQ_EVENT_TRUST) {
         tbi_trust_answered(e, false); /* where it was not accepted before */
     }

@@ -36,6 +36,8 @@ static bool has_words(tbq_event_type type)
     case TBQ_EVENT_STOPPED:
     case TBQ_EVENT_BROADCAST:
     case TBQ_EVENT_DATAGRAM:
+    case TBQ_EVENT_BODY:
+    case TBQ_EVENT_BODY_END:
         return false;
     }
     return false;

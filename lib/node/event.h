@@ -36,7 +36,10 @@ struct tbi_event {
     uint64_t broadcast; /* of a FATE event: the broadcast that it belongs to; 0: none */
     bool lent;          /* to a callback, which cannot end it */
     bool silent;        /* of a FATE event: a stop waits for it, but nobody is told (an answer's) */
-    tbq_message message;
+    union {             /* what pub.message or pub.part leads to */
+        tbq_message message;
+        tbq_body_part part;
+    };
     struct tbi_event_words *words; /* NULL for MESSAGE, REQUEST, RESPONSE, FATE and the like */
     struct tbi_block *body;        /* what message.u points into; a reference of its own */
     struct tbi_events *fate_of;    /* a FATE that is reserved counts there; else NULL */

@@ -1,6 +1,8 @@
 # The node layer: its .c and .h files.
 noinst_LTLIBRARIES += lib/node/libtbi_node.la
 lib_node_libtbi_node_la_SOURCES = \
+	lib/node/body_in.c \
+	lib/node/body_out.c \
 	lib/node/bond.c \
 	lib/node/broadcast.c \
 	lib/node/busy.c \

@@ -104,6 +104,7 @@ int tbi_node_new(struct tbi_node **made, const struct tbi_node_config *config, s
     tbi_list_init(&node->bonds);
     tbi_list_init(&node->touched);
     tbi_list_init(&node->bindings);
+    tbi_list_init(&node->hungry);
     /* Dials and accepted connections, and as many peers that were here a moment ago. */
     size_t most = 2 * (size_t)config->settings.max_connections + 64;
     tbi_map_init(&node->contacts, node->alloc, secret, sizeof(tbq_connection), most);
@@ -111,6 +112,8 @@ int tbi_node_new(struct tbi_node **made, const struct tbi_node_config *config, s
     tbi_map_init(&node->peers, node->alloc, secret, TBQ_PEER_ID_SIZE, 2 * most);
     tbi_map_init(&node->asked, node->alloc, secret, sizeof(tbq_request_id), TBI_REQUESTS_MAX);
     tbi_map_init(&node->broadcasts, node->alloc, secret, sizeof(uint64_t), TBI_BROADCASTS_MAX);
+    tbi_map_init(&node->bodies_out, node->alloc, secret, sizeof(tbq_body), TBQ_BODIES_MAX);
+    tbi_map_init(&node->bodies_in, node->alloc, secret, sizeof(tbq_body), TBI_BODIES_IN_ALL);
     tbi_map_init(&node->owed, node->alloc, secret, sizeof(tbq_request_id), TBI_OWED_MAX);
     /* A contact, a session and a bond have one each. */
     if ((rv = tbi_heap_room(&node->timers, 3 * most)) < 0 || (rv = make_endpoint(node)) < 0 ||
@@ -185,6 +188,8 @@ void tbi_node_free(struct tbi_node *node)
     tbi_map_free(&node->asked);
     tbi_map_free(&node->owed);
     tbi_map_free(&node->broadcasts);
+    tbi_map_free(&node->bodies_out);
+    tbi_map_free(&node->bodies_in);
     tbi_heap_free(&node->timers);
     tbi_wipe(&node->rng, sizeof node->rng);
     tbi_free(node->alloc, node);
@@ -346,6 +351,7 @@ void tbi_node_step(struct tbi_node *node, struct tbi_now now)
     while ((t = tbi_heap_due(&node->timers, now.mono_ns)) != NULL) {
         fire(t);
     }
+    tbi_bodies_feed(node);
     tbi_node_settle(node);
 }
 
@@ -355,6 +361,7 @@ uint64_t tbi_node_deadline(const struct tbi_node *node)
     uint64_t other = tbi_endpoint_deadline(node->endpoint);
     at = other < at ? other : at;
     at = node->certificate_at < at ? node->certificate_at : at;
+    at = tbi_list_empty(&node->hungry) ? at : 0; /* a body can go on */
     if (node->stopping && !node->stopped && node->stop_at < at) {
         at = node->stop_at;
     }
@@ -362,6 +369,14 @@ uint64_t tbi_node_deadline(const struct tbi_node *node)
 }
 
 /* --- Stopping --------------------------------------------------------------------------------- */
+
+static void stop_bond(struct tbi_bond *b)
+{
+    tbi_bodies_out_give_up(b, TBQ_ERR_STOPPED);
+    tbi_bodies_in_end(b, TBQ_ERR_STOPPED);
+    tbi_link_give_up(b->link, b->node->now, TBQ_ERR_STOPPED);
+    tbi_bond_drain(b);
+}
 
 static void end_all(struct tbi_node *node)
 {
@@ -377,15 +392,13 @@ static void end_all(struct tbi_node *node)
         TBI_LIST_FOREACH(it, &peer->bonds)
         {
             struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
-            tbi_link_give_up(b->link, node->now, TBQ_ERR_STOPPED);
-            tbi_bond_drain(b);
+            stop_bond(b);
         }
     }
     TBI_LIST_FOREACH(it, &node->bonds)
     {
         struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
-        tbi_link_give_up(b->link, node->now, TBQ_ERR_STOPPED);
-        tbi_bond_drain(b);
+        stop_bond(b);
     }
     drain(node);
     while ((e = tbi_map_first(&node->contacts)) != NULL) { /* dials that have no session now */
@@ -494,7 +507,12 @@ tbq_event *tbi_node_next_event(struct tbi_node *node)
 
     node->events.news = false;
     while ((e = tbi_events_hand_out(&node->events)) != NULL) {
+        if (tbi_body_is_over(e)) {
+            tbi_node_event_refuse(&e->pub);
+            continue;
+        }
         if (!is_paused(e)) {
+            tbi_body_handed_out(e);
             return &e->pub;
         }
         tbi_list_remove(&e->entry);

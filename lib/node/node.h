@@ -2,7 +2,8 @@
  * deadline come out. It makes no system call. lib/server drives it with sockets, tests/sim with a
  * pretended network.
  *
- * Every entry takes the time. Calls must not overlap. Nothing calls back. */
+ * Every entry takes the time. Calls must not overlap. Nothing calls back, but for tbi_node_step(),
+ * which reads the bodies that are sent. */
 #ifndef TBI_NODE_NODE_H
 #define TBI_NODE_NODE_H
 
@@ -126,6 +127,12 @@ int tbi_node_send_datagram(struct tbi_node *node, struct tbi_now now, const tbq_
 int tbi_node_cancel(struct tbi_node *node, tbq_request_id request);
 int tbi_node_respond(struct tbi_node *node, struct tbi_now now, tbq_request_id request,
                      const tbq_answer *answer);
+int tbi_node_send_body(struct tbi_node *node, struct tbi_now now, const tbq_peer_id *peer,
+                       tbq_read_fn source, void *user, uint64_t length,
+                       const tbq_body_options *options, tbq_body *body);
+int tbi_node_body_ready(struct tbi_node *node, tbq_body body);
+int tbi_node_body_cancel(struct tbi_node *node, struct tbi_now now, tbq_body body);
+int tbi_node_body_progress(const struct tbi_node *node, tbq_body body, tbq_body_progress *progress);
 int tbi_node_pause(struct tbi_node *node, const tbq_peer_id *peer, unsigned lanes);
 int tbi_node_resume(struct tbi_node *node, const tbq_peer_id *peer, unsigned lanes);
 void tbi_node_stop(struct tbi_node *node, struct tbi_now now, uint32_t deadline_ms);

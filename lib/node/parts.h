@@ -33,8 +33,13 @@
 #define TBI_REQUESTS_MAX 4096 /* own requests without an answer; and of each peer's process */
 #define TBI_OWED_MAX 32768    /* requests of all peers without an answer */
 #define TBI_REQUEST_TIMEOUT_MS 30000
-#define TBI_INSTREAMS_MAX 64 /* incoming streams per connection */
-#define TBI_NEWS_MAX 256     /* peers newly heard of that are remembered to be passed on */
+#define TBI_INSTREAMS_MAX 64   /* incoming streams per connection */
+#define TBI_BODY_PART 61440U   /* bytes; below what takes a stream of its own */
+#define TBI_BODY_PARTS 64U     /* of one body that have no fate yet */
+#define TBI_BODIES_AT_ONCE 16U /* to one peer: others wait for their turn */
+#define TBI_BODIES_IN 64U      /* of a peer's process that are open here */
+#define TBI_BODIES_IN_ALL 1024U
+#define TBI_NEWS_MAX 256 /* peers newly heard of that are remembered to be passed on */
 
 enum tbi_contact_state {
     TBI_CONTACT_WAITING,   /* for its backoff to pass */
@@ -182,10 +187,16 @@ struct tbi_bond {
     bool given_up;
     struct tbi_bond_ping ping[TBI_PINGS_MAX];
     size_t ping_next;
-    struct tbi_timer timer;    /* of the link's deadline */
-    uint64_t lost_at;          /* ns; when the last session ended */
-    struct tbi_load load;      /* as that process has told it last */
-    uint64_t news_seen;        /* number of the first of the node's news that it was not told */
+    struct tbi_timer timer;     /* of the link's deadline */
+    uint64_t lost_at;           /* ns; when the last session ended */
+    struct tbi_load load;       /* as that process has told it last */
+    uint64_t news_seen;         /* number of the first of the node's news that it was not told */
+    struct tbi_list bodies_out; /* to it; whose turn is next comes first */
+    size_t started;             /* of these, a part was read of them */
+    struct tbi_list hungry;     /* in the node's list: some of these could go on */
+    struct tbi_list bodies_in;  /* of that process, which are open */
+    size_t bodies_in_len;
+    uint64_t generation;       /* of the receiving state that they belong to */
     struct tbi_budget answers; /* to its DISCOVERs */
     struct tbi_budget records; /* of others that it may tell of */
 };
@@ -216,6 +227,43 @@ struct tbi_request {
     tbq_peer_id peer;
     struct tbi_bond *bond;  /* of a peer's request; NULL when gone */
     struct tbi_timer timer; /* the requester's patience */
+};
+
+/* A body that is sent, until its fate is told and its parts have theirs. */
+struct tbi_body_out {
+    struct tbi_node *node;
+    struct tbi_bond *bond; /* the newest process of the peer, from one to the next */
+    struct tbi_list entry;
+    uint64_t id; /* for the application and on the wire */
+    tbq_read_fn source;
+    void *user;
+    uint64_t length;  /* bytes, or TBQ_LENGTH_UNKNOWN */
+    uint64_t read;    /* bytes */
+    uint64_t taken;   /* bytes */
+    size_t under_way; /* parts without a fate */
+    tbq_lane fate_lane;
+    bool started;  /* counts in the bond's `started` */
+    bool waits;    /* until the application says that there is something to read */
+    bool complete; /* its last part was handed to the link */
+    bool failed;   /* nothing more is read: */
+    bool missed;   /* a part was certainly not taken */
+    bool owes_end; /* the receiver is to be told that no more comes */
+    int reason;
+    const char *text;       /* static */
+    struct tbi_event *fate; /* reserved; NULL: told */
+};
+
+/* A body that comes in. */
+struct tbi_body_in {
+    struct tbi_bond *bond;
+    struct tbi_list entry;
+    uint64_t id; /* ours */
+    uint64_t their_id;
+    uint64_t next;         /* offset of the part that must come, bytes */
+    uint64_t length;       /* as claimed, or TBQ_LENGTH_UNKNOWN */
+    bool complete;         /* the last part came, and is not taken yet */
+    bool known;            /* to the application: it was handed a part */
+    struct tbi_event *end; /* BODY_END, reserved */
 };
 
 /* What discover.c keeps. */
@@ -271,6 +319,9 @@ struct tbi_node {
     struct tbi_map asked;      /* own requests, by id */
     struct tbi_map owed;       /* peers' requests, by id */
     struct tbi_map broadcasts; /* by id */
+    struct tbi_map bodies_out; /* by id */
+    struct tbi_map bodies_in;  /* by id */
+    struct tbi_list hungry;    /* bonds with bodies that could go on */
     struct tbi_list touched;   /* sessions whose links have something to tell */
     struct tbi_list bonds;     /* whose peer is not known yet */
     struct tbi_list bindings;  /* of first use, that the server has not fetched */
@@ -288,6 +339,8 @@ struct tbi_node {
     uint64_t room_until;       /* ns; until then no other one is closed for it */
     uint64_t rests_ignored;    /* REST frames: too many from one peer */
     uint64_t links_woken;      /* of these: dialled again for it */
+    uint64_t bodies_refused;   /* of peers: too many */
+    uint64_t bodies_broken;    /* of peers: parts that do not fit */
     uint64_t certificate_at;   /* ns; when its end is looked at next; TBI_NEVER: it has none */
     struct tbi_datagram_counts datagrams;
     uint64_t next_number; /* handles, requests, pings: never reused */
@@ -442,6 +495,26 @@ int tbi_dispatch_send(struct tbi_bond *b, tbq_connection connection, const tbq_m
                       const tbq_send_options *options);
 int tbi_dispatch_ping(struct tbi_bond *b); /* the node's own, for liveness */
 void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d);
+/* An event about a message that arrived, its kind and bytes; NULL when out of memory. */
+struct tbi_event *tbi_dispatch_event(struct tbi_bond *b, struct tbi_delivery *d,
+                                     tbq_event_type type);
+
+/* --- body_out.c: bodies that are sent --- */
+void tbi_bodies_look(struct tbi_bond *b);    /* whether some could go on */
+void tbi_bodies_feed(struct tbi_node *node); /* all that could: calls what they are read from */
+void tbi_body_part_fate(const struct tbi_link_fate *f);
+void tbi_bodies_move(struct tbi_bond *from, struct tbi_bond *to); /* with what waits in the link */
+/* The link gives up, too: each has its fate when that of its parts is told. */
+void tbi_bodies_out_give_up(struct tbi_bond *b, int reason);
+void tbi_bodies_out_free(struct tbi_bond *b); /* after the link */
+
+/* --- body_in.c: bodies that arrive --- */
+/* A part. 0, and it is taken or an event owes the answer; or a TBQ_ERR_* for its decline. */
+int tbi_body_arrived(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor bytes);
+bool tbi_body_is_over(const struct tbi_event *e);             /* nobody wants this part any more */
+void tbi_body_handed_out(const struct tbi_event *e);          /* a part, or something else */
+void tbi_body_answered(const struct tbi_event *e, bool take); /* a part, by the application */
+void tbi_bodies_in_end(struct tbi_bond *b, int reason);       /* all of that process */
 
 /* --- datagram.c: unreliable ones --- */
 void tbi_datagram_in(struct tbi_session *s, const uint8_t *data, size_t size);

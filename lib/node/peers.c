@@ -249,6 +249,8 @@ void tbi_node_stats(const struct tbi_node *node, tbq_stats *stats)
     stats->discovers_ignored = node->discovery.discovers_ignored;
     stats->records_ignored = node->discovery.records_ignored;
     stats->requests_refused = node->requests_refused;
+    stats->bodies_refused = node->bodies_refused;
+    stats->bodies_broken = node->bodies_broken;
     stats->records_refused = d->book.stats.refused + d->book.stats.full;
     stats->peers_forgotten = d->book.stats.forgotten;
     stats->dials_delayed = d->pace.refused;

@@ -54,10 +54,12 @@ static bool waits_for_answers(const struct tbi_bond *b)
     return false;
 }
 
-/* Both directions are settled and known to be, and no request is without its answer. */
+/* Both directions are settled and known to be, no request is without its answer, and no body in the
+ * midst. */
 bool tbi_rest_nothing_open(const struct tbi_bond *b)
 {
-    return tbi_link_idle(b->link) && b->owed == 0 && !waits_for_answers(b);
+    return tbi_link_idle(b->link) && b->owed == 0 && tbi_list_empty(&b->bodies_out) &&
+           tbi_list_empty(&b->bodies_in) && !waits_for_answers(b);
 }
 
 /* --- Asking ----------------------------------------------------------------------------------- */
@@ -182,7 +184,7 @@ void tbi_rest_contact(struct tbi_contact *c)
     b->resting++;
     c->node->links_rested++;
     c->node->closed_for_room += b->room_at != 0;
-    if (!tbi_link_outbox_empty(b->link)) { /* sent while the other side closed */
+    if (!tbi_link_outbox_empty(b->link) || !tbi_list_empty(&b->bodies_out)) { /* sent while the other side closed */
         tbi_rest_wake(b);
     }
 }

@@ -154,6 +154,8 @@ static void act(tbq_server *s)
         s->in_callback++;
         if (carries) {
             refused = s->actor.on_message(s->actor.user, s, e);
+        } else if (e->type == TBQ_EVENT_BODY) { /* there is somebody to ask, or none would come */
+            refused = s->actor.on_body(s->actor.user, s, e);
         } else if (s->actor.on_event != NULL) {
             s->actor.on_event(s->actor.user, s, e);
         }
@@ -201,7 +203,9 @@ int tbq_server_process(tbq_server *s)
     }
     struct tbi_now now = tbi_clock_now();
     tbi_server_tend_network(s, now);
+    s->in_callback++; /* bodies are read there */
     tbi_node_step(s->node, now);
+    s->in_callback--;
     resolve(s, now);
     tbi_server_save_bindings(s);
     act(s);

@@ -1,6 +1,7 @@
 # The server layer: its .c and .h files.
 noinst_LTLIBRARIES += lib/server/libtbi_server.la
 lib_server_libtbi_server_la_SOURCES = \
+	lib/server/body.c \
 	lib/server/book.c \
 	lib/server/config.c lib/server/config.h \
 	lib/server/drive.c \

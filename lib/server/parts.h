@@ -55,6 +55,9 @@ int tbi_server_load_identity(struct tbq_server *s, struct tbi_now now);
 void tbi_server_save_bindings(struct tbq_server *s); /* that first use has made */
 int tbi_server_load_trust(struct tbq_server *s, char *text, size_t text_size);
 
+/* server.c: after a call that may have changed what there is to wait for; answers rv. */
+int tbi_server_changed(struct tbq_server *s, int rv);
+
 /* network.c: changes of this machine's addresses. 0 or TBQ_ERR_NOMEM. */
 int tbi_server_watch_network(struct tbq_server *s);
 void tbi_server_tend_network(struct tbq_server *s, struct tbi_now now);

@@ -89,6 +89,7 @@ static int build(tbq_server *s, const tbq_actor *actor, const uint8_t *pubkey, t
     if (actor != NULL) {
         s->actor = *actor;
         s->has_actor = true;
+        s->settings.c.take_bodies = actor->on_body != NULL;
         s->settings.c.role = s->actor.role != 0 ? s->actor.role : s->settings.c.role;
         if (s->actor.capabilities != 0) {
             s->settings.c.capabilities = s->actor.capabilities;
@@ -229,6 +230,11 @@ static int changed(tbq_server *s, int rv)
         (void)tbq_server_fd(s);
     }
     return rv;
+}
+
+int tbi_server_changed(tbq_server *s, int rv)
+{
+    return changed(s, rv);
 }
 
 int tbq_server_stop(tbq_server *s, uint32_t deadline_ms)

@@ -1,4 +1,4 @@
-/* wire/kind.c - the bodies of the nine kinds of message, encode beside decode. */
+/* wire/kind.c - the bodies of the ten kinds of message, encode beside decode. */
 #include "wire/kind.h"
 
 #include <string.h>
@@ -145,8 +145,8 @@ int tbi_get_peer_list(struct tbi_cursor c, struct tbi_peer_list *m)
     return finish(&c);
 }
 
-/* Ids of requests are never 0, on either side. */
-static void put_request_id(struct tbi_writer *w, uint64_t id)
+/* Ids of requests and bodies are never 0, on either side. */
+static void put_own_id(struct tbi_writer *w, uint64_t id)
 {
     if (id == 0) {
         tbi_put_fail(w, TBQ_ERR_INTERNAL);
@@ -155,7 +155,7 @@ static void put_request_id(struct tbi_writer *w, uint64_t id)
     tbi_put_u64(w, id);
 }
 
-static uint64_t get_request_id(struct tbi_cursor *c)
+static uint64_t get_own_id(struct tbi_cursor *c)
 {
     uint64_t id = tbi_cur_u64(c);
 
@@ -167,13 +167,13 @@ static uint64_t get_request_id(struct tbi_cursor *c)
 
 void tbi_put_resource_request(struct tbi_writer *w, const struct tbi_resource_request *m)
 {
-    put_request_id(w, m->id);
+    put_own_id(w, m->id);
     tbi_put_varint(w, tbi_clamp(m->timeout_ms, 0, TBI_REQUEST_TIMEOUT_MAX_MS));
 }
 
 int tbi_get_resource_request(struct tbi_cursor c, struct tbi_resource_request *m)
 {
-    m->id = get_request_id(&c);
+    m->id = get_own_id(&c);
     m->timeout_ms = tbi_clamp(tbi_cur_varint(&c), 0, TBI_REQUEST_TIMEOUT_MAX_MS);
     m->data = tbi_cur_rest(&c, &m->size);
     return tbi_cur_finish(&c);
@@ -181,13 +181,13 @@ int tbi_get_resource_request(struct tbi_cursor c, struct tbi_resource_request *m
 
 void tbi_put_resource_response(struct tbi_writer *w, const struct tbi_resource_response *m)
 {
-    put_request_id(w, m->id);
+    put_own_id(w, m->id);
     tbi_put_varint(w, tbi_clamp(m->status, 0, TBQ_RESPONSE_FAILED));
 }
 
 int tbi_get_resource_response(struct tbi_cursor c, struct tbi_resource_response *m)
 {
-    m->id = get_request_id(&c);
+    m->id = get_own_id(&c);
     m->status = tbi_clamp(tbi_cur_varint(&c), 0, TBQ_RESPONSE_FAILED);
     m->data = tbi_cur_rest(&c, &m->size);
     return tbi_cur_finish(&c);
@@ -225,4 +225,36 @@ int tbi_get_error_body(struct tbi_cursor c, struct tbi_error_body *m)
     text = tbi_cur_prefixed(&c, TBI_ERROR_TEXT_MAX);
     m->text = tbi_cur_rest(&text, &m->text_size);
     return finish(&c);
+}
+
+void tbi_put_body_part(struct tbi_writer *w, const struct tbi_body_part *m)
+{
+    bool told = m->length != TBQ_LENGTH_UNKNOWN;
+
+    if (m->what > TBI_BODY_GIVEN_UP || m->offset > TBI_BODY_LENGTH_MAX ||
+        (told && m->length > TBI_BODY_LENGTH_MAX)) {
+        tbi_put_fail(w, TBQ_ERR_INTERNAL);
+        return;
+    }
+    put_own_id(w, m->id);
+    tbi_put_varint(w, m->what);
+    tbi_put_varint(w, m->offset);
+    tbi_put_varint(w, told ? m->length + 1 : 0);
+}
+
+int tbi_get_body_part(struct tbi_cursor c, struct tbi_body_part *m)
+{
+    uint64_t length;
+
+    m->id = get_own_id(&c);
+    m->what = tbi_cur_varint_in(&c, TBI_BODY_MORE, TBI_BODY_GIVEN_UP);
+    m->offset = tbi_cur_varint_in(&c, 0, TBI_BODY_LENGTH_MAX);
+    length = tbi_cur_varint(&c);
+    m->length = length == 0 ? TBQ_LENGTH_UNKNOWN : length - 1;
+    m->data = tbi_cur_rest(&c, &m->size);
+    if (m->size > TBI_BODY_LENGTH_MAX - m->offset ||
+        (m->what == TBI_BODY_GIVEN_UP ? m->size > 0 : m->size == 0 && m->what == TBI_BODY_MORE)) {
+        tbi_cur_fail(&c, TBQ_ERR_MALFORMED);
+    }
+    return tbi_cur_finish(&c);
 }

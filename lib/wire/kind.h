@@ -9,6 +9,7 @@
 #ifndef TBI_WIRE_KIND_H
 #define TBI_WIRE_KIND_H
 
+#include <tbquic/body.h>
 #include <tbquic/message.h>
 
 #include "wire/record.h"
@@ -69,6 +70,21 @@ struct tbi_resource_response {
     size_t size;
 };
 
+enum tbi_body_what {
+    TBI_BODY_MORE = 0,
+    TBI_BODY_LAST = 1,
+    TBI_BODY_GIVEN_UP = 2 /* by its sender; has no bytes */
+};
+
+struct tbi_body_part {
+    uint64_t id;     /* the sender's own, never 0; joins the parts of one body */
+    uint64_t what;   /* enum tbi_body_what */
+    uint64_t offset; /* at most TBI_BODY_LENGTH_MAX, and so is offset + size */
+    uint64_t length; /* of the whole body, or TBQ_LENGTH_UNKNOWN */
+    const uint8_t *data;
+    size_t size;
+};
+
 struct tbi_error_body { /* not tbi_error: tbi_put_error() is the writer's */
     uint64_t code;      /* a TBQ_ERR_* without its sign, at most INT32_MAX */
     uint64_t lane;      /* of the message that it answers, with `number`; both 0 and */
@@ -89,6 +105,7 @@ TBI_KIND_PROTOTYPES(peer_list)
 TBI_KIND_PROTOTYPES(resource_request)  /* put: without data */
 TBI_KIND_PROTOTYPES(resource_response) /* put: without data */
 TBI_KIND_PROTOTYPES(error_body)
+TBI_KIND_PROTOTYPES(body_part) /* put: without data */
 #undef TBI_KIND_PROTOTYPES
 /* TRANSITION has no fields: its body is the application's bytes. */
 

@@ -13,9 +13,10 @@ const char *tbq_kind_name(int kind)
         [TBQ_RESOURCE_REQUEST] = "resource_request",
         [TBQ_RESOURCE_RESPONSE] = "resource_response",
         [TBQ_ERROR] = "error",
+        [TBQ_BODY] = "body",
     };
 
-    if (kind < TBQ_PING || kind > TBQ_ERROR) {
+    if (kind < TBQ_PING || kind > TBQ_BODY) {
         return "unknown";
     }
     return names[kind];

@@ -80,6 +80,7 @@ enum tbi_frame_type {
 #define TBI_IDLE_TIMEOUT_MIN_MS 1000U
 #define TBI_IDLE_TIMEOUT_MAX_MS 86400000U         /* a day */
 #define TBI_REQUEST_TIMEOUT_MAX_MS 86400000U      /* a day */
+#define TBI_BODY_LENGTH_MAX (TBI_VARINT_MAX - 1)  /* bytes, so that 1 more is a varint too */
 #define TBI_WALL_MS_MAX UINT64_C(253402300799999) /* the last ms of the year 9999 */
 
 /* X(NAME, code, text): application close codes of a QUIC connection. */
@@ -119,7 +120,9 @@ const char *tbi_close_text(uint64_t code);
     X(UNKNOWN_KIND, 0x02, "of a kind that the receiver does not know")                             \
     X(MALFORMED, 0x03, "malformed")                                                                \
     X(REFUSED, 0x04, "refused by the receiving application")                                       \
-    X(NOT_SERVED, 0x05, "nobody there answers such a message")
+    X(NOT_SERVED, 0x05, "nobody there answers such a message")                                     \
+    X(NO_BODY, 0x06, "part of a body that the receiver does not know")                             \
+    X(FULL, 0x07, "the receiver has too many of these already")
 
 enum tbi_decline_code {
 #define TBI_DECLINE_ENUM(name, code, text) TBI_DECLINE_##name = code,

@@ -40,6 +40,9 @@ AGAIN(resource_request, m.id != 0 && m.timeout_ms <= TBI_REQUEST_TIMEOUT_MAX_MS,
       tbi_put_bytes(w, m.data, m.size))
 AGAIN(resource_response, m.id != 0 && m.status <= TBQ_RESPONSE_FAILED,
       tbi_put_bytes(w, m.data, m.size))
+AGAIN(body_part,
+      m.id != 0 && m.offset <= TBI_BODY_LENGTH_MAX && m.size <= TBI_BODY_LENGTH_MAX - m.offset,
+      tbi_put_bytes(w, m.data, m.size))
 AGAIN(error_body, m.code <= INT32_MAX && m.lane < TBQ_LANES && m.text_size <= TBI_ERROR_TEXT_MAX,
       (void)0)
 
@@ -54,13 +57,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         [TBQ_RESOURCE_REQUEST] = again_resource_request,
         [TBQ_RESOURCE_RESPONSE] = again_resource_response,
         [TBQ_ERROR] = again_error_body,
+        [TBQ_BODY] = again_body_part,
     };
     static uint8_t first[BODY_MAX], second[BODY_MAX];
     struct tbi_writer one, two;
     struct tbi_cursor c;
     int rv;
 
-    if (size < 1 || size > BODY_MAX || data[0] > TBQ_ERROR || kinds[data[0]] == NULL) {
+    if (size < 1 || size > BODY_MAX || data[0] > TBQ_BODY || kinds[data[0]] == NULL) {
         return 0;
     }
     tbi_cur_init(&c, data + 1, size - 1);

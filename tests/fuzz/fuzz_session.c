@@ -5,10 +5,10 @@
  * the application releases nothing), then commands of one byte each: 0..3 LENGTH BYTES: on the
  * stream of that number among those opened; 4 LENGTH BYTES: on a new stream; 5 LENGTH BYTES: on a
  * new stream, which ends; 6 KIND LENGTH BYTES: a whole frame of that type on the first stream; 7
- * MS: time passes; 8: the node sends a message; 9: it releases one; 10: it sends a request; 11: it
- * answers one; 12: the peer does not want what the node says on its stream of that number; 13: the
- * peer, if it dials, does so again. Lengths have one byte. Other commands count as their rest
- * by 14.
+ * MS: time passes; 8: the node sends a message, and with some a body; 9: it releases one; 10: it
+ * sends a request; 11: it answers one; 12: the peer does not want what the node says on its stream
+ * of that number; 13: the peer, if it dials, does so again. Lengths have one byte. Other commands
+ * count as their rest by 14.
  */
 #include <string.h>
 
@@ -91,6 +91,35 @@ static void frame(struct tbi_cursor *c)
     }
 }
 
+/* What bodies are read from: less and less at once, then nothing for now, an end or a failure. */
+static int64_t read_some(void *user, void *buffer, size_t size)
+{
+    static const int64_t last[] = {0, TBQ_ERR_AGAIN, TBQ_ERR_FILE};
+    size_t *left = user;
+    size_t n = *left < size ? *left : size;
+
+    memset(buffer, 7, n);
+    *left /= 2;
+    return n > 0 ? (int64_t)n : last[sent % 3];
+}
+
+static void node_sends_body(const tbq_peer_id *peer)
+{
+    static size_t left;
+    tbq_body_options o;
+    tbq_body body;
+
+    left = 5000;
+    tbq_body_options_init(&o);
+    if (tbi_node_send_body(w.node, w.now, peer, read_some, &left,
+                           sent % 2 == 0 ? TBQ_LENGTH_UNKNOWN : 9000, &o, &body) == 0) {
+        sent++;
+        if (sent % 7 == 6) {
+            (void)tbi_node_body_cancel(w.node, w.now, body);
+        }
+    }
+}
+
 static void node_sends(bool asks)
 {
     const tbq_peer_id *peer = NULL;
@@ -109,6 +138,9 @@ static void node_sends(bool asks)
         (asks ? tbi_node_request(w.node, w.now, peer, (tbq_bytes){"which?", 6}, 10, &o, &id)
               : tbi_node_send_to(w.node, w.now, peer, &m, &o)) == 0) {
         sent++;
+    }
+    if (peer != NULL && sent % 3 != 1) {
+        node_sends_body(peer);
     }
     tbi_peers_free(all);
 }

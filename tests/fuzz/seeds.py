@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the first inputs of fuzz_config, fuzz_options, of fuzz_kinds those with a load, and (from the
+"""Writes the first inputs of fuzz_config, fuzz_options, of fuzz_kinds those with a load or a body, and (from the
 golden vectors) of fuzz_session
 into tests/fuzz/corpus.
 
@@ -108,7 +108,7 @@ def options():
 RAW, OPEN, TIME, SEND, RELEASE, ASK, ANSWER, STOP, AGAIN = 0, 4, 7, 8, 9, 10, 11, 12, 13
 NODE_DIALS, POLITE, SLOW = 1, 2, 4
 KINDS = ["ping", "pong", "discover", "announce", "peer_list", "transition", "resource_request",
-         "resource_response", "error"]
+         "resource_response", "error", "body"]
 LANE_2 = b"\x14"
 
 
@@ -181,7 +181,9 @@ def sessions():
 
 
 def kinds():
-    """PING and PONG with the fields of load (5) and capacity (7), right and wrong."""
+    """PING and PONG with the fields of load (5) and capacity (7), right and wrong; parts of bodies."""
+    for n, (_, bad, data) in enumerate(d for d in vectors("kinds.txt") if d[0] == "body"):
+        yield f"body-{n}{'-wrong' if bad else ''}", b"\x0a" + data
     ping, pong = bytes(8) + b"\x05", bytes(8) + b"\x05\x06"
     load, capacity = b"\x05\x02\x01\x5e", b"\x07\x02\x00\x64"
     yield "ping-load", b"\x01" + ping + load

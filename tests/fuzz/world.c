@@ -111,6 +111,7 @@ static void make_node(struct world *w)
     tbq_config_init(&config.settings);
     config.settings.max_connections = 4;
     config.settings.max_message_size = 4096;
+    config.settings.take_bodies = true;
     config.settings.receive_window = 2 * 4096 + 65536;
     config.settings.outbox_bytes = 65536;
     config.settings.outbox_messages = 64;

@@ -165,7 +165,7 @@ END_TEST
 /* --- Actors ----------------------------------------------------------------------------------- */
 
 struct acting {
-    size_t messages, others;
+    size_t messages, others, parts;
     int process_inside, result;
     tbq_server *freed_inside;
 };
@@ -185,6 +185,68 @@ static void on_event(void *user, tbq_server *server, const tbq_event *e)
     (void)server;
     ((struct acting *)user)->others += e->type == TBQ_EVENT_CONNECTED;
 }
+
+static int on_body(void *user, tbq_server *server, const tbq_event *e)
+{
+    struct acting *x = user;
+    x->parts++;
+    x->process_inside = tbq_server_process(server);
+    return e->part->last ? x->result : 0;
+}
+
+/* Two parts; the server that it is read for is called meanwhile. */
+static int64_t read_two(void *user, void *buffer, size_t size)
+{
+    int *left = user;
+    ck_assert_int_eq(tbq_server_process(a.server), TBQ_ERR_BUSY);
+    tbq_server_free(a.server);
+    memset(buffer, 'b', size);
+    return (*left)-- > 0 ? (int64_t)size : 0;
+}
+
+static void act_on_body(bool wanted, int result, tbq_fate fate)
+{
+    struct acting x = {.result = result};
+    tbq_actor actor;
+    tbq_connection conn;
+    tbq_body body;
+    tbq_body_progress progress;
+    size_t one = 1;
+    int left = 2;
+    tbq_config c = couple_config(&b);
+
+    c.take_bodies = true; /* an actor says by itself what it takes */
+    tbq_actor_init(&actor);
+    actor.on_message = on_message;
+    actor.on_body = wanted ? on_body : NULL;
+    actor.user = &x;
+    ck_assert_int_eq(tbq_server_start(&b.server, &c, &actor, NULL, NULL), 0);
+    couple_start(&a);
+    ck_assert_int_eq(tbq_server_connect(a.server, tbq_server_uri(b.server), &conn), 0);
+    ck_assert_int_eq(tbq_send_body(a.server, tbq_server_peer_id(b.server), read_two, &left,
+                                   TBQ_LENGTH_UNKNOWN, NULL, &body),
+                     0);
+    tbq_body_progress_init(&progress);
+    ck_assert_int_eq(tbq_server_body_progress(a.server, body, &progress), 0);
+    ck_assert(progress.length == TBQ_LENGTH_UNKNOWN && progress.read == 0);
+    ck_assert(couple_run(&a, &b, fates_told, &one));
+    ck_assert_uint_eq(a.fates[fate], 1);
+    ck_assert_int_eq(a.seen.reason, fate == TBQ_DELIVERED ? 0
+                                    : wanted              ? TBQ_ERR_REFUSED
+                                                          : TBQ_ERR_UNSUPPORTED);
+    ck_assert_uint_eq(x.parts, wanted ? 3 : 0);
+    ck_assert_int_eq(x.process_inside, wanted ? TBQ_ERR_BUSY : 0);
+    ck_assert_int_eq(tbq_server_body_progress(a.server, body, &progress), TBQ_ERR_CLOSED);
+    end();
+}
+
+START_TEST(an_actor_takes_and_refuses_bodies)
+{
+    act_on_body(true, 0, TBQ_DELIVERED);
+    act_on_body(true, -1, TBQ_NOT_DELIVERED);
+    act_on_body(false, 0, TBQ_NOT_DELIVERED);
+}
+END_TEST
 
 static void act(int result, tbq_fate fate)
 {
@@ -569,6 +631,7 @@ int main(void)
     tcase_add_test(c, a_stop_right_behind_an_answer_waits_for_it);
     tcase_add_test(c, a_request_without_an_answer_ends_at_its_time);
     tcase_add_test(c, an_actor_takes_and_refuses);
+    tcase_add_test(c, an_actor_takes_and_refuses_bodies);
     tcase_add_test(c, posts_from_threads_run_on_the_loops_thread);
     tcase_add_test(c, after_a_stop_calls_say_closed);
     tcase_add_test(c, one_descriptor_is_enough);

@@ -61,6 +61,9 @@ tests_sim_test_sim_frames_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 tests_sim_test_sim_floods_SOURCES = tests/sim/test_sim_floods.c tests/sim/sim.c tests/sim/sim.h \
 	tests/sim/stranger.c tests/sim/stranger.h tests/sim/scales.c tests/sim/scales.h
 tests_sim_test_sim_floods_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
+sim_tests += tests/sim/test_sim_bodies
+tests_sim_test_sim_bodies_SOURCES = tests/sim/test_sim_bodies.c tests/sim/sim.c tests/sim/sim.h
+tests_sim_test_sim_bodies_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 sim_tests += tests/sim/test_sim_select
 tests_sim_test_sim_select_SOURCES = tests/sim/test_sim_select.c tests/sim/sim.c tests/sim/sim.h
 tests_sim_test_sim_select_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)

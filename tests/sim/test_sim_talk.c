@@ -34,8 +34,8 @@ struct world {
     bool keep;        /* the application releases nothing of x's */
     tbq_event **kept; /* KEPT_MAX */
     size_t kept_len;
-    size_t events[TBQ_EVENT_TRUST + 1]; /* at n, of x */
-    size_t fates[TBQ_UNKNOWN + 1];      /* of what n sent to x */
+    size_t events[TBQ_EVENT_BODY_END + 1]; /* at n, of x */
+    size_t fates[TBQ_UNKNOWN + 1];         /* of what n sent to x */
     size_t served; /* messages between n and h that are known to be delivered */
 };
 
@@ -102,6 +102,7 @@ static void begin(struct world *w, const struct stranger_options *o)
     w->x_place = sim_add(w->sim);
     sim_both(w->n, w->x_place, (struct sim_link){.delay_ms = 2});
     tbq_config *c = sim_settings(w->n);
+    c->take_bodies = true;
     c->no_discovery = true; /* it would look for x again by itself */
     c->max_message_size = 65536;
     c->receive_window = 2 * 65536 + 65536;
@@ -325,6 +326,46 @@ static void small_messages(struct world *w)
     say_flush(w, LANE);
 }
 
+/* A part of one byte. */
+static void body_part(struct world *w, uint64_t id, uint64_t offset, uint64_t length)
+{
+    uint8_t bytes[32];
+    struct tbi_writer head;
+
+    tbi_put_init(&head, bytes, sizeof bytes);
+    tbi_put_body_part(&head, &(struct tbi_body_part){.id = id, .offset = offset, .length = length});
+    message(w, TBQ_BODY, tbi_put_size(&head) + 1);
+    tbi_put_bytes(&w->w, bytes, tbi_put_size(&head));
+    tbi_put_u8(&w->w, 'b');
+}
+
+/* As long as can be said, and never gone on with. */
+static void bodies_without_end(struct world *w)
+{
+    for (uint64_t i = 1; i <= 100; i++) {
+        body_part(w, w->round * 100 + i, 0, TBI_BODY_LENGTH_MAX);
+    }
+    say_flush(w, LANE);
+}
+
+/* An offset left out, one told again, another length, more than was said. */
+static void bodies_that_do_not_go_on(struct world *w)
+{
+    for (uint64_t i = 1; i <= 40; i += 4) {
+        uint64_t id = w->round * 100 + i;
+        body_part(w, id, 0, TBI_BODY_LENGTH_MAX);
+        body_part(w, id, 2, TBI_BODY_LENGTH_MAX);
+        body_part(w, id + 1, 0, 1000);
+        body_part(w, id + 1, 0, 1000);
+        body_part(w, id + 2, 0, 1000);
+        body_part(w, id + 2, 1, 1001);
+        body_part(w, id + 3, 0, 2);
+        body_part(w, id + 3, 1, 2); /* the last, and does not say so */
+        body_part(w, id + 3, 2, 2);
+    }
+    say_flush(w, LANE);
+}
+
 /* On every stream that it may have a message of the largest size, of which the last byte does not
  * come. */
 static void messages_that_never_end(struct world *w)
@@ -389,6 +430,19 @@ static uint64_t discovers_ignored(const struct world *w)
     return honest_stats(w->n).discovers_ignored;
 }
 
+static uint64_t bodies_refused(const struct world *w)
+{
+    ck_assert_uint_eq(w->events[TBQ_EVENT_BODY], 64);
+    ck_assert_uint_eq(w->events[TBQ_EVENT_BODY_END], 0);
+    return honest_stats(w->n).bodies_refused;
+}
+
+static uint64_t bodies_broken(const struct world *w)
+{
+    ck_assert_uint_le(w->events[TBQ_EVENT_BODY_END], w->events[TBQ_EVENT_BODY]);
+    return honest_stats(w->n).bodies_broken;
+}
+
 static uint64_t requests_refused(const struct world *w)
 {
     return honest_stats(w->n).requests_refused;
@@ -416,6 +470,8 @@ static const struct talk {
     {discovers, 300, GOES_ON, 2048, discovers_ignored, 10000},
     {requests, 300, GOES_ON, 8192, requests_refused, 10000},
     {responses_to_no_request, 300, GOES_ON, 256, taken, 10000},
+    {bodies_without_end, 100, GOES_ON, 512, bodies_refused, 9936},
+    {bodies_that_do_not_go_on, 100, GOES_ON, 768, bodies_broken, 4000},
     {small_messages, 100, GOES_ON, 32768, held, 20000},
     {messages_that_never_end, 10, GOES_ON, 9216, nothing, 1},
 };

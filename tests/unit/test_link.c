@@ -555,7 +555,7 @@ START_TEST(messages_that_cannot_be_are_refused_at_the_call)
     m.lane = (tbq_lane)4;
     ck_assert_int_eq(world_send_more(&w, A, &m, "", 0), TBQ_ERR_INVALID);
     m = outgoing(1);
-    m.kind = (tbq_kind)10;
+    m.kind = (tbq_kind)11;
     ck_assert_int_eq(world_send_more(&w, A, &m, "", 0), TBQ_ERR_INVALID);
     m = outgoing(1);
     m.head_size = TBI_LINK_HEAD_MAX + 1;

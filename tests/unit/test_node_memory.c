@@ -6,7 +6,7 @@
 
 #include "node_pair.h"
 
-enum { TO_B = 1, TO_A = 2, ASKED = 3 };
+enum { TO_B = 1, TO_A = 2, ASKED = 3, BODY = 4 };
 
 /* Every allocation, or each 13th under a slow checker (the runner tells it by TIME_FACTOR). */
 static size_t stride(void)
@@ -56,13 +56,31 @@ static void load_and_choose(struct pair *p)
     ck_assert_msg(n >= 0 || n == TBQ_ERR_NOMEM, "%d: %s", n, tbq_strerror(n));
 }
 
-/* Dial, a load and a choice, a message each way, a request and its answer, close, stop. */
+/* Three parts. */
+static int64_t read_some(void *user, void *buffer, size_t size)
+{
+    int *left = user;
+    memset(buffer, 'b', size);
+    return (*left)-- > 0 ? (int64_t)size : 0;
+}
+
+static bool send_body(struct pair *p, int *left)
+{
+    const tbq_body_options o = {.size = sizeof o, .tag = BODY, .lane = TBQ_LANE_LOW};
+    *left = 2;
+    return took(tbi_node_send_body(p->a.node, p->now, pair_id(&p->b), read_some, left,
+                                   TBQ_LENGTH_UNKNOWN, &o, NULL));
+}
+
+/* Dial, a load and a choice, a message each way, a body, a request and its answer, close, stop. */
 static void story(struct pair *p, bool accepted[PAIR_TAGS], bool *asked)
 {
     tbq_answer answer = {.status = TBQ_RESPONSE_OK};
     tbq_send_options o = {.size = sizeof o, .tag = ASKED, .lane = TBQ_LANE_NORMAL};
     tbq_request_id id;
+    int left;
 
+    p->b.settings.take_bodies = true;
     start(p, &p->a);
     start(p, &p->b);
     if (!took(pair_dial(p, &p->a, &p->b, true, NULL))) {
@@ -72,6 +90,7 @@ static void story(struct pair *p, bool accepted[PAIR_TAGS], bool *asked)
     load_and_choose(p);
     accepted[TO_B] = took(pair_send(p, &p->a, &p->b, TO_B));
     accepted[TO_A] = took(pair_send(p, &p->b, &p->a, TO_A));
+    accepted[BODY] = send_body(p, &left);
     pair_run(p, 1000);
     *asked = took(tbi_node_request(p->a.node, p->now, pair_id(&p->b),
                                    (tbq_bytes){(const uint8_t *)"?", 1}, 5000, &o, &id));
@@ -89,10 +108,10 @@ static void story(struct pair *p, bool accepted[PAIR_TAGS], bool *asked)
 
 static void check(const struct pair *p, const bool accepted[PAIR_TAGS], bool asked, size_t at)
 {
-    const struct pair_end *by[PAIR_TAGS] = {NULL, &p->a, &p->b, &p->a};
+    const struct pair_end *by[PAIR_TAGS] = {NULL, &p->a, &p->b, &p->a, &p->a};
     size_t missing = 0;
 
-    for (size_t tag = TO_B; tag <= ASKED; tag++) {
+    for (size_t tag = TO_B; tag <= BODY; tag++) {
         size_t fates = by[tag]->fates[tag];
         ck_assert_msg(fates <= (accepted[tag] ? 1 : 0), "allocation %zu: %zu fates", at, fates);
         missing += accepted[tag] && fates == 0;
@@ -123,6 +142,7 @@ static void walk(bool dialler)
         failed = e->memory.failed;
         check(&p, accepted, asked, at);
         ck_assert_msg(failed || (accepted[TO_B] && accepted[TO_A] && asked), "the story itself");
+        ck_assert_msg(failed || p.b.count[TBQ_EVENT_BODY] == 3, "the story's body");
         ck_assert_msg(failed || at > 150, "a story of %zu allocations only", at);
         pair_free(&p);
     }

@@ -137,6 +137,40 @@ START_TEST(a_query_of_any_age_is_read_to_its_own_end)
 }
 END_TEST
 
+static int64_t read_nothing(void *user, void *buffer, size_t size)
+{
+    (void)user, (void)buffer, (void)size;
+    return 0;
+}
+
+START_TEST(bodies_need_somebody_and_something)
+{
+    tbq_body_options o = {.size = 1};
+    tbq_body_progress p = {.size = 1};
+    tbq_peer_id id = {{7}};
+    ck_assert_int_eq(tbq_server_start(&server, &config, NULL, NULL, NULL), 0);
+    ck_assert_int_eq(tbq_send_body(NULL, &id, read_nothing, NULL, 1, NULL, NULL), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_send_body(server, NULL, read_nothing, NULL, 1, NULL, NULL),
+                     TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_send_body(server, &id, NULL, NULL, 1, NULL, NULL), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_send_body(server, &id, read_nothing, NULL, 1, &o, NULL), TBQ_ERR_INVALID);
+    tbq_body_options_init(&o);
+    ck_assert_int_eq(o.lane, TBQ_LANE_LOW);
+    o.lane = (tbq_lane)4;
+    ck_assert_int_eq(tbq_send_body(server, &id, read_nothing, NULL, 1, &o, NULL), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_send_body(server, &id, read_nothing, NULL, 1, NULL, NULL),
+                     TBQ_ERR_NO_ROUTE);
+    ck_assert_int_eq(tbq_body_ready(NULL, 1), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_body_cancel(NULL, 1), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_server_body_progress(server, 1, NULL), TBQ_ERR_INVALID);
+    ck_assert_int_eq(tbq_server_body_progress(server, 1, &p), TBQ_ERR_INVALID);
+    tbq_body_progress_init(&p);
+    ck_assert_int_eq(tbq_server_body_progress(server, 1, &p), TBQ_ERR_CLOSED);
+    ck_assert_int_eq(tbq_body_ready(server, 1), TBQ_ERR_CLOSED);
+    ck_assert_int_eq(tbq_body_cancel(server, 1), TBQ_ERR_CLOSED);
+}
+END_TEST
+
 START_TEST(lists_that_are_not_there_are_refused_by_name)
 {
     config.bootstrap_nodes_len = 1;
@@ -223,6 +257,7 @@ int main(void)
     tcase_add_test(tc, without_a_server_every_call_is_answered);
     tcase_add_test(tc, an_actor_that_ends_before_its_callback_is_refused);
     tcase_add_test(tc, a_query_of_any_age_is_read_to_its_own_end);
+    tcase_add_test(tc, bodies_need_somebody_and_something);
     tcase_add_test(tc, lists_that_are_not_there_are_refused_by_name);
     tcase_add_test(tc, bytes_that_are_not_there_are_refused);
     tcase_add_test(tc, a_window_beyond_what_quic_can_tell_is_refused);

@@ -206,6 +206,12 @@ START_TEST(what_cannot_be_said_is_not_written)
     REFUSED(tbi_put_error_body(
         w, &(struct tbi_error_body){.text = bytes, .text_size = TBI_ERROR_TEXT_MAX + 1}));
     REFUSED(tbi_put_error_body(w, &(struct tbi_error_body){.has_subject = true, .lane = 4}));
+    REFUSED(tbi_put_body_part(w, &(struct tbi_body_part){.id = 0}));
+    REFUSED(tbi_put_body_part(w, &(struct tbi_body_part){.id = 1, .what = 3}));
+    REFUSED(
+        tbi_put_body_part(w, &(struct tbi_body_part){.id = 1, .offset = TBI_BODY_LENGTH_MAX + 1}));
+    REFUSED(
+        tbi_put_body_part(w, &(struct tbi_body_part){.id = 1, .length = TBI_BODY_LENGTH_MAX + 1}));
 #undef REFUSED
 }
 END_TEST
@@ -216,7 +222,8 @@ START_TEST(everything_has_a_name)
     ck_assert_str_eq(tbq_kind_name(TBQ_PEER_LIST), "peer_list");
     ck_assert_str_eq(tbq_kind_name(TBQ_ERROR), "error");
     ck_assert_str_eq(tbq_kind_name(0), "unknown");
-    ck_assert_str_eq(tbq_kind_name(10), "unknown");
+    ck_assert_str_eq(tbq_kind_name(TBQ_BODY), "body");
+    ck_assert_str_eq(tbq_kind_name(11), "unknown");
     ck_assert_str_eq(tbq_kind_name(-1), "unknown");
     ck_assert_str_eq(tbi_close_text(TBI_CLOSE_SELF), "the node reached itself");
     ck_assert_str_eq(tbi_close_text(0x12), "unknown close code");

@@ -464,6 +464,25 @@ def read_pong(r):
     return {**out, **read_load(r)}
 
 
+LENGTH_MAX = 2**62 - 2
+
+
+def write_body(f):
+    length = 0 if f["length"] == "unknown" else int(f["length"]) + 1
+    head = varint(int(f["what"])) + varint(int(f["offset"])) + varint(length)
+    return write_id(f) + head + from_hex(f["data"])
+
+
+def read_body(r):
+    out = {"id": read_request_id(r), "what": r.varint(0, 2), "offset": r.varint(0, LENGTH_MAX)}
+    length, data = r.varint(), r.rest()
+    if out["offset"] + len(data) > LENGTH_MAX or (out["what"] == 0 and not data):
+        raise Wrong("MALFORMED")
+    if out["what"] == 2 and data:
+        raise Wrong("MALFORMED")
+    return {**out, "length": length - 1 if length else "unknown", "data": to_hex(data)}
+
+
 # name: (number, write, read, ends in fields that are not known)
 KINDS = {
     "ping": (1, write_ping, read_ping, False),
@@ -508,6 +527,7 @@ KINDS = {
         False,
     ),
     "error": (9, write_error, read_error, True),
+    "body": (10, write_body, read_body, False),
 }
 
 
@@ -618,7 +638,10 @@ CODES = {
     "kind": {name.upper(): entry[0] for name, entry in KINDS.items()},
     "flag": {"REPEAT": 1, "SKIPPABLE": 2},
     "decline": dict(
-        zip("SKIPPED TOO_LARGE UNKNOWN_KIND MALFORMED REFUSED NOT_SERVED".split(), range(6))
+        zip(
+            "SKIPPED TOO_LARGE UNKNOWN_KIND MALFORMED REFUSED NOT_SERVED NO_BODY FULL".split(),
+            range(8),
+        )
     ),
     "close": dict(
         zip(

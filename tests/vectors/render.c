@@ -386,6 +386,27 @@ static int transition(struct tbi_cursor c, FILE *text, struct tbi_writer *w)
     return tbi_cur_finish(&c);
 }
 
+static int body(struct tbi_cursor c, FILE *text, struct tbi_writer *w)
+{
+    struct tbi_body_part m;
+    int rv = tbi_get_body_part(c, &m);
+
+    if (rv != 0) {
+        return rv;
+    }
+    fprintf(text, " id=" U64 " what=" U64 " offset=" U64 " length=", m.id, m.what, m.offset);
+    if (m.length == TBQ_LENGTH_UNKNOWN) {
+        fputs("unknown", text);
+    } else {
+        fprintf(text, U64, m.length);
+    }
+    fputs(" data=", text);
+    put_hex(text, m.data, m.size);
+    tbi_put_body_part(w, &m);
+    tbi_put_bytes(w, m.data, m.size);
+    return 0;
+}
+
 int render_kind(tbq_kind kind, struct tbi_cursor c, FILE *text, struct tbi_writer *w)
 {
     static int (*const by_kind[])(struct tbi_cursor, FILE *, struct tbi_writer *) = {
@@ -398,6 +419,7 @@ int render_kind(tbq_kind kind, struct tbi_cursor c, FILE *text, struct tbi_write
         [TBQ_RESOURCE_REQUEST] = request,
         [TBQ_RESOURCE_RESPONSE] = response,
         [TBQ_ERROR] = error,
+        [TBQ_BODY] = body,
     };
 
     fprintf(text, "kind=%s", tbq_kind_name((int)kind));

@@ -168,7 +168,7 @@ static int decode_kind(const struct vector *v, struct out *out)
 
     vector_get(v, "kind", name, sizeof name);
     tbi_cur_init(&c, v->raw, v->size);
-    for (int kind = TBQ_PING; kind <= TBQ_ERROR; kind++) {
+    for (int kind = TBQ_PING; kind <= TBQ_BODY; kind++) {
         if (strcmp(tbq_kind_name(kind), name) == 0) {
             return render_kind((tbq_kind)kind, c, out->text, &out->w);
         }
@@ -350,9 +350,10 @@ static const struct code codes[] = {
         TBI_FRAME_MAP(FRAME_CODE) KIND_CODE(PING) KIND_CODE(PONG) KIND_CODE(DISCOVER)
             KIND_CODE(ANNOUNCE) KIND_CODE(PEER_LIST) KIND_CODE(TRANSITION)
                 KIND_CODE(RESOURCE_REQUEST) KIND_CODE(RESOURCE_RESPONSE) KIND_CODE(ERROR)
-                    FLAG_CODE(REPEAT) FLAG_CODE(SKIPPABLE) TBI_DECLINE_MAP(DECLINE_CODE)
-                        TBI_CLOSE_MAP(CLOSE_CODE) TBQ_ERROR_MAP(ERROR_CODE) STATUS_CODE(OK)
-                            STATUS_CODE(NOT_FOUND) STATUS_CODE(REFUSED) STATUS_CODE(FAILED)};
+                    KIND_CODE(BODY) FLAG_CODE(REPEAT) FLAG_CODE(SKIPPABLE)
+                        TBI_DECLINE_MAP(DECLINE_CODE) TBI_CLOSE_MAP(CLOSE_CODE)
+                            TBQ_ERROR_MAP(ERROR_CODE) STATUS_CODE(OK) STATUS_CODE(NOT_FOUND)
+                                STATUS_CODE(REFUSED) STATUS_CODE(FAILED)};
 #define CODES_LEN (sizeof codes / sizeof codes[0])
 
 static int decode_code(const struct vector *v, struct out *out)
