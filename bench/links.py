@@ -263,6 +263,9 @@ class Killed(Scenario):
         """How much has arrived: 0..1."""
         raise NotImplementedError
 
+    def look_at(self, client):
+        """Whether it has said what it should; before it ends."""
+
     def wait_for(self, share, client, server):
         while self.progress(client, server) < share:
             if client.process.poll() is not None:
@@ -289,6 +292,7 @@ class Killed(Scenario):
             away += time.monotonic() - cut
         client.need("delivered", many=many)
         took = time.monotonic() - began
+        self.look_at(client)
         peaks = client.peak(), server.peak()
         stored = {n for n in os.listdir(self.store) if not n.startswith(".")}
         stop(client, server)
@@ -334,6 +338,11 @@ class KilledFile(Killed):
                 digest.update(block)
                 f.write(block)
         return ["--send", path], 1, {digest.hexdigest()}
+
+    def look_at(self, client):
+        told = [e["taken"] for e in client.told("progress")]
+        if len(told) < 3 or told != sorted(told):
+            raise BenchError(f"its progress was not told: {told}")
 
     def progress(self, client, server):
         """Of what is being written: the store's file has a dot in front then."""

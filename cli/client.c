@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tbq.h"
 
@@ -15,9 +16,13 @@
 #define TAG_PING UINT64_MAX
 #define TAG_REQUEST (UINT64_MAX - 1)
 
+#define ALWAYS_TAKEN 1024     /* bytes: every node takes messages of this size */
+#define PROGRESS_MS 250       /* how often people are told */
+#define PROGRESS_JSON_MS 1000 /* and programs */
+
+/* A message is taken from its file, or goes as a body where the file is larger. */
 struct message {
-    const uint8_t *data;
-    size_t size;
+    struct input in; /* of a line: no more than where it is */
     bool settled;
 };
 
@@ -26,7 +31,10 @@ struct state {
     tbq_connection conn;
     struct loop loop;
     struct options o;
-    uint8_t *files[PATHS_MAX];
+    struct input files[PATHS_MAX];
+    size_t largest;        /* bytes of a message */
+    struct input *sending; /* as a body: one at a time */
+    tbq_body body;
     uint8_t *request;
     size_t request_size;
     struct message *messages;
@@ -64,15 +72,30 @@ static void failed(struct state *s, int status, int code, const char *format, ..
     }
 }
 
-static int add_message(struct state *s, const uint8_t *data, size_t size)
+static int add_message(struct state *s, const struct input *in)
 {
     struct message *more = realloc(s->messages, (s->messages_len + 1) * sizeof *more);
     if (more == NULL) {
         return fail(EXIT_USAGE, TBQ_ERR_NOMEM, "out of memory");
     }
     s->messages = more;
-    s->messages[s->messages_len++] = (struct message){data, size, false};
+    s->messages[s->messages_len++] = (struct message){*in, false};
     return 0;
+}
+
+static int add_lines(struct state *s, const struct input *in)
+{
+    uint8_t *at = in->data, *end = at + in->size;
+    int rv = 0;
+
+    while (at < end && rv == 0) {
+        uint8_t *stop = memchr(at, '\n', (size_t)(end - at));
+        stop = stop != NULL ? stop : end;
+        size_t size = (size_t)(stop - at);
+        rv = add_message(s, &(struct input){.data = at, .size = size, .fd = -1, .length = size});
+        at = stop < end ? stop + 1 : end;
+    }
+    return rv;
 }
 
 static int load(struct state *s)
@@ -87,22 +110,10 @@ static int load(struct state *s)
                     "\"-\" is given twice: standard input is read once");
     }
     for (size_t i = 0; i < s->o.send_len; i++) {
-        size_t size;
-        int rv = file_read(&s->loop, s->o.send[i], &s->files[i], &size);
-        const uint8_t *at = s->files[i], *end = at + size;
-        if (rv != 0) {
+        struct input *in = &s->files[i];
+        int rv = input_open(&s->loop, s->o.send[i], s->o.lines ? SIZE_MAX : s->largest, in);
+        if (rv != 0 || (rv = s->o.lines ? add_lines(s, in) : add_message(s, in)) != 0) {
             return rv;
-        }
-        if (!s->o.lines && (rv = add_message(s, at, size)) != 0) {
-            return rv;
-        }
-        while (s->o.lines && at < end) {
-            const uint8_t *stop = memchr(at, '\n', (size_t)(end - at));
-            stop = stop != NULL ? stop : end;
-            if ((rv = add_message(s, at, (size_t)(stop - at))) != 0) {
-                return rv;
-            }
-            at = stop < end ? stop + 1 : end;
         }
     }
     if (s->o.request == NULL) {
@@ -128,15 +139,103 @@ static void tell_fate(struct state *s, size_t i, const char *fate, const char *r
         "message %s: %s%s%s", id, fate, reason != NULL ? ", " : "", reason != NULL ? reason : "");
 }
 
+/* How far it has come: a line that is written over for people, who look; events for programs. */
+static void tell_progress(void *user)
+{
+    struct state *s = user;
+    char id[24], taken[24], size[24];
+    tbq_body_progress p;
+
+    tbq_body_progress_init(&p);
+    if (s->sending == NULL || tbq_server_body_progress(s->server, s->body, &p) < 0) {
+        return;
+    }
+    if (loop_stopping(&s->loop)) {
+        (void)tbq_body_ready(s->server, s->body); /* what waits for its input ends, too */
+        return;
+    }
+    bool known = p.length != TBQ_LENGTH_UNKNOWN;
+    snprintf(id, sizeof id, "%zu", s->next);
+    snprintf(taken, sizeof taken, "%llu", (unsigned long long)p.taken);
+    snprintf(size, sizeof size, "%llu", (unsigned long long)p.length);
+    if (output_json) {
+        say("progress",
+            (struct field[]){
+                {"id", id, true}, {"taken", taken, true}, {"size", known ? size : NULL, true}, END},
+            "message %s: %s bytes taken", id, taken);
+    } else if (isatty(STDERR_FILENO)) {
+        fprintf(stderr, "\rmessage %s: %.1f", id, (double)p.taken / (1 << 20));
+        fprintf(stderr, known ? " of %.1f MiB, %.0f %%" : " MiB", (double)p.length / (1 << 20),
+                p.length > 0 ? 100.0 * (double)p.taken / (double)p.length : 100.0);
+    }
+}
+
+static void on_input(void *user)
+{
+    struct state *s = user;
+    (void)tbq_body_ready(s->server, s->body);
+}
+
+static int64_t read_input(void *user, void *buffer, size_t size)
+{
+    struct state *s = user;
+    if (loop_stopping(&s->loop)) {
+        return TBQ_ERR_STOPPED; /* so that the receiver need not wait for more */
+    }
+    int64_t n = input_read(s->sending, buffer, size);
+
+    if (n == TBQ_ERR_AGAIN) {
+        s->loop.input = s->sending->fd;
+        s->loop.on_input = on_input;
+    }
+    return n;
+}
+
+/* What is too large for a message. */
+static int send_body(struct state *s, struct input *in, uint64_t tag)
+{
+    tbq_body_options o;
+
+    tbq_body_options_init(&o);
+    o.tag = tag;
+    int rv = tbq_send_body(s->server, &s->peer, read_input, s, in->length, &o, &s->body);
+    if (rv == 0) {
+        s->sending = in;
+        s->loop.on_tick = tell_progress;
+        s->loop.tick_ms = output_json ? PROGRESS_JSON_MS : PROGRESS_MS;
+        s->loop.next_tick = loop_now_ms() + s->loop.tick_ms;
+    }
+    return rv;
+}
+
+/* Its fate is known: nothing is read any more, and the next one may go. */
+static void end_body(struct state *s)
+{
+    if (s->sending != NULL) {
+        if (!output_json && isatty(STDERR_FILENO)) {
+            fputs("\r\033[K", stderr); /* the line of its progress goes */
+        }
+        s->sending = NULL;
+        s->loop.on_tick = NULL;
+        s->loop.on_input = NULL;
+    }
+}
+
 static void send_messages(struct state *s)
 {
-    for (; s->next < s->messages_len && !s->full && !s->gone; s->next++) {
-        const struct message *message = &s->messages[s->next];
-        tbq_message m = tbq_transition(message->data, message->size);
+    for (; s->next < s->messages_len && !s->full && !s->gone && s->sending == NULL; s->next++) {
+        struct input *in = &s->messages[s->next].in;
+        tbq_message m = tbq_transition(in->data, in->size);
         tbq_send_options o;
         tbq_send_options_init(&o);
         o.tag = s->next + 1;
-        int rv = tbq_send(s->server, s->conn, &m, &o);
+        if (!s->up && in->length > ALWAYS_TAKEN) {
+            return; /* how much the peer takes is known when it is there */
+        }
+        int rv = in->length > s->largest ? TBQ_ERR_TOO_LARGE : tbq_send(s->server, s->conn, &m, &o);
+        if (rv == TBQ_ERR_TOO_LARGE) {
+            rv = send_body(s, in, o.tag);
+        }
         s->full = rv == TBQ_ERR_AGAIN; /* WRITABLE says when to go on */
         s->gone = rv == TBQ_ERR_CLOSED;
         if (s->full || s->gone) {
@@ -206,6 +305,9 @@ static void on_fate(struct state *s, const tbq_event *e)
     bool good = e->fate == TBQ_DELIVERED;
 
     if (e->tag != TAG_PING && e->tag != TAG_REQUEST) {
+        if (e->body != 0) {
+            end_body(s);
+        }
         tell_fate(s, e->tag - 1, names[e->fate], good ? NULL : e->text);
         return;
     }
@@ -420,6 +522,7 @@ int run_client(int argc, char **argv)
         (rv = loop_open(&s.loop, s.o.timeout_ms)) != 0) {
         return rv;
     }
+    s.largest = c.max_message_size;
     rv = load(&s);
     if (rv == 0 && !loop_stopping(&s.loop)) {
         int error = tbq_server_start(&s.server, &c, NULL, NULL, NULL);
@@ -433,7 +536,7 @@ int run_client(int argc, char **argv)
     rv = rv != 0 ? rv : sum_up(&s);
     tbq_server_free(s.server);
     for (size_t i = 0; i < s.o.send_len; i++) {
-        free(s.files[i]);
+        input_close(&s.files[i]);
     }
     free(s.request);
     free(s.messages);

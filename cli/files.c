@@ -11,12 +11,13 @@
 
 #include "tbq.h"
 
-/* Reads to the end, or until the loop is stopping. 0 or an errno. */
-static int read_all(struct loop *l, int fd, bool waits, uint8_t **data, size_t *size)
+int read_some(struct loop *l, int fd, bool waits, size_t most, uint8_t **data, size_t *size,
+              bool *end)
 {
     size_t capacity = 0;
 
-    for (;;) {
+    *end = false;
+    while (*size <= most) {
         if (*size == capacity) {
             capacity = capacity == 0 ? 65536 : 2 * capacity;
             uint8_t *more = realloc(*data, capacity);
@@ -26,10 +27,12 @@ static int read_all(struct loop *l, int fd, bool waits, uint8_t **data, size_t *
             *data = more;
         }
         if (waits && !loop_wait_readable(l, fd)) {
+            *end = true;
             return 0;
         }
         ssize_t n = read(fd, *data + *size, capacity - *size);
         if (n == 0) {
+            *end = true;
             return 0;
         }
         if (n < 0 && errno != EINTR && errno != EAGAIN) {
@@ -37,6 +40,7 @@ static int read_all(struct loop *l, int fd, bool waits, uint8_t **data, size_t *
         }
         *size += n > 0 ? (size_t)n : 0;
     }
+    return 0;
 }
 
 int file_read(struct loop *l, const char *path, uint8_t **data, size_t *size)
@@ -46,10 +50,11 @@ int file_read(struct loop *l, const char *path, uint8_t **data, size_t *size)
     int fd = in ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
     bool waits = in || (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode));
+    bool end;
 
     *size = 0;
     *data = NULL;
-    int reason = fd < 0 ? errno : read_all(l, fd, waits, data, size);
+    int reason = fd < 0 ? errno : read_some(l, fd, waits, SIZE_MAX, data, size, &end);
     if (!in && fd >= 0) {
         close(fd);
     }
@@ -62,7 +67,7 @@ int file_read(struct loop *l, const char *path, uint8_t **data, size_t *size)
     return 0;
 }
 
-static int write_all(int fd, const uint8_t *data, size_t size)
+int write_all(int fd, const uint8_t *data, size_t size)
 {
     while (size > 0) {
         ssize_t n = write(fd, data, size);
@@ -90,7 +95,7 @@ int file_write(const char *path, const void *data, size_t size)
     return error;
 }
 
-static int sync_dir(const char *dir)
+int sync_dir(const char *dir)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int rv = fd < 0 ? -1 : fsync(fd);
@@ -127,11 +132,16 @@ int store_put(const char *dir, const char *name, const void *data, size_t size)
     return sync_dir(dir);
 }
 
+void hash_text(const uint8_t hash[32], char text[65])
+{
+    for (size_t i = 0; i < 32; i++) {
+        snprintf(text + 2 * i, 3, "%02x", hash[i]);
+    }
+}
+
 void sha256_text(const void *data, size_t size, char text[65])
 {
     uint8_t hash[32];
     gnutls_hash_fast(GNUTLS_DIG_SHA256, data, size, hash);
-    for (size_t i = 0; i < sizeof hash; i++) {
-        snprintf(text + 2 * i, 3, "%02x", hash[i]);
-    }
+    hash_text(hash, text);
 }

@@ -1,6 +1,6 @@
 # The program tbq: public headers only.
 bin_PROGRAMS += cli/tbq
-cli_tbq_SOURCES = cli/broadcast.c cli/client.c cli/files.c cli/keys.c cli/loop.c cli/main.c cli/memory.c cli/options.c \
+cli_tbq_SOURCES = cli/bodies.c cli/broadcast.c cli/client.c cli/files.c cli/input.c cli/keys.c cli/loop.c cli/main.c cli/memory.c cli/options.c \
 	cli/output.c cli/serve.c cli/server.c cli/tbq.h
 cli_tbq_LDADD = lib/libtbquic.la $(JANSSON_LIBS) $(GNUTLS_LIBS)
 dist_noinst_SCRIPTS += cli/demo.sh

@@ -163,7 +163,7 @@ int loop_run(struct loop *l, bool (*on_event)(void *user, tbq_event *e), void *u
     bool end = false, all = true;
 
     while (!end) {
-        struct pollfd fds[TBQ_FDS_MAX + 1];
+        struct pollfd fds[TBQ_FDS_MAX + 2];
         struct timespec t;
 
         if (output_failed && !l->told_output) {
@@ -174,7 +174,8 @@ int loop_run(struct loop *l, bool (*on_event)(void *user, tbq_event *e), void *u
         const struct timespec *wait = at_most(l, tbq_server_timeout(l->server, &t), &t);
 
         fds[n] = (struct pollfd){.fd = l->signals, .events = POLLIN};
-        int ready = ppoll(fds, n + 1, all ? wait : &at_once, NULL);
+        fds[n + 1] = (struct pollfd){.fd = l->on_input != NULL ? l->input : -1, .events = POLLIN};
+        int ready = ppoll(fds, n + 2, all ? wait : &at_once, NULL);
         if (ready < 0 && errno != EINTR) {
             return TBQ_ERR_IO;
         }
@@ -187,6 +188,11 @@ int loop_run(struct loop *l, bool (*on_event)(void *user, tbq_event *e), void *u
             reload(l);
         }
         tick(l, user);
+        if (ready > 0 && fds[n + 1].revents != 0) {
+            void (*on_input)(void *) = l->on_input;
+            l->on_input = NULL;
+            on_input(user);
+        }
         int rv = tbq_server_process(l->server);
         if (rv < 0) {
             return rv;

@@ -56,26 +56,14 @@ struct state {
     const char *store;
     const char *serve;
     size_t largest; /* bytes of an answer */
+    struct arrivals bodies;
 };
 
-/* Stores the payload first: a message that could not be kept is refused, not lost. */
-static void on_message(struct state *s, tbq_event *e)
+static void tell_message(const char *kind, uint64_t bytes, const char *from, const char *hash)
 {
-    char from[TBQ_PEER_ID_TEXT_SIZE], hash[65], size[24];
-    const char *kind = tbq_kind_name((int)e->message->kind);
-    tbq_bytes bytes = e->message->kind == TBQ_TRANSITION ? e->message->u.transition
-                      : e->message->kind == TBQ_ERROR    ? e->message->u.error.text
-                                                         : (tbq_bytes){NULL, 0};
+    char size[24];
 
-    tbq_peer_id_to_text(e->peer, from);
-    sha256_text(bytes.data, bytes.size, hash);
-    snprintf(size, sizeof size, "%zu", bytes.size);
-    if (s->store != NULL && store_put(s->store, hash, bytes.data, bytes.size) < 0) {
-        fail(0, TBQ_ERR_FILE, "%s: %s: %s; the message was refused", s->store, hash,
-             strerror(errno));
-        tbq_event_refuse(e);
-        return;
-    }
+    snprintf(size, sizeof size, "%llu", (unsigned long long)bytes);
     say("message",
         (struct field[]){{"kind", kind, false},
                          {"size", size, true},
@@ -83,6 +71,53 @@ static void on_message(struct state *s, tbq_event *e)
                          {"sha256", hash, false},
                          END},
         "%s of %s bytes from %s, sha256 %s", kind, size, from, hash);
+}
+
+/* The same of what comes in parts: the last one is taken when all is stored. */
+static void on_body(struct state *s, tbq_event *e, const char *from)
+{
+    char hash[65];
+    uint64_t size;
+    int rv = arrivals_add(&s->bodies, e, hash, &size);
+
+    if (rv < 0) {
+        fail(0, TBQ_ERR_FILE, "%s: %s; a body was refused", s->store != NULL ? s->store : "a body",
+             strerror(errno));
+    } else if (rv > 0) {
+        tell_message(tbq_kind_name(TBQ_BODY), size, from, hash);
+    }
+    (rv < 0 ? tbq_event_refuse : tbq_event_release)(e);
+}
+
+static void on_body_end(struct state *s, const tbq_event *e, const char *from)
+{
+    char size[24];
+
+    snprintf(size, sizeof size, "%llu", (unsigned long long)arrivals_end(&s->bodies, e->body));
+    say("abandoned",
+        (struct field[]){
+            {"size", size, true}, {"from", from, false}, {"reason", e->text, false}, END},
+        "a body from %s is not whole, and was removed after %s bytes: %s", from, size, e->text);
+}
+
+/* Stores the payload first: a message that could not be kept is refused, not lost. */
+static void on_message(struct state *s, tbq_event *e)
+{
+    char from[TBQ_PEER_ID_TEXT_SIZE], hash[65];
+    const char *kind = tbq_kind_name((int)e->message->kind);
+    tbq_bytes bytes = e->message->kind == TBQ_TRANSITION ? e->message->u.transition
+                      : e->message->kind == TBQ_ERROR    ? e->message->u.error.text
+                                                         : (tbq_bytes){NULL, 0};
+
+    tbq_peer_id_to_text(e->peer, from);
+    sha256_text(bytes.data, bytes.size, hash);
+    if (s->store != NULL && store_put(s->store, hash, bytes.data, bytes.size) < 0) {
+        fail(0, TBQ_ERR_FILE, "%s: %s: %s; the message was refused", s->store, hash,
+             strerror(errno));
+        tbq_event_refuse(e);
+        return;
+    }
+    tell_message(kind, bytes.size, from, hash);
     tbq_event_release(e);
 }
 
@@ -98,6 +133,12 @@ static bool on_event(void *user, tbq_event *e)
     case TBQ_EVENT_MESSAGE:
         on_message(s, e);
         return true;
+    case TBQ_EVENT_BODY:
+        on_body(s, e, peer);
+        return true;
+    case TBQ_EVENT_BODY_END:
+        on_body_end(s, e, peer);
+        break;
     case TBQ_EVENT_REQUEST:
         serve_request(s->server, s->serve, s->largest, e);
         break;
@@ -174,6 +215,7 @@ int run_server(int argc, char **argv)
     tbq_config_init(&c);
     c.error_text = why;
     c.error_text_size = sizeof why;
+    c.take_bodies = true;
     int rv = options_read(&o, command_named("server"), allowed, argc, argv);
     if (rv != 0 || (rv = options_to_config(&o, &c)) != 0 ||
         (rv = bind_to(o.bind, &c, host, sizeof host)) != 0 ||
@@ -198,7 +240,8 @@ int run_server(int argc, char **argv)
     }
     l.server = s.server;
     l.trims = true;
-    s.store = o.store;
+    s.store = s.bodies.dir = o.store;
+    arrivals_tidy(o.store);
     s.serve = o.serve;
     s.largest = c.max_message_size;
     tbq_peer_id_to_text(tbq_server_peer_id(s.server), peer);
@@ -211,6 +254,7 @@ int run_server(int argc, char **argv)
         "ready: %s, trust %s", tbq_server_uri(s.server), tbq_server_trust(s.server));
     rv = loop_run(&l, on_event, &s);
     tbq_server_free(s.server);
+    arrivals_free(&s.bodies);
     if (rv < 0) {
         return fail(EXIT_NETWORK, rv, "%s", tbq_strerror(rv));
     }

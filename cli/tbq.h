@@ -84,12 +84,55 @@ struct loop;
 /* The whole file, "-": standard input; freed by the caller. 0 or EXIT_USAGE after saying why.
  * Waiting for standard input ends when the loop is stopping: see there before using the data. */
 int file_read(struct loop *l, const char *path, uint8_t **data, size_t *size);
+/* Appends what there is to read, until it is more than `most` bytes; *end: that was all, or the
+ * loop is stopping. 0 or an errno. */
+int read_some(struct loop *l, int fd, bool waits, size_t most, uint8_t **data, size_t *size,
+              bool *end);
+
 /* NULL: standard output. 0 or an errno. */
 int file_write(const char *path, const void *data, size_t size);
 
 /* Writes the bytes to DIR/SHA256, whole or not at all, on the disk before it returns. */
 int store_put(const char *dir, const char *name, const void *data, size_t size);
 void sha256_text(const void *data, size_t size, char text[65]);
+void hash_text(const uint8_t hash[32], char text[65]);
+int write_all(int fd, const uint8_t *data, size_t size); /* 0, or -1 and errno */
+int sync_dir(const char *dir);                           /* the same */
+
+/* --- input.c: a file that is sent --- */
+
+struct input {
+    uint8_t *data; /* what was read to begin with: all of it, where fd is -1 */
+    size_t size;
+    size_t given;    /* of that, to input_read() */
+    int fd;          /* the rest */
+    bool waits;      /* it is no file on a disk: there may be nothing for a while */
+    uint64_t length; /* bytes in all, or TBQ_LENGTH_UNKNOWN */
+};
+
+/* "-": standard input. Reads it whole where it has at most `most` bytes; of more, no more than
+ * tells that. 0 or EXIT_USAGE after saying why. */
+int input_open(struct loop *l, const char *path, size_t most, struct input *in);
+int64_t input_read(struct input *in, void *buffer, size_t size); /* as a tbq_read_fn */
+void input_close(struct input *in);
+
+/* --- bodies.c: what arrives in parts --- */
+
+struct arrivals {
+    const char *dir; /* where they are stored; NULL: not at all */
+    struct arriving *first;
+};
+
+/* Removes what a server that was killed has left there; NULL is fine. */
+void arrivals_tidy(const char *dir);
+
+/* A part of a TBQ_EVENT_BODY. 0; 1: it was the last, and all is stored, `hash` and `size` are set;
+ * -1 and errno: it cannot be stored, and what there was of the body is removed. */
+int arrivals_add(struct arrivals *a, const tbq_event *e, char hash[65], uint64_t *size);
+
+/* No more of it comes, and what there was is removed: so many bytes. */
+uint64_t arrivals_end(struct arrivals *a, tbq_body body);
+void arrivals_free(struct arrivals *a);
 
 /* --- serve.c --- */
 
@@ -110,10 +153,12 @@ struct loop {
     bool hangup;                 /* it came */
     void (*on_tick)(void *user); /* called every tick_ms, where it is set */
     uint64_t tick_ms;
-    uint64_t next_tick; /* ms, monotonic */
-    bool trims;         /* freed memory goes back to the system */
-    uint64_t next_trim; /* ms, monotonic; not sooner */
-    uint64_t trimmed;   /* what was over at the last; see memory.c */
+    void (*on_input)(void *user); /* called once when `input` can be read */
+    int input;                    /* counts where on_input is set */
+    uint64_t next_tick;           /* ms, monotonic */
+    bool trims;                   /* freed memory goes back to the system */
+    uint64_t next_trim;           /* ms, monotonic; not sooner */
+    uint64_t trimmed;             /* what was over at the last; see memory.c */
 };
 
 /* From here on signals wait for the loop, and the time runs; 0: no limit. 0 or EXIT_USAGE after

@@ -27,7 +27,7 @@ endif
 endif
 net_scripts += tests/net/test_cli_options.py tests/net/test_cli_keys.py tests/net/test_cli_server.py \
 	tests/net/test_cli_client.py tests/net/test_cli_mesh.py tests/net/test_cli_restart.py tests/net/test_demo.py \
-	tests/net/test_cli_memory.py tests/net/test_netns.py tests/net/test_lab.py
+	tests/net/test_cli_memory.py tests/net/test_cli_bodies.py tests/net/test_netns.py tests/net/test_lab.py
 EXTRA_DIST += tests/net/cli_help.py tests/net/lab.py
 dist_check_SCRIPTS += $(net_scripts)
 # The emulated links of tests/net/lab.py.
