@@ -6,7 +6,7 @@ import os
 import aioquic_here
 
 aioquic_here.or_skip("a connection comes up", "messages and their fates", "declined", "giving up",
-                     "requests", "finding peers", "reconnects", "a restart", "too large",
+                     "requests", "finding peers", "reconnects", "a restart", "too large", "bodies",
                      "what may grow", "before the server's CONFIRM")
 
 from cli_help import Server, ok, run_all, sha256, write  # noqa: E402
@@ -358,6 +358,55 @@ def silent(server):
     return me, me.session
 
 
+def bodies(folder):
+    server = Server(folder, store=True)
+    me = Client(server)
+    s = me.session
+    more, last, given_up = range(3)
+
+    def part(number, what, offset, data=b"", length="unknown"):
+        return me.fate(s.send("body", LOW, id=number, what=what, offset=offset, length=length,
+                              data=V.to_hex(data)), LOW)
+    texts = {1: (b"a" * 50000, b"b", b"c" * 90000), 2: (b"d" * 7, b"e" * 70000, b"f" * 800)}
+    at = {1: 0, 2: 0}
+    told = []
+    for i in range(3):
+        for number, pieces in texts.items():
+            length = "unknown" if number == 1 else sum(map(len, pieces))
+            told.append(part(number, last if i == 2 else more, at[number], pieces[i], length))
+            at[number] += len(pieces[i])
+    ok(told == ["delivered"] * 6, "two bodies by turns, the length of one told", told)
+    ok(sorted(server.stored()) == sorted(sha256(b"".join(p)) for p in texts.values())
+       and [m["kind"] for m in server.told("message")] == ["body"] * 2, "are stored whole",
+       (server.stored(), server.told("message")))
+    for what, fate, case in (
+            ("the middle of a body that nobody has begun", "NO_BODY", (3, more, 5, b"x")),
+            ("the end of one", "NO_BODY", (3, last, 5)),
+            ("GIVEN_UP of one", "delivered", (3, given_up, 5)),
+            ("a beginning", "delivered", (4, more, 0, b"12345", 10)),
+            ("a gap", "MALFORMED", (4, more, 6, b"x", 10)),
+            ("what would have come next", "NO_BODY", (4, last, 5, b"67890", 10)),
+            ("another beginning", "delivered", (5, more, 0, b"12345", 10)),
+            ("another length", "MALFORMED", (5, last, 5, b"67890", 11)),
+            ("more than was said", "MALFORMED", (6, more, 0, b"123", 2)),
+            ("the last byte, not as the last", "MALFORMED", (7, more, 0, b"12", 2)),
+            ("an end too soon", "MALFORMED", (8, last, 0, b"1", 2)),
+            ("2^62 bytes, or so it is said", "delivered", (9, more, 0, b"1", 2**62 - 2)),
+            ("and then no more of them", "delivered", (9, given_up, 1, b"", 2**62 - 2)),
+            ("a body of no bytes", "delivered", (10, last, 0, b"", 0))):
+        told = part(*case)
+        ok(told == fate, f"{what}: {fate}", (told, s.closed))
+    for n in range(11, 11 + 64):
+        part(n, more, 0, b"z")
+    ok(part(99, more, 0, b"z") == "FULL", "the sixty-fifth open one: FULL", s.closed)
+    ok(me.alive(), "the connection lives")
+    me.bye()
+    ok(server.wait("disconnected") and server.stop() == 0, "the server ends with 0")
+    left = [n for n in os.listdir(server.store) if n.startswith(".")]
+    ok(not left and len(server.stored()) == 3, "and nothing is left of what was not whole",
+       (left, server.stored()))
+
+
 def growing(folder):
     server = Server(folder)
     me, s = silent(server)
@@ -422,5 +471,5 @@ def early(folder):
     ok(server.stop() == 0, "the server ends with 0")
 
 
-run_all(coming_up, fates, declined, giving_up, asking, finding, reconnects, restarted, too_large,
+run_all(coming_up, fates, declined, giving_up, asking, finding, reconnects, restarted, too_large, bodies,
         growing, early)

@@ -255,9 +255,17 @@ def refusing(folder):
     client = here.client("--send", big, "--send", small)
     code = here.end(client)
     told = [(e["event"], e["id"]) for e in client.told(*FATES)]
-    ok(code == 1 and sorted(told) == [("delivered", 2), ("undelivered", 1)],
-       "what is larger than our max_message_size is not sent, what fits is", client.lines)
-    ok([len(V.from_hex(f["data"])) for f in here.taken()] == [2000], "and we saw only that")
+    ok(code == 0 and told == [("delivered", 1), ("delivered", 2)],
+       "what is larger than our max_message_size comes in parts, what fits as a message", client.lines)
+    ok([len(V.from_hex(f["data"])) for f in here.taken()] == [2000], "the message")
+    ok([data for name, data in node.inbox if name == "WHOLE"] == [b"x" * 2001] and not node.bodies,
+       "and the parts, each no larger", [f for f in node.inbox if f[0] == "BODY"])
+    node.take_bodies = False
+    client = here.client("--send", big, "--send", small)
+    code = here.end(client)
+    told = [(e["event"], e["id"]) for e in client.told(*FATES)]
+    ok(code == 1 and told == [("undelivered", 1), ("delivered", 2)],
+       "where we take no bodies, it is not delivered, and what comes behind it is", client.lines)
     wrong = here.uri.replace(node.identity.text, Identity().text)
     client = Process("client", wrong)
     code = here.end(client)

@@ -178,7 +178,8 @@ class Numbering:
 class Node:
     """`take`: whether a message is taken as soon as it is there; `acknowledge`: whether anybody is
     told what is received; `serve(data)` answers requests with
-    (status, bytes); `records` is what DISCOVER is answered with."""
+    (status, bytes); `records` is what DISCOVER is answered with; `take_bodies`: whole bodies come
+    into the inbox as ("WHOLE", their bytes)."""
 
     max_message_size = 1 << 20
 
@@ -189,6 +190,8 @@ class Node:
         self.sessions = []
         self.inbox = []  # (kind's name, its fields)
         self.take, self.acknowledge, self.serve, self.records = True, True, None, []
+        self.take_bodies = True
+        self.bodies = {}  # (session's link, id): length and bytes so far
         self.record = None
 
     def link(self, peer_id, boot_id):
@@ -376,6 +379,30 @@ class Session(Plain):
             incoming.cover(number, False)
         self._release(lane)
 
+    def _body(self, part):
+        """A part of a body; why it is declined, or None."""
+        key = self.link, part["id"]
+        more, last, given_up = range(3)
+        if part["what"] == given_up:
+            self.node.bodies.pop(key, None)
+            return None
+        if not self.node.take_bodies:
+            return "NOT_SERVED"
+        if key not in self.node.bodies:
+            if part["offset"]:
+                return "NO_BODY"
+            self.node.bodies[key] = part["length"], bytearray()
+        length, had = self.node.bodies[key]
+        fits = part["offset"] == len(had) and part["length"] == length
+        had += V.from_hex(part["data"])
+        if length != "unknown":
+            fits = fits and (len(had) == length if part["what"] == last else len(had) < length)
+        if not fits or part["what"] == last:
+            del self.node.bodies[key]
+        if fits and part["what"] == last:
+            self.node.inbox.append(("WHOLE", bytes(had)))
+        return None if fits else "MALFORMED"
+
     def _handle(self, lane, number, name, data, flags):
         fields = {}
         if name:
@@ -387,6 +414,9 @@ class Session(Plain):
                 return
         if name == "RESOURCE_REQUEST" and not self.node.serve:
             self._decline(lane, number, DECLINE["NOT_SERVED"])
+            return
+        if name == "BODY" and (reason := self._body(fields)):
+            self._decline(lane, number, DECLINE[reason])
             return
         self.link.lanes[lane].cover(number, self.node.take or name != "TRANSITION")
         self.node.inbox.append((name, {**fields, "lane": lane, "number": number, "flags": flags}))
