@@ -51,6 +51,7 @@ class Program(cli_help.Process):
 
     def __init__(self, host, *arguments, stdin=subprocess.DEVNULL):
         self.wrapper = [*WITH_US, *host.enter]
+        self.most = 0
         super().__init__(*arguments, stdin=stdin)
         host.adopt(self.process)
 
@@ -61,12 +62,14 @@ class Program(cli_help.Process):
         return event
 
     def peak(self):
-        """The most memory that it has had, in MiB."""
-        return self.memory("VmHWM")
+        """The most memory that it has had, in MiB; of one that has ended, when it was asked last."""
+        if self.process.poll() is None:
+            self.most = self.memory("VmHWM") or self.most
+        return self.most
 
     def memory(self, which="VmRSS"):
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
-            return next(int(line.split()[1]) for line in f if line.startswith(which)) / KIB
+            return next((int(line.split()[1]) for line in f if line.startswith(which)), 0) / KIB
 
     def kill(self):
         self.signal(signal.SIGKILL)
@@ -290,6 +293,9 @@ class Killed(Scenario):
             lab.paths[0].set("up")
             client.need("connected", many=i + 2)
             away += time.monotonic() - cut
+        while len(client.told("delivered")) < many and client.process.poll() is None:
+            client.peak()
+            time.sleep(0.02)
         client.need("delivered", many=many)
         took = time.monotonic() - began
         self.look_at(client)
