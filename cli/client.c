@@ -256,7 +256,7 @@ static void send_ping(struct state *s)
     tbq_send_options_init(&o);
     o.tag = TAG_PING;
     o.lane = TBQ_LANE_CRITICAL;
-    if (!s->up || s->pings > s->pongs || s->pings >= s->o.count) {
+    if (s->pings > s->pongs || s->pings >= s->o.count) {
         return;
     }
     int rv = tbq_send(s->server, s->conn, &m, &o);
@@ -314,14 +314,17 @@ static void on_fate(struct state *s, const tbq_event *e)
     if (e->tag == TAG_PING) {
         s->ping_taken = good;
     }
-    if (!good) { /* else its answer speaks for itself */
+    if (good) {
+        return; /* its answer speaks for itself */
+    }
+    if (!loop_stopping(&s->loop)) { /* else why it stops is told */
         failed(s, EXIT_NETWORK, e->reason, "the %s was %s: %s",
                e->tag == TAG_PING ? "ping" : "request",
                e->fate == TBQ_UNKNOWN ? "sent, and nothing more is known" : "not delivered",
                e->text);
-        s->pongs = s->o.count;
-        s->answered = true;
     }
+    s->pongs = s->o.count;
+    s->answered = true;
 }
 
 static void on_pong(struct state *s, const tbq_event *e)
@@ -443,6 +446,7 @@ static void talk(struct state *s)
                "%s: %s", s->o.address, tbq_strerror(rv));
         return;
     }
+    send_ping(s); /* what waits for the connection goes out with its beginning */
     send_messages(s);
     rv = loop_run(&s->loop, on_event, s);
     if (rv < 0) {

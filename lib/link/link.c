@@ -77,11 +77,11 @@ uint64_t tbi_link_deadline(const struct tbi_link *link)
 {
     uint64_t at = link->next_expiry;
 
-    if (link->control == NULL) {
+    if (tbi_list_empty(&link->paths)) {
         return at;
     }
     at = earlier(at, link->retry_at);
-    if (link->control_blocked) {
+    if (link->control == NULL || link->control_blocked) {
         return at; /* tbi_link_writable() will go on */
     }
     for (size_t i = 0; i < TBQ_LANES; i++) {
@@ -95,7 +95,7 @@ void tbi_link_pump(struct tbi_link *link, struct tbi_now now)
 {
     tbi_outbox_expire(link, now);
     tbi_outbox_check_room(link);
-    if (link->control == NULL) {
+    if (tbi_list_empty(&link->paths)) {
         return;
     }
     if (link->retry_at <= now.mono_ns) {

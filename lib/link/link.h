@@ -177,6 +177,17 @@ struct tbi_link_path *tbi_link_attach(struct tbi_link *link, struct tbi_now now,
                                       const struct tbi_confirm *peer,
                                       const struct tbi_link_limits *limits);
 
+/* The own CONFIRM is written and the peer's is not in: a link that never sent anything may begin
+ * nonetheless, with so many bytes on lane and own streams, types and frame heads included
+ * (section 5.3). Until tbi_link_confirmed() nothing that comes in is handed to the path. NULL: it
+ * is no fresh link, or has a path, or memory is out: then tbi_link_attach() follows as ever. */
+struct tbi_link_path *tbi_link_attach_ahead(struct tbi_link *link, struct tbi_now now,
+                                            const struct tbi_link_conn *conn,
+                                            const struct tbi_link_limits *limits, size_t bytes);
+/* Now the peer's CONFIRM is in: from here on it is a path like any other. */
+void tbi_link_confirmed(struct tbi_link_path *path, struct tbi_now now,
+                        const struct tbi_confirm *peer);
+
 /* The connection is gone or must not be used any more; no function of it is called from here on,
  * and the path is freed. Half messages are forgotten, the rest is kept; what it alone had still to
  * deliver is sent again over the others. NULL is fine. */

@@ -131,8 +131,10 @@ struct tbi_link_path {
     uint64_t number; /* of all paths that the link has ever had */
     unsigned bit;    /* among those that it has now */
     bool suspect;
-    bool failed; /* nothing more is read or written */
-    bool error;  /* which is not told yet */
+    bool ahead;       /* the peer's CONFIRM is not in: no control frames, and of messages only */
+    size_t allowance; /* so many bytes more */
+    bool failed;      /* nothing more is read or written */
+    bool error;       /* which is not told yet */
     uint64_t error_code;
     const char *error_text;
     struct tbi_intake in[TBQ_LANES];
@@ -212,6 +214,10 @@ struct tbi_link_path *tbi_path_by_number(const struct tbi_link *link, uint64_t n
 
 /* The connection must be closed with this code; told once. */
 void tbi_path_fail(struct tbi_link_path *path, uint64_t code, const char *text);
+
+/* Whether it takes a frame of that size now: before the peer's CONFIRM only a few. */
+bool tbi_path_allows(const struct tbi_link_path *path, size_t size);
+void tbi_path_spend(struct tbi_link_path *path, size_t size);
 
 /* Bits of the paths that are to be used now: those that are not suspect, or all where all are. */
 unsigned tbi_paths_usable(const struct tbi_link *link);

@@ -102,12 +102,30 @@ void tbi_paths_changed(struct tbi_link *link)
     unsigned usable = tbi_paths_usable(link);
 
     if (link->control == NULL || (link->control->bit & usable) == 0) {
-        link->control = best_of(link, usable);
+        struct tbi_link_path *best = best_of(link, usable);
+        link->control = best != NULL && !best->ahead ? best : NULL;
         link->control_blocked = false;
         tbi_taken_retell(link);
         tbi_outbox_retell(link);
     }
     tbi_outbox_again(link, usable);
+}
+
+/* --- Ahead of the peer's CONFIRM -------------------------------------------------------------- */
+
+static size_t with_type(size_t size)
+{
+    return size + TBI_PROLOGUE_SIZE_MAX; /* of a stream, which may have to be opened for it */
+}
+
+bool tbi_path_allows(const struct tbi_link_path *path, size_t size)
+{
+    return !path->ahead || with_type(size) <= path->allowance;
+}
+
+void tbi_path_spend(struct tbi_link_path *path, size_t size)
+{
+    path->allowance -= path->ahead ? with_type(size) : 0;
 }
 
 /* --- Choosing --------------------------------------------------------------------------------- */
@@ -204,24 +222,25 @@ static void fail_others(struct tbi_link *link, const struct tbi_link_path *but)
     }
 }
 
-struct tbi_link_path *tbi_link_attach(struct tbi_link *link, struct tbi_now now,
-                                      const struct tbi_link_conn *conn,
-                                      const struct tbi_confirm *peer,
-                                      const struct tbi_link_limits *limits)
+static bool is_resumed(const struct tbi_link *link, const struct tbi_confirm *peer)
 {
-    bool resumed = peer->known == link->incarnation;
-    bool anew = peer->incarnation != link->known || !link->proven;
-    struct tbi_link_path *path = path_new(link, conn);
+    return peer->known == link->incarnation;
+}
 
-    if (path == NULL) {
-        return NULL;
-    }
-    if (anew || !resumed) {
-        fail_others(link, path);
-    }
-    tbi_list_push(&link->paths, &path->node);
-    link->peer_max = limits->max_message_size;
-    if (anew) {
+static bool is_anew(const struct tbi_link *link, const struct tbi_confirm *peer)
+{
+    return peer->incarnation != link->known || !link->proven;
+}
+
+/* The peer's CONFIRM is in, section 8. What was sent ahead of it on this path arrives behind the
+ * own CONFIRM, wherever the peer begins: only what went over others is lost to one that begins
+ * anew. */
+static void meet(struct tbi_link_path *path, const struct tbi_confirm *peer)
+{
+    struct tbi_link *link = path->link;
+    bool resumed = is_resumed(link, peer);
+
+    if (is_anew(link, peer)) {
         link->known = peer->incarnation;
         link->proven = false;
         if (tbi_taken_begin(link, peer->base) < 0) {
@@ -229,16 +248,77 @@ struct tbi_link_path *tbi_link_attach(struct tbi_link *link, struct tbi_now now,
             link->known = 0; /* nothing is held for that incarnation after all */
         }
     }
-    if (!resumed) {
+    if (!resumed && !path->ahead) {
         tbi_outbox_begin(link);
     }
+    path->ahead = false;
     if (link->log != NULL) {
         tbi_log(link->log, TBQ_LOG_DEBUG, "link: connection %llu, the peer %s",
                 (unsigned long long)path->number, resumed ? "has its state" : "begins anew");
     }
     tbi_paths_changed(link);
-    tbi_link_pump(link, now);
+}
+
+struct tbi_link_path *tbi_link_attach(struct tbi_link *link, struct tbi_now now,
+                                      const struct tbi_link_conn *conn,
+                                      const struct tbi_confirm *peer,
+                                      const struct tbi_link_limits *limits)
+{
+    struct tbi_link_path *path = path_new(link, conn);
+
+    if (path != NULL) {
+        if (is_anew(link, peer) || !is_resumed(link, peer)) {
+            fail_others(link, path);
+        }
+        tbi_list_push(&link->paths, &path->node);
+        link->peer_max = limits->max_message_size;
+        meet(path, peer);
+        tbi_link_pump(link, now);
+    }
     return path;
+}
+
+/* Nothing has a number yet: so the peer, whatever it remembers, has nothing to forget. */
+static bool is_fresh(const struct tbi_link *link)
+{
+    uint64_t used = 0;
+
+    for (size_t i = 0; i < TBQ_LANES; i++) {
+        used |= link->tx[i].next;
+    }
+    return used == 0 && tbi_list_empty(&link->paths);
+}
+
+struct tbi_link_path *tbi_link_attach_ahead(struct tbi_link *link, struct tbi_now now,
+                                            const struct tbi_link_conn *conn,
+                                            const struct tbi_link_limits *limits, size_t bytes)
+{
+    struct tbi_link_path *path = is_fresh(link) ? path_new(link, conn) : NULL;
+
+    if (path != NULL) {
+        tbi_list_push(&link->paths, &path->node);
+        link->peer_max = limits->max_message_size;
+        path->ahead = true;
+        path->allowance = bytes;
+        tbi_paths_changed(link);
+        tbi_link_pump(link, now);
+    }
+    return path;
+}
+
+void tbi_link_confirmed(struct tbi_link_path *path, struct tbi_now now,
+                        const struct tbi_confirm *peer)
+{
+    struct tbi_link *link = path->link;
+
+    if (path->failed) {
+        return; /* its error is told, and it will be closed */
+    }
+    if (is_anew(link, peer) || !is_resumed(link, peer)) {
+        fail_others(link, path);
+    }
+    meet(path, peer);
+    tbi_link_pump(link, now);
 }
 
 void tbi_link_detach(struct tbi_link_path *path, struct tbi_now now, int reason)

@@ -79,9 +79,18 @@ static bool goes_aside(const struct tbi_link_path *path, const struct tbi_tx_lan
     return body_size(m) > TBI_LINK_ASIDE_SIZE && may_open(path, l, m, number);
 }
 
+static bool allowed(const struct tbi_link_path *path, const struct tbi_out *m, uint64_t number)
+{
+    uint8_t head[HEAD_SIZE];
+    return !path->ahead || tbi_path_allows(path, message_head(m, number, head) + body_size(m));
+}
+
 static bool fits(const struct tbi_link_path *path, const struct tbi_tx_lane *l,
                  const struct tbi_out *m, uint64_t number)
 {
+    if (!allowed(path, m, number)) {
+        return false;
+    }
     return goes_aside(path, l, m, number) ? may_open(path, l, m, number)
                                           : tbi_path_has_room(path, m->fate.lane);
 }
@@ -104,6 +113,7 @@ static bool write_on(struct tbi_link_path *path, struct tbi_now now, struct tbi_
     if (!wrote(path->link, now, rv)) {
         return false;
     }
+    tbi_path_spend(path, size + body_size(m));
     m->paths |= path->bit;
     return true;
 }
@@ -172,13 +182,16 @@ static bool send_again(struct tbi_link *link, struct tbi_now now, struct tbi_tx_
     return true;
 }
 
+#define ELSEWHERE_SIZE (TBI_FRAME_HEAD_MAX + TBI_VARINT_SIZE_MAX)
+
 static unsigned with_room(const struct tbi_link *link, tbq_lane lane)
 {
     unsigned bits = 0;
 
     TBI_FOREACH_PATH(path, link)
     {
-        bits |= !path->failed && tbi_path_has_room(path, lane) ? path->bit : 0;
+        bool takes = !path->failed && tbi_path_allows(path, ELSEWHERE_SIZE);
+        bits |= takes && tbi_path_has_room(path, lane) ? path->bit : 0;
     }
     return bits;
 }
@@ -189,7 +202,7 @@ static void announce(struct tbi_link *link, struct tbi_now now, struct tbi_tx_la
     while (!tbi_list_empty(&l->announce)) {
         struct tbi_out *m = TBI_CONTAINER(l->announce.next, struct tbi_out, announce);
         struct tbi_link_path *path = tbi_path_choose(link, lane, 0, with_room(link, lane));
-        uint8_t frame[TBI_FRAME_HEAD_MAX + TBI_VARINT_SIZE_MAX];
+        uint8_t frame[ELSEWHERE_SIZE];
         struct tbi_elsewhere f = {.number = m->fate.number};
         struct tbi_writer w;
 
@@ -202,6 +215,7 @@ static void announce(struct tbi_link *link, struct tbi_now now, struct tbi_tx_la
         if (!wrote(link, now, c->write(c->user, (int)lane, frame, tbi_put_size(&w), NULL))) {
             return;
         }
+        tbi_path_spend(path, tbi_put_size(&w));
         m->announced |= path->bit;
         tbi_list_remove(&m->announce);
     }

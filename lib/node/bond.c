@@ -237,11 +237,13 @@ struct tbi_bond *tbi_bond_for(struct tbi_node *node, const tbq_peer_id *id,
     memcpy(found->boot_id, boot_id, TBI_BOOT_ID_SIZE);
     if (waiting != NULL && waiting != found && waiting->peer == NULL) {
         tbi_link_absorb(found->link, waiting->link, node->now);
+        tbi_dispatch_pings_move(found, waiting);
         tbi_bond_drain(waiting);
     }
     if (old != NULL && old != found) { /* the process that it led to was replaced by this one */
         tbi_bodies_move(old, found);
         tbi_link_absorb(found->link, old->link, node->now);
+        tbi_dispatch_pings_move(found, old);
         tbi_bond_give_up(old, TBQ_ERR_RESTARTED);
     }
     return found;

@@ -10,8 +10,29 @@
 static int note_ping(struct tbi_bond *b, uint64_t id, bool own)
 {
     struct tbi_bond_ping *p = &b->ping[b->ping_next++ % TBI_PINGS_MAX];
-    *p = (struct tbi_bond_ping){.id = id, .sent_ns = b->node->now.mono_ns, .own = own};
+    uint64_t at = tbi_link_attached(b->link) ? b->node->now.mono_ns : TBI_NEVER;
+    *p = (struct tbi_bond_ping){.id = id, .sent_ns = at, .own = own};
     return 0;
+}
+
+void tbi_dispatch_pings_leave(struct tbi_bond *b)
+{
+    for (size_t i = 0; i < TBI_PINGS_MAX; i++) {
+        if (b->ping[i].sent_ns == TBI_NEVER) {
+            b->ping[i].sent_ns = b->node->now.mono_ns;
+        }
+    }
+}
+
+void tbi_dispatch_pings_move(struct tbi_bond *to, struct tbi_bond *from)
+{
+    for (size_t i = 0; i < TBI_PINGS_MAX; i++) {
+        struct tbi_bond_ping *p = &from->ping[(from->ping_next + i) % TBI_PINGS_MAX];
+        if (p->id != 0) {
+            to->ping[to->ping_next++ % TBI_PINGS_MAX] = *p;
+            p->id = 0;
+        }
+    }
 }
 
 /* Writes what stands before the bytes, and tells which bytes follow. */

@@ -111,7 +111,7 @@ struct tbi_session {
     struct tbi_contact *contact;
     struct tbi_list attempt;    /* of the contact, while others may be faster; or of the bond */
     struct tbi_bond *bond;      /* from the moment that the peer is known */
-    struct tbi_link_path *path; /* of the bond's link, while it is up and not closing */
+    struct tbi_link_path *path; /* of the bond's link, while it is up, or speaks ahead of that */
     struct tbi_list carries;    /* in the bond's carriers, while it is up */
     struct tbi_addr remote;
     struct tbi_addr local; /* that it was dialled from on purpose; len 0: as the system routes */
@@ -151,8 +151,8 @@ struct tbi_session {
 
 struct tbi_bond_ping {
     uint64_t id;
-    uint64_t sent_ns;
-    bool own; /* the node's, for liveness: nobody is told */
+    uint64_t sent_ns; /* TBI_NEVER: it waits for a connection */
+    bool own;         /* the node's, for liveness: nobody is told */
 };
 
 struct tbi_bond {
@@ -493,7 +493,10 @@ void tbi_bond_free(struct tbi_bond *b); /* events that are out stay valid */
 /* --- dispatch.c: kinds of message, each way --- */
 int tbi_dispatch_send(struct tbi_bond *b, tbq_connection connection, const tbq_message *message,
                       const tbq_send_options *options);
-int tbi_dispatch_ping(struct tbi_bond *b); /* the node's own, for liveness */
+int tbi_dispatch_ping(struct tbi_bond *b);         /* the node's own, for liveness */
+void tbi_dispatch_pings_leave(struct tbi_bond *b); /* those that waited for a connection do now */
+/* What waits for a pong goes along when messages move. */
+void tbi_dispatch_pings_move(struct tbi_bond *to, struct tbi_bond *from);
 void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d);
 /* An event about a message that arrived, its kind and bytes; NULL when out of memory. */
 struct tbi_event *tbi_dispatch_event(struct tbi_bond *b, struct tbi_delivery *d,

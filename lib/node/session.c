@@ -368,6 +368,7 @@ static void get_ready_to_join(struct tbi_session *s)
 }
 
 static void get_ready_alone(struct tbi_session *s);
+static void speak_ahead(struct tbi_session *s);
 
 /* The handshake is done, the peer is trusted and its HELLO is in: find its bond, and say so. */
 static void get_ready(struct tbi_session *s)
@@ -428,6 +429,7 @@ static void get_ready_alone(struct tbi_session *s)
     }
     if (choose(s)) {
         send_confirm(s);
+        speak_ahead(s);
         maybe_up(s);
     }
 }
@@ -460,9 +462,10 @@ static void come_up_for_contact(struct tbi_session *s, const struct tbi_confirm 
     tbi_load_met(s);
 }
 
-static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
+static struct tbi_link_conn functions_of(struct tbi_session *s)
 {
-    static const struct tbi_link_conn functions = {
+    return (struct tbi_link_conn){
+        .user = s,
         .room = link_room,
         .write = link_write,
         .write_aside = link_write_aside,
@@ -471,9 +474,40 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
         .stream_done = link_stream_done,
         .facts = link_facts,
     };
-    struct tbi_link_conn conn = functions;
+}
+
+/* A client's first messages do not wait for the server's CONFIRM (section 5.3): they leave with the
+ * end of its handshake, and a round trip earlier. */
+static void speak_ahead(struct tbi_session *s)
+{
+    struct tbi_link_conn conn = functions_of(s);
     struct tbi_link_limits limits = {.max_message_size = s->hello.max_message_size};
 
+    if (s->dialled && s->confirm_sent && !s->confirm_in && !s->closing) {
+        tbi_dispatch_pings_leave(s->bond);
+        s->path =
+            tbi_link_attach_ahead(s->bond->link, s->node->now, &conn, &limits, TBI_EARLY_BYTES_MAX);
+        tbi_session_touch(s);
+    }
+}
+
+/* The link has one more path, or may use the one that it has. False: out of memory. */
+static bool join_link(struct tbi_session *s, const struct tbi_confirm *theirs)
+{
+    struct tbi_link_conn conn = functions_of(s);
+    struct tbi_link_limits limits = {.max_message_size = s->hello.max_message_size};
+
+    tbi_dispatch_pings_leave(s->bond);
+    if (s->path != NULL) {
+        tbi_link_confirmed(s->path, s->node->now, theirs);
+    } else {
+        s->path = tbi_link_attach(s->bond->link, s->node->now, &conn, theirs, &limits);
+    }
+    return s->path != NULL;
+}
+
+static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
+{
     struct tbi_event *e = NULL;
 
     /* The link may have lost all others while this one was on its way. */
@@ -488,9 +522,7 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
             return;
         }
     }
-    conn.user = s;
-    s->path = tbi_link_attach(s->bond->link, s->node->now, &conn, theirs, &limits);
-    if (s->path == NULL) {
+    if (!join_link(s, theirs)) {
         tbi_event_free(e);
         tbi_session_close(s, TBI_CLOSE_INTERNAL, tbq_strerror(TBQ_ERR_NOMEM));
         return;

@@ -7,6 +7,9 @@ tests_sim_test_sim_two_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 tests_sim_test_sim_refused_SOURCES = tests/sim/test_sim_refused.c tests/sim/sim.c tests/sim/sim.h
 tests_sim_test_sim_refused_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 
+sim_tests += tests/sim/test_sim_first
+tests_sim_test_sim_first_SOURCES = tests/sim/test_sim_first.c tests/sim/sim.c tests/sim/sim.h
+tests_sim_test_sim_first_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 sim_tests += tests/sim/test_sim_links
 tests_sim_test_sim_links_SOURCES = tests/sim/test_sim_links.c tests/sim/sim.c tests/sim/sim.h \
 	tests/sim/ledger.c tests/sim/ledger.h

@@ -323,6 +323,7 @@ static void detach(struct world_end *e)
     struct tbi_link_path *path = e->path;
 
     e->path = NULL;
+    e->ahead = false;
     tbi_link_detach(path, e->world->now, TBQ_ERR_LOST);
 }
 
@@ -367,6 +368,12 @@ static void attach(struct world *w, int path, int at)
     struct world_end *e = world_end_of(w, path, at);
     const struct tbi_link_limits limits = {.max_message_size = other(e)->max_message_size};
 
+    if (e->ahead) {
+        e->ahead = false;
+        tbi_link_confirmed(e->path, w->now, &other(e)->confirm);
+        world_drain(w, at);
+        return;
+    }
     detach(e);
     e->path = tbi_link_attach(link_of(e), w->now, &e->conn, &other(e)->confirm, &limits);
     e->errors += e->path == NULL; /* out of memory: its owner would close */
@@ -410,6 +417,18 @@ void world_attach(struct world *w, int at)
 {
     w->up = true;
     attach(w, 0, at);
+}
+
+void world_ahead(struct world *w, int at)
+{
+    struct world_end *e = &w->end[at];
+    const struct tbi_link_limits limits = {.max_message_size = other(e)->max_message_size};
+
+    w->up = true;
+    detach(e);
+    e->path = tbi_link_attach_ahead(e->link, w->now, &e->conn, &limits, TBI_EARLY_BYTES_MAX);
+    e->ahead = e->path != NULL;
+    world_drain(w, at);
 }
 
 void world_connect(struct world *w)
@@ -575,7 +594,7 @@ size_t world_move_on(struct world *w, int path, int from, int stream, size_t mos
     struct world_end *e = world_end_of(w, path, from);
     size_t size;
 
-    if (e->path == NULL || other(e)->path == NULL) {
+    if (e->path == NULL || other(e)->path == NULL || other(e)->ahead) {
         return 0;
     }
     size = stream >= TBQ_LANES ? move_own(other(e), &e->stream[stream - TBQ_LANES], most)

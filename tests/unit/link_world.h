@@ -39,6 +39,7 @@ struct world_end { /* one end of one path */
     int at_path;
     struct tbi_link *link;      /* of the ends of path 0 only */
     struct tbi_link_path *path; /* NULL: not attached */
+    bool ahead;                 /* without the other's CONFIRM: nothing is moved to it yet */
     uint64_t rtt_ns, rate;      /* what the connection claims to have measured */
     struct tbi_link_conn conn;
     struct tbi_confirm confirm;
@@ -87,6 +88,7 @@ struct tbi_link *world_link(struct world *w, int at); /* a fresh one */
 
 void world_confirm(struct world *w);        /* both fill their CONFIRM */
 void world_attach(struct world *w, int at); /* that side has the other's CONFIRM */
+void world_ahead(struct world *w, int at);  /* that side writes before, where it may */
 void world_connect(struct world *w);        /* all three */
 void world_cut(struct world *w);
 void world_restart(struct world *w, int at); /* the process; the other side begins a new link */

@@ -26,11 +26,13 @@ tests_unit_test_identity_peer_LDADD = $(UNIT_LDADD) $(UP_TO_IDENTITY)
 tests_unit_test_identity_trust_LDADD = $(UNIT_LDADD) $(UP_TO_IDENTITY)
 
 link_world = tests/unit/link_world.c tests/unit/link_world.h
-unit_link = tests/unit/test_link tests/unit/test_link_hostile tests/unit/test_link_paths \
+unit_link = tests/unit/test_link tests/unit/test_link_ahead tests/unit/test_link_hostile tests/unit/test_link_paths \
 	tests/unit/test_link_random
 unit_tests += $(unit_link)
 tests_unit_test_link_SOURCES = tests/unit/test_link.c $(link_world)
 tests_unit_test_link_LDADD = $(UNIT_LDADD) $(UP_TO_LINK)
+tests_unit_test_link_ahead_SOURCES = tests/unit/test_link_ahead.c $(link_world)
+tests_unit_test_link_ahead_LDADD = $(UNIT_LDADD) $(UP_TO_LINK)
 tests_unit_test_link_paths_SOURCES = tests/unit/test_link_paths.c $(link_world)
 tests_unit_test_link_paths_LDADD = $(UNIT_LDADD) $(UP_TO_LINK)
 tests_unit_test_link_hostile_SOURCES = tests/unit/test_link_hostile.c $(link_world)

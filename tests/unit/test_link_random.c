@@ -179,10 +179,15 @@ static void cut_and_connect(void)
 {
     if (!world.up) {
         connect_anew();
-        world_attach(&world, A);
+        world_ahead(&world, A); /* where it has never sent anything */
+        if (!world.end[A].ahead || below(2) == 0) {
+            world_attach(&world, A);
+        }
         if (below(6) != 0) { /* else B never hears of it, and what A writes is lost */
             world_attach(&world, B);
         }
+    } else if (world.end[A].ahead && below(2) == 0) {
+        world_attach(&world, A); /* B's CONFIRM is there at last */
     } else if (below(3) == 0) {
         world_cut(&world);
     }
@@ -190,9 +195,9 @@ static void cut_and_connect(void)
 
 static bool may_join(int path)
 {
-    return world.up && world.end[A].path != NULL && world.end[B].path != NULL &&
-           world_end_of(&world, path, A)->path == NULL && tbi_link_may_join(world.end[A].link) &&
-           tbi_link_may_join(world.end[B].link);
+    return world.up && !world.end[A].ahead && world.end[A].path != NULL &&
+           world.end[B].path != NULL && world_end_of(&world, path, A)->path == NULL &&
+           tbi_link_may_join(world.end[A].link) && tbi_link_may_join(world.end[B].link);
 }
 
 /* One more path, one less, or what is thought of one. */
@@ -292,6 +297,9 @@ static void step(void)
 
 static void quiesce(void)
 {
+    if (world.end[A].ahead) {
+        world_attach(&world, A);
+    }
     if (world.end[A].path == NULL || world.end[B].path == NULL) {
         world_cut(&world);
         connect_anew();
