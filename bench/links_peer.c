@@ -67,7 +67,7 @@ struct node {
 };
 
 /* The first three are schedules, in the order of tbq_schedule. */
-static const char *const abilities[] = {"failover", "aggregate", "redundant", "redial"};
+static const char *const abilities[] = {"failover", "aggregate", "redundant", "redial", "resume"};
 
 static struct options o = {.role = "", .mode = "redial", .size = 1024};
 static struct node *nodes;

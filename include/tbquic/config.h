@@ -22,7 +22,9 @@ typedef struct tbq_config {
     /* PEM files. Both or none; none: the key is `state_dir`/node.key, made when absent. */
     const char *cert_path;
     const char *key_path;
-    const char *state_dir; /* default NULL: nothing on disk, a fresh key in memory */
+    /* Has the key, the peer book, and the session tickets of peers that were dialled (0600).
+     * Default NULL: nothing on disk, a fresh key in memory. */
+    const char *state_dir;
 
     tbq_network_mode network_mode; /* default TBQ_MODE_HYBRID */
 

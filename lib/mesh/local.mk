@@ -7,4 +7,5 @@ lib_mesh_libtbi_mesh_la_SOURCES = \
 	lib/mesh/observed.c lib/mesh/observed.h \
 	lib/mesh/scope.c lib/mesh/scope.h \
 	lib/mesh/select.c lib/mesh/select.h \
+	lib/mesh/tickets.c lib/mesh/tickets.h \
 	lib/mesh/tries.c lib/mesh/tries.h

@@ -148,8 +148,6 @@ bool tbi_busy_follow(struct tbi_contact *c)
             c->via = *id;
             c->following = true;
             c->addrs_len = n;
-            tbi_block_unref(c->ticket); /* another node's */
-            c->ticket = NULL;
             return true;
         }
     }

@@ -35,7 +35,6 @@ void tbi_contact_free(struct tbi_contact *c)
     tbi_rest_over(c);
     tbi_map_remove(&node->contacts, &c->handle);
     tbi_timer_unregister(&node->timers, &c->timer);
-    tbi_block_unref(c->ticket);
     tbi_event_free(c->failed);
     if (c->bond != NULL) {
         tbi_bond_let_go(c->bond);

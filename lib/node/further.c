@@ -134,13 +134,9 @@ static int dial(struct tbi_bond *b, const struct way *way, bool needed)
         .needed = needed,
         .local = way->local.len > 0 ? &way->local : NULL,
     };
-    const struct tbi_contact *c = b->session->contact;
     uint64_t conn = 0;
 
-    if (c != NULL && c->ticket != NULL) { /* half the work for both sides */
-        options.ticket = c->ticket->data;
-        options.ticket_size = c->ticket->size;
-    }
+    tbi_resume_prepare(node, &b->peer->id, &way->remote, &options); /* half the work for both */
     int rv = tbi_endpoint_dial(node->endpoint, node->now, &way->remote, &options, &conn);
     if (rv < 0) {
         return rv;

@@ -20,6 +20,7 @@ lib_node_libtbi_node_la_SOURCES = \
 	lib/node/request.c \
 	lib/node/rest.c \
 	lib/node/room.c \
+	lib/node/resume.c \
 	lib/node/further.c \
 	lib/node/instream.c \
 	lib/node/select.c \

@@ -115,6 +115,7 @@ int tbi_node_new(struct tbi_node **made, const struct tbi_node_config *config, s
     tbi_map_init(&node->bodies_out, node->alloc, secret, sizeof(tbq_body), TBQ_BODIES_MAX);
     tbi_map_init(&node->bodies_in, node->alloc, secret, sizeof(tbq_body), TBI_BODIES_IN_ALL);
     tbi_map_init(&node->owed, node->alloc, secret, sizeof(tbq_request_id), TBI_OWED_MAX);
+    tbi_tickets_init(&node->tickets, node->alloc, tbi_identity_crypto(config->identity), secret);
     /* A contact, a session and a bond have one each. */
     if ((rv = tbi_heap_room(&node->timers, 3 * most)) < 0 || (rv = make_endpoint(node)) < 0 ||
         (rv = tbi_discovery_init(node)) < 0 || (rv = tbi_discovery_make_record(node)) < 0 ||
@@ -180,6 +181,7 @@ void tbi_node_free(struct tbi_node *node)
     free_events(&node->events.handed_out);
     free_events(&node->events.reserved);
     tbi_discovery_free(node);
+    tbi_tickets_free(&node->tickets);
     tbi_load_free(node);
     tbi_endpoint_free(node->endpoint);
     tbi_map_free(&node->contacts);
@@ -237,10 +239,10 @@ static void drain(struct tbi_node *node)
             }
             break;
         case TBI_QUIC_TICKET:
-            if (s->contact != NULL) {
-                tbi_block_unref(s->contact->ticket);
-                s->contact->ticket = tbi_block_copy(node->alloc, a.ticket.data, a.ticket.size);
-            }
+            tbi_resume_ticket(s, a.ticket.data, a.ticket.size);
+            break;
+        case TBI_QUIC_TOKEN:
+            tbi_resume_token(s, a.ticket.data, a.ticket.size);
             break;
         case TBI_QUIC_SUSPECT:
             s->suspect = a.suspect;
@@ -253,7 +255,6 @@ static void drain(struct tbi_node *node)
         case TBI_QUIC_EARLY_REJECTED: /* nothing is said early, no datagram has a fate */
         case TBI_QUIC_DATAGRAM_ACKED:
         case TBI_QUIC_DATAGRAM_LOST:
-        case TBI_QUIC_TOKEN: /* every dial does without */
             break;
         case TBI_QUIC_PATH:
             tbi_session_moved(s, &a.path.remote);

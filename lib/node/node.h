@@ -102,6 +102,12 @@ int tbi_node_book_read(struct tbi_node *node, struct tbi_now now, const uint8_t 
 bool tbi_node_book_changed(const struct tbi_node *node);
 int tbi_node_book_write(struct tbi_node *node, struct tbi_block **bytes);
 
+/* Session tickets and address tokens, for another file, of secrets. Errors as tbi_tickets_read()
+ * and tbi_tickets_write(). */
+int tbi_node_tickets_read(struct tbi_node *node, const uint8_t *data, size_t size);
+bool tbi_node_tickets_changed(const struct tbi_node *node);
+int tbi_node_tickets_write(struct tbi_node *node, struct tbi_block **bytes);
+
 void tbi_node_resolved(struct tbi_node *node, struct tbi_now now, tbq_connection contact,
                        const struct tbi_addr *addrs, size_t n, const char *why_none);
 

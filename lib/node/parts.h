@@ -18,6 +18,7 @@
 #include "mesh/budget.h"
 #include "mesh/observed.h"
 #include "mesh/select.h"
+#include "mesh/tickets.h"
 #include "mesh/tries.h"
 #include "node/event.h"
 #include "node/node.h"
@@ -76,9 +77,8 @@ struct tbi_contact {
     uint64_t give_up_at;         /* ns; of the dial, or of the peer that was lost */
     int last_reason;
     char last_text[TBI_EVENT_TEXT_SIZE];
-    struct tbi_block *ticket; /* for resumption */
-    bool following;           /* `via` is dialled, to whom a full node has referred us */
-    unsigned follows;         /* BUSY answers that were followed, in this round */
+    bool following;   /* `via` is dialled, to whom a full node has referred us */
+    unsigned follows; /* BUSY answers that were followed, in this round */
     tbq_peer_id via;
     tbq_peer_id referral[TBI_BUSY_RECORDS_MAX]; /* that were named and are not dialled yet */
     size_t referrals;
@@ -327,6 +327,7 @@ struct tbi_node {
     struct tbi_list bindings;  /* of first use, that the server has not fetched */
     struct tbi_discovery discovery;
     struct tbi_own_load load;
+    struct tbi_tickets tickets; /* of peers that were dialled */
     uint8_t boot_id[TBI_BOOT_ID_SIZE];
     tbq_peer_id id;
     uint8_t record[TBI_RECORD_SIZE_MAX];
@@ -384,6 +385,16 @@ bool tbi_contact_hand_on(struct tbi_contact *c);
 void tbi_contact_follow(struct tbi_bond *b);
 /* It is the first of its link, and has no contact. 0, or TBQ_ERR_LIMIT. */
 int tbi_contact_adopt(struct tbi_session *s);
+
+/* --- resume.c: what makes the next connection cheaper --- */
+void tbi_resume_ticket(struct tbi_session *s, const uint8_t *data, size_t size);
+void tbi_resume_token(struct tbi_session *s, const uint8_t *data, size_t size);
+/* What is kept of the peer with that id, or, where it is NULL, of who was at that address. */
+void tbi_resume_prepare(struct tbi_node *node, const tbq_peer_id *id, const struct tbi_addr *to,
+                        struct tbi_dial_options *options);
+/* Trust refuses whom the session was made with. Perhaps another one is there by now, or has another
+ * certificate: the next handshake is a full one. */
+void tbi_resume_refused(struct tbi_session *s);
 
 /* --- further.c: further connections to a peer --- */
 void tbi_further_due(struct tbi_bond *b); /* further_at has come */

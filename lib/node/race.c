@@ -110,10 +110,8 @@ static int dial(struct tbi_contact *c, const struct tbi_addr *to, bool in_place)
     if (!can_reach(node, to)) {
         return TBQ_ERR_ADDRESS;
     }
-    if (c->ticket != NULL) {
-        options.ticket = c->ticket->data;
-        options.ticket_size = c->ticket->size;
-    }
+    bool certain = c->following || c->target.pinned; /* to whom it shall lead */
+    tbi_resume_prepare(node, certain ? dialled_id(c) : NULL, to, &options);
     int rv = tbi_endpoint_dial(node->endpoint, node->now, to, &options, &conn);
     if (rv < 0) {
         return rv;

@@ -55,6 +55,7 @@ static void turn_away(struct tbi_session *s, int error, struct tbi_verdict *verd
         tbi_text(verdict->text, sizeof verdict->text, "%s", tbq_strerror(error));
     }
     tbi_log(s->node->log, TBQ_LOG_WARNING, "a peer was refused: %s", verdict->text);
+    tbi_resume_refused(s);
     tbi_session_close(s, verdict->close_code, verdict->text);
 }
 

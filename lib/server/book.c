@@ -2,7 +2,7 @@
  *
  * The book is `state_dir`/peers: read at start, written when it has changed, ten seconds later at
  * the soonest, every five minutes while it goes on changing, and at the end. Writing waits for the
- * disk, so it is not done often. */
+ * disk, so it is not done often; session tickets (tickets.c) are written with it. */
 #include <stdio.h>
 #include <string.h>
 
@@ -89,7 +89,7 @@ int tbi_server_load_book(struct tbq_server *s, struct tbi_now now)
     return rv;
 }
 
-void tbi_server_save_book(struct tbq_server *s)
+static void save_book(struct tbq_server *s)
 {
     char path[TBI_PATH_SIZE];
     char why[TBI_PATH_SIZE + 128];
@@ -111,15 +111,21 @@ void tbi_server_save_book(struct tbq_server *s)
     tbi_block_unref(bytes);
 }
 
-void tbi_server_tend_book(struct tbq_server *s, struct tbi_now now)
+void tbi_server_save_state(struct tbq_server *s)
+{
+    save_book(s);
+    tbi_server_save_tickets(s);
+}
+
+void tbi_server_tend_state(struct tbq_server *s, struct tbi_now now)
 {
     if (s->book_at <= now.mono_ns) {
-        tbi_server_save_book(s);
+        tbi_server_save_state(s);
         s->book_at = TBI_NEVER;
         s->book_next = now.mono_ns + NEXT_WRITE_NS;
     }
     if (s->book_at == TBI_NEVER && s->settings.c.state_dir != NULL &&
-        tbi_node_book_changed(s->node)) {
+        (tbi_node_book_changed(s->node) || tbi_node_tickets_changed(s->node))) {
         uint64_t soon = now.mono_ns + FIRST_WRITE_NS;
         s->book_at = soon > s->book_next ? soon : s->book_next;
     }

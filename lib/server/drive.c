@@ -213,12 +213,12 @@ int tbq_server_process(tbq_server *s)
     if (rv == TBQ_ERR_IO) {
         give_up(s);
     }
-    tbi_server_tend_book(s, now);
+    tbi_server_tend_state(s, now);
 end:
     if (tbi_node_stopped(s->node)) {
         tbi_wake_close(s->wake);
         run_posts(s); /* those that were taken before: nobody may call again */
-        tbi_server_save_book(s);
+        tbi_server_save_state(s);
     }
     if (s->onefd != NULL) {
         (void)tbq_server_fd(s);

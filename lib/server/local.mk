@@ -12,4 +12,5 @@ lib_server_libtbi_server_la_SOURCES = \
 	lib/server/peer.c \
 	lib/server/select.c \
 	lib/server/server.c \
+	lib/server/tickets.c \
 	lib/server/trust.c

@@ -41,7 +41,7 @@ struct tbq_server {
     struct tbi_send_batch unsent; /* what the socket did not take yet; size 0: nothing */
     struct tbi_addr advertised[TBI_ADVERTISE_MAX];
     size_t advertised_len;
-    uint64_t book_at;        /* ns; when the peer book is to be written; TBI_NEVER */
+    uint64_t book_at;        /* ns; when the peer book and tickets are to be written */
     uint64_t book_next;      /* ns; not before */
     uint64_t network_at;     /* ns; when the node is told that the network has changed; TBI_NEVER */
     uint64_t network_latest; /* ns; not after */
@@ -71,7 +71,11 @@ int tbi_server_find_addresses(struct tbq_server *s, struct tbi_now now);
 void tbi_server_found_address(struct tbq_server *s, struct tbi_now now,
                               const struct tbi_names_result *result);
 int tbi_server_load_book(struct tbq_server *s, struct tbi_now now);
-void tbi_server_save_book(struct tbq_server *s);                     /* if it has changed */
-void tbi_server_tend_book(struct tbq_server *s, struct tbi_now now); /* if it is time */
+void tbi_server_save_state(struct tbq_server *s); /* what has changed: the book, and tickets */
+void tbi_server_tend_state(struct tbq_server *s, struct tbi_now now); /* if it is time */
+
+/* tickets.c: session tickets and address tokens. 0 or TBQ_ERR_NOMEM. */
+int tbi_server_load_tickets(struct tbq_server *s);
+void tbi_server_save_tickets(struct tbq_server *s);
 
 #endif

@@ -104,7 +104,8 @@ static int build(tbq_server *s, const tbq_actor *actor, const uint8_t *pubkey, t
         (rv = open_socket(s)) < 0 || (rv = tbi_server_watch_network(s)) < 0 ||
         (rv = tbi_wake_new(&s->wake, &s->alloc)) < 0 ||
         (rv = tbi_names_new(&s->names, &s->alloc, NULL)) < 0 || (rv = make_node(s, now)) < 0 ||
-        (rv = tbi_server_load_book(s, now)) < 0 || (rv = tbi_server_find_addresses(s, now)) < 0) {
+        (rv = tbi_server_load_book(s, now)) < 0 || (rv = tbi_server_load_tickets(s)) < 0 ||
+        (rv = tbi_server_find_addresses(s, now)) < 0) {
         return rv;
     }
     make_uri(s);
@@ -182,7 +183,7 @@ void tbq_server_free(tbq_server *s)
     if (s->wake != NULL) {
         tbi_wake_close(s->wake);
     }
-    tbi_server_save_book(s);
+    tbi_server_save_state(s);
     struct tbi_node *node = s->node;
     s->node = NULL; /* log lines have nowhere to go from here on */
     tbi_node_free(node);

@@ -107,4 +107,27 @@ def shared(folder):
     ok(node.stop() == 0 and len(node.told("warning")) == 1, "once", node.told("warning"))
 
 
-run_all(making, places, refused, shared)
+def tickets(folder):
+    server = Server(folder)
+    state = folder + "/client"
+    path = state + "/tickets"
+    code, _, err = tbq("client", server.uri, "--state", state)
+    ok(code == 0 and os.stat(path).st_mode & 0o777 == 0o600, "a client's tickets are its own", err)
+    with open(path, "rb") as f:
+        first = f.read()
+    code, _, err = tbq("client", server.uri, "--state", state)
+    with open(path, "rb") as f:
+        ok(code == 0 and not err and f.read() != first, "new ones take the place of the old", err)
+    for what, spoil in (("damaged", lambda: write(path, "tbq tickets 1\nnonsense")),
+                        ("another's", lambda: write(path, "my shopping list")),
+                        ("open to others", lambda: os.chmod(path, 0o644))):
+        spoil()
+        code, _, err = tbq("client", server.uri, "--state", state)
+        ok(code == 0 and path in err, f"a file that is {what}: said, and done without", err)
+        ok(os.stat(path).st_mode & 0o777 == 0o600, "and a new one is there")
+        code, _, err = tbq("client", server.uri, "--state", state)
+        ok(code == 0 and not err, "which is good", err)
+    ok(server.stop() == 0, "the server ends with 0")
+
+
+run_all(making, places, refused, shared, tickets)

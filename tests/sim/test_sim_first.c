@@ -5,6 +5,7 @@
 
 #include "../unit/harness.h"
 #include "node/parts.h"
+#include "quic/parts.h"
 #include "sim.h"
 
 #define RTT_MS 100
@@ -188,6 +189,97 @@ START_TEST(a_ping_to_an_address_of_a_known_peer_is_answered)
 }
 END_TEST
 
+/* --- Coming again ----------------------------------------------------------------------------- */
+
+static bool resumed(const struct sim_node *n)
+{
+    struct tbi_map_entry *e = tbi_map_first(&n->node->endpoint->conns), *next;
+
+    ck_assert_ptr_nonnull(e);
+    while ((next = tbi_map_next(e)) != NULL) {
+        e = next; /* the newest */
+    }
+    return tbi_conn_resumed(tbi_map_value(e));
+}
+
+/* A is another process now, which has found in a file what the one before it has left there. */
+static void come_again(struct story *t)
+{
+    struct tbi_block *file;
+
+    ck_assert(tbi_node_tickets_changed(t->a->node));
+    ck_assert_int_eq(tbi_node_tickets_write(t->a->node, &file), 0);
+    sim_kill(t->a);
+    sim_run(t->sim, 1000, NULL, NULL);
+    memset(&t->at_a, 0, sizeof t->at_a);
+    sim_boot(t->a);
+    ck_assert_int_eq(tbi_node_tickets_read(t->a->node, file->data, file->size), 0);
+    tbi_block_unref(file);
+}
+
+static void meet_first(struct story *t)
+{
+    begin(t);
+    boot(t);
+    dial_and_ping(t);
+    sim_run(t->sim, 1000, NULL, NULL);
+    ck_assert(!resumed(t->a));
+}
+
+START_TEST(a_process_that_comes_again_resumes)
+{
+    struct story t;
+    meet_first(&t);
+    come_again(&t);
+    dial_and_ping(&t);
+    sim_run(t.sim, 1000, NULL, NULL);
+    ck_assert(resumed(t.a) && resumed(t.b));
+    ck_assert_uint_eq(answered_after(&t), 2 * RTT_MS);
+    sim_free(t.sim);
+}
+END_TEST
+
+/* B lets nobody in without a proof of its address, and A has one: once. */
+START_TEST(who_comes_again_shows_its_token_once)
+{
+    struct story t;
+    meet_first(&t);
+    t.b->node->endpoint->cfg.always_retry = true;
+    come_again(&t);
+    sim_link(t.b, t.a)->cut = true; /* it is shown, and nothing comes of it */
+    dial_and_ping(&t);
+    sim_run(t.sim, 6000, NULL, NULL);
+    ck_assert_uint_eq(t.at_a.connected, 0);
+    ck_assert_uint_eq(tbi_endpoint_stats(t.b->node->endpoint)->tokens_taken, 1);
+    ck_assert_uint_eq(tbi_endpoint_stats(t.b->node->endpoint)->retries_sent, 0);
+    sim_link(t.b, t.a)->cut = false;
+    dial_and_ping(&t);
+    sim_run(t.sim, 1000, NULL, NULL);
+    ck_assert_uint_eq(t.at_a.connected, 1);
+    ck_assert_uint_eq(tbi_endpoint_stats(t.b->node->endpoint)->tokens_taken, 1);
+    ck_assert_uint_eq(tbi_endpoint_stats(t.b->node->endpoint)->retries_sent, 1);
+    sim_free(t.sim);
+}
+END_TEST
+
+/* A ticket brings nobody in whom B would not let in: asked as after a full handshake. */
+START_TEST(who_was_trusted_before_is_asked_about_again)
+{
+    char text[TBQ_PEER_ID_TEXT_SIZE], why[128];
+    struct story t;
+    meet_first(&t);
+    come_again(&t);
+    tbq_peer_id_to_text(tbi_identity_id(t.a->identity), text);
+    tbq_bytes denied = {text, strlen(text)};
+    ck_assert_int_eq(tbi_trust_load(&t.b->trust, TBI_TRUST_DENY, denied, why, sizeof why), 0);
+    dial_and_ping(&t);
+    sim_run(t.sim, 20000, NULL, NULL);
+    ck_assert_uint_eq(t.at_a.connected, 0);
+    ck_assert_uint_eq(t.at_a.pongs, 0);
+    sim_free(t.sim);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("sim/first");
@@ -199,6 +291,9 @@ int main(void)
     tcase_add_test(t, more_than_may_go_ahead_goes_behind_it);
     tcase_add_test(t, who_is_not_trusted_gets_no_answer);
     tcase_add_test(t, a_ping_to_an_address_of_a_known_peer_is_answered);
+    tcase_add_test(t, a_process_that_comes_again_resumes);
+    tcase_add_test(t, who_comes_again_shows_its_token_once);
+    tcase_add_test(t, who_was_trusted_before_is_asked_about_again);
     suite_add_tcase(s, t);
     return tbi_test_main(s);
 }

@@ -41,10 +41,12 @@ tests_unit_test_link_random_SOURCES = tests/unit/test_link_random.c tests/unit/s
 	tests/unit/shrink.h $(link_world)
 tests_unit_test_link_random_LDADD = $(UNIT_LDADD) $(UP_TO_LINK)
 
-unit_mesh = tests/unit/test_mesh_book tests/unit/test_mesh_scope tests/unit/test_mesh_select
+unit_mesh = tests/unit/test_mesh_book tests/unit/test_mesh_scope tests/unit/test_mesh_select \
+	tests/unit/test_mesh_tickets
 unit_tests += $(unit_mesh)
 tests_unit_test_mesh_book_LDADD = $(UNIT_LDADD) $(UP_TO_MESH)
 tests_unit_test_mesh_scope_LDADD = $(UNIT_LDADD) $(UP_TO_MESH)
+tests_unit_test_mesh_tickets_LDADD = $(UNIT_LDADD) $(UP_TO_MESH)
 tests_unit_test_mesh_select_LDADD = $(UNIT_LDADD) $(UP_TO_MESH)
 
 unit_engine = tests/unit/test_node_peers tests/unit/test_server_p2p
