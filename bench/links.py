@@ -189,6 +189,7 @@ class FirstAnswer(Scenario):
     name = "first-answer-full"
     what = "first answered message, full handshake, at a round trip of 100 ms"
     rtt, tries = 0.1, 5
+    server_options = ()
 
     def options(self, folder):
         """What makes the client begin as this scenario wants it."""
@@ -203,7 +204,7 @@ class FirstAnswer(Scenario):
         return took
 
     def run(self, lab, folder):
-        server, uri = server_of(lab, folder)
+        server, uri = server_of(lab, folder, *self.server_options)
         self.answer(lab, uri, folder)  # both programs are in memory, and have met
         near = min(self.answer(lab, uri, folder) for _ in range(self.tries))
         lab.paths[0].set(f"delay {self.rtt * 500}")
@@ -227,6 +228,10 @@ class FirstAnswerEarly(FirstAnswerAgain):
     name = "first-answer-0rtt"
     what = "the same with 0-RTT"
     needs = "early"
+    server_options = ("--early",)
+
+    def options(self, folder):
+        return [*super().options(folder), "--early"]
 
 
 class Rejoin(Scenario):

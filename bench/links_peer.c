@@ -67,7 +67,8 @@ struct node {
 };
 
 /* The first three are schedules, in the order of tbq_schedule. */
-static const char *const abilities[] = {"failover", "aggregate", "redundant", "redial", "resume"};
+static const char *const abilities[] = {"failover", "aggregate", "redundant",
+                                        "redial",   "resume",    "early"};
 
 static struct options o = {.role = "", .mode = "redial", .size = 1024};
 static struct node *nodes;

@@ -38,6 +38,7 @@ static const struct option_row rows[] = {
     {"count", NUMBER, AT(count), 0},
     {"timeout", NUMBER, AT(timeout_ms), 0},
     {"lines", FLAG, AT(lines), 0},
+    {"early", FLAG, AT(early), 0},
     {"help", FLAG, AT(help), 0},
 };
 #define ROWS (sizeof rows / sizeof rows[0])
@@ -190,6 +191,7 @@ int options_to_config(const struct options *o, tbq_config *c)
     c->cert_path = o->cert;
     c->key_path = o->key;
     c->state_dir = o->state;
+    c->early_data = o->early;
     c->bootstrap_nodes = o->bootstrap;
     c->bootstrap_nodes_len = o->bootstrap_len;
     c->advertise_addresses = o->advertise;

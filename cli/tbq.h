@@ -45,6 +45,7 @@ struct options {
     uint64_t count;
     uint64_t timeout_ms;
     bool lines;
+    bool early;
     bool help;
     const char *address; /* the argument that is no option */
 };

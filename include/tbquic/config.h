@@ -118,6 +118,12 @@ typedef struct tbq_config {
     /* Bodies of peers come as TBQ_EVENT_BODY; default false: they are refused, so that no program
      * takes parts that it does not know. A peer's process may have 64 open at once, all 1024. */
     bool take_bodies;
+
+    /* 0-RTT, where both sides have this set: a dial of a peer that was met before asks the first
+     * ping that waits for it with the first packet, so its pong may come a round trip earlier,
+     * before CONNECTED. Nothing else goes so early, since an attacker may send it again. Default
+     * false. */
+    bool early_data;
 } tbq_config;
 
 #define tbq_config_init(config) tbq_config_init_sized((config), sizeof(tbq_config))

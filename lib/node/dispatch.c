@@ -325,6 +325,39 @@ static int on_ping(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor
     return 0;
 }
 
+static void fill_pong(const struct tbi_node *node, struct tbi_event *e, uint64_t sent_ns,
+                      uint64_t wall_ms)
+{
+    uint64_t rtt = node->now.mono_ns - sent_ns;
+
+    e->message.u.pong.rtt_ns = rtt;
+    e->message.u.pong.wall_ms = wall_ms;
+    e->message.u.pong.offset_ms =
+        (int64_t)wall_ms - (int64_t)node->now.wall_ms + (int64_t)(rtt / 2 / TBI_NS_PER_MS);
+}
+
+/* The ping's own pong, when it comes, finds nobody who waits for it. */
+void tbi_dispatch_early_pong(struct tbi_session *s, const struct tbi_early_pong *pong)
+{
+    struct tbi_bond *b = s->bond;
+    struct tbi_delivery like = {.lane = TBQ_LANE_CRITICAL, .kind = TBQ_PONG};
+
+    for (size_t i = 0; i < TBI_PINGS_MAX; i++) {
+        struct tbi_bond_ping *p = &b->ping[i];
+        if (p->id != pong->id || p->early_ns == 0) {
+            continue;
+        }
+        struct tbi_event *e = message_event(b, &like, TBQ_EVENT_MESSAGE);
+        if (e != NULL) { /* else the other pong is told */
+            e->pub.connection = s->contact != NULL ? s->contact->handle : 0;
+            fill_pong(b->node, e, p->early_ns, pong->wall_ms);
+            tbi_events_push(&b->node->events, e);
+            p->id = 0;
+        }
+        return;
+    }
+}
+
 static int on_pong(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor body)
 {
     struct tbi_pong pong;
@@ -346,11 +379,7 @@ static int on_pong(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor
         if (e == NULL) {
             return TBQ_ERR_NOMEM;
         }
-        uint64_t rtt = b->node->now.mono_ns - p->sent_ns;
-        e->message.u.pong.rtt_ns = rtt;
-        e->message.u.pong.wall_ms = pong.wall_ms;
-        e->message.u.pong.offset_ms = (int64_t)pong.wall_ms - (int64_t)b->node->now.wall_ms +
-                                      (int64_t)(rtt / 2 / TBI_NS_PER_MS);
+        fill_pong(b->node, e, p->sent_ns, pong.wall_ms);
         return queue(b, d, e);
     }
     tbi_delivery_take(d, b->node->now);

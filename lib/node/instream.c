@@ -165,11 +165,10 @@ static size_t prologue_bytes(struct tbi_session *s, struct tbi_instream *in, con
 void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *data, size_t size,
                         bool fin)
 {
-    struct tbi_instream *in = s->closing || s->busy ? NULL : find_instream(s, stream);
-
-    if (s->busy) {
-        return;
+    if (s->busy || s->early_wrong) {
+        return; /* nothing that it says is read */
     }
+    struct tbi_instream *in = s->closing ? NULL : find_instream(s, stream);
     if (in == NULL) {
         if (!s->closing) {
             tbi_session_violation(s, TBQ_ERR_LIMIT, "more streams at once than allowed");
@@ -205,7 +204,9 @@ void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *da
     case TBI_IN_UNORDERED:
     case TBI_IN_ASIDE:
         in->fin = in->fin || fin;
-        if (s->up) {
+        if (tbi_conn_is_early(tbi_session_conn(s))) {
+            tbi_early_wrong(s); /* whoever sent it, it may have been sent before */
+        } else if (s->up) {
             message_bytes(s, in, data, size, fin);
         } else if (size > 0) {
             keep_early(s, in, data, size);

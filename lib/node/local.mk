@@ -11,6 +11,7 @@ lib_node_libtbi_node_la_SOURCES = \
 	lib/node/datagram.c \
 	lib/node/discover.c \
 	lib/node/dispatch.c \
+	lib/node/early.c \
 	lib/node/event.c lib/node/event.h \
 	lib/node/network.c \
 	lib/node/node.c lib/node/node.h \

@@ -10,11 +10,22 @@
 
 /* --- Life ------------------------------------------------------------------------------------- */
 
+/* What comes in 0-RTT comes from inside the receipt that accepts the connection: ACCEPTED waits
+ * behind it. */
+static struct tbi_session *session_of(struct tbi_node *node, struct tbi_conn *conn)
+{
+    struct tbi_session *s = tbi_conn_user(conn);
+
+    if (s == NULL && tbi_conn_is_early(conn)) {
+        s = tbi_session_new(node, tbi_conn_number(conn), false, tbi_conn_remote(conn));
+    }
+    return s; /* NULL: out of memory, and ACCEPTED tries again, or closes */
+}
+
 static void on_stream_data(void *user, struct tbi_conn *conn, int64_t stream, const uint8_t *data,
                            size_t size, bool fin)
 {
-    struct tbi_session *s = tbi_conn_user(conn);
-    (void)user;
+    struct tbi_session *s = session_of(user, conn);
     if (s != NULL) {
         tbi_session_stream(s, stream, data, size, fin);
     }
@@ -63,6 +74,7 @@ static int make_endpoint(struct tbi_node *node)
         .keep_alive_ms = settings->ping_interval_ms,
         .handshake_timeout_ms = settings->connection_timeout_ms,
         .stream_window = settings->receive_window,
+        .early_data = settings->early_data,
         .sink = {.user = node,
                  .stream_data = on_stream_data,
                  .stream_reset = on_stream_reset,
@@ -252,8 +264,10 @@ static void drain(struct tbi_node *node)
                 tbi_session_touch(s);
             }
             break;
-        case TBI_QUIC_EARLY_REJECTED: /* nothing is said early, no datagram has a fate */
-        case TBI_QUIC_DATAGRAM_ACKED:
+        case TBI_QUIC_EARLY_REJECTED:
+            tbi_early_rejected(s);
+            break;
+        case TBI_QUIC_DATAGRAM_ACKED: /* no datagram has a fate */
         case TBI_QUIC_DATAGRAM_LOST:
             break;
         case TBI_QUIC_PATH:

@@ -127,13 +127,17 @@ struct tbi_session {
     bool up;
     bool closing;
     bool busy; /* there is no room for it: it is told BUSY, and nothing that it says is read */
-    bool busy_heard; /* the peer has no room for us */
-    bool further;    /* dialled as one more path of a link that has one */
-    bool joins;      /* as `further`, by either side; waits in the bond's joiners until the
-                        link may have it */
-    bool suspect;    /* what is under way on it is not answered in time */
-    struct tbi_block *referrals; /* the body of its BUSY, until it is trusted */
-    struct tbi_list touched;     /* in the node's list: its link has something to tell */
+    bool busy_heard;     /* the peer has no room for us */
+    bool further;        /* dialled as one more path of a link that has one */
+    bool joins;          /* as `further`, by either side; waits in the bond's joiners until the
+                            link may have it */
+    bool suspect;        /* what is under way on it is not answered in time */
+    bool early_wrong;    /* in 0-RTT came what may not: refused when the handshake is complete */
+    bool early_answered; /* its EARLY_PING */
+    uint64_t early_ping; /* the id of the client's; 0: none */
+    struct tbi_early_pong early_pong; /* the server's, until it is trusted; id 0: none */
+    struct tbi_block *referrals;      /* the body of its BUSY, until it is trusted */
+    struct tbi_list touched;          /* in the node's list: its link has something to tell */
     tbq_peer_id peer_id;
     uint8_t peer_key[TBQ_PUBLIC_KEY_SIZE];
     struct tbi_hello hello;     /* the peer's */
@@ -151,8 +155,9 @@ struct tbi_session {
 
 struct tbi_bond_ping {
     uint64_t id;
-    uint64_t sent_ns; /* TBI_NEVER: it waits for a connection */
-    bool own;         /* the node's, for liveness: nobody is told */
+    uint64_t sent_ns;  /* TBI_NEVER: it waits for a connection */
+    uint64_t early_ns; /* when it was asked in 0-RTT as well; 0: it was not */
+    bool own;          /* the node's, for liveness: nobody is told */
 };
 
 struct tbi_bond {
@@ -333,6 +338,7 @@ struct tbi_node {
     uint8_t record[TBI_RECORD_SIZE_MAX];
     size_t record_size;
     uint64_t busy_told;
+    uint64_t early_answered;   /* pings in 0-RTT */
     uint64_t protocol_errors;  /* connections ended for what tbq/1 forbids */
     uint64_t requests_refused; /* of peers: too many */
     uint64_t links_rested;     /* connections that were let go until there is something to say */
@@ -395,6 +401,16 @@ void tbi_resume_prepare(struct tbi_node *node, const tbq_peer_id *id, const stru
 /* Trust refuses whom the session was made with. Perhaps another one is there by now, or has another
  * certificate: the next handshake is a full one. */
 void tbi_resume_refused(struct tbi_session *s);
+
+/* --- early.c: 0-RTT, the one question that a client may ask with its first packet --- */
+void tbi_early_ask(struct tbi_session *s); /* the first ping that waits, where that is possible */
+void tbi_early_rejected(struct tbi_session *s);
+void tbi_early_wrong(struct tbi_session *s); /* a client sent early what it must not */
+/* From inside a callback. 0, or a TBQ_ERR_* of the form. */
+int tbi_early_ping_in(struct tbi_session *s, struct tbi_cursor body);
+int tbi_early_pong_in(struct tbi_session *s, struct tbi_cursor body);
+void tbi_early_answer(struct tbi_session *s); /* as soon as trust and HELLO allow */
+void tbi_early_tell(struct tbi_session *s);   /* the pong, as soon as the server is trusted */
 
 /* --- further.c: further connections to a peer --- */
 void tbi_further_due(struct tbi_bond *b); /* further_at has come */
@@ -508,6 +524,7 @@ int tbi_dispatch_ping(struct tbi_bond *b);         /* the node's own, for livene
 void tbi_dispatch_pings_leave(struct tbi_bond *b); /* those that waited for a connection do now */
 /* What waits for a pong goes along when messages move. */
 void tbi_dispatch_pings_move(struct tbi_bond *to, struct tbi_bond *from);
+void tbi_dispatch_early_pong(struct tbi_session *s, const struct tbi_early_pong *pong);
 void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d);
 /* An event about a message that arrived, its kind and bytes; NULL when out of memory. */
 struct tbi_event *tbi_dispatch_event(struct tbi_bond *b, struct tbi_delivery *d,
@@ -603,6 +620,9 @@ struct tbi_queued_binding {
     struct tbi_binding binding;
 };
 void tbi_certificate_due(struct tbi_node *node); /* warns a month before the own one ends */
+/* Whether the policy lets the client of a resumed session in, whose handshake is not complete yet.
+ * False also where the application has the last word. */
+bool tbi_trust_allows_early(struct tbi_session *s);
 void tbi_trust_answered(struct tbi_event *e, bool accept); /* by the application */
 int tbi_node_tell_binding(struct tbi_node *node, const char *host_port, const tbq_peer_id *id);
 

@@ -104,6 +104,7 @@ static int dial(struct tbi_contact *c, const struct tbi_addr *to, bool in_place)
     struct tbi_dial_options options = {
         .needed = tbi_contact_named(c),
         .in_place = in_place,
+        .early = node->cfg.settings.early_data,
     };
     uint64_t conn = 0;
 

@@ -572,6 +572,8 @@ void tbi_session_writable_early(struct tbi_session *s)
 {
     if (!s->busy) {
         send_hello(s);
+        tbi_early_ask(s);
+        tbi_early_answer(s);
     }
 }
 
@@ -584,13 +586,38 @@ void tbi_session_trusted(struct tbi_session *s)
     }
     send_hello(s);
     get_ready(s);
+    tbi_early_tell(s);
     tbi_busy_trusted(s);
 }
 
 /* --- What comes in ---------------------------------------------------------------------------- */
 
+/* The frames of 0-RTT. False: it is none of them, or not for this side now. */
+static bool on_early_frame(struct tbi_session *s, uint64_t type, struct tbi_cursor body)
+{
+    bool early = tbi_conn_is_early(tbi_session_conn(s));
+    int rv = 0;
+
+    if (early && type == TBI_FRAME_EARLY_PING && s->hello_in) {
+        rv = tbi_early_ping_in(s, body);
+    } else if (early && type != TBI_FRAME_HELLO && (type & 1) == 0) {
+        tbi_early_wrong(s);
+    } else if (type == TBI_FRAME_EARLY_PONG && s->dialled && s->hello_in) {
+        rv = tbi_early_pong_in(s, body);
+    } else {
+        return false;
+    }
+    if (rv < 0) {
+        tbi_session_violation(s, rv, "a frame of 0-RTT is not as it must be");
+    }
+    return true;
+}
+
 static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cursor body)
 {
+    if (on_early_frame(s, type, body)) {
+        return;
+    }
     if (type == TBI_FRAME_HELLO) {
         int rv = s->hello_in ? TBQ_ERR_PROTOCOL : tbi_get_hello(body, &s->hello);
         if (rv < 0) {

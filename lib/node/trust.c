@@ -79,19 +79,30 @@ static int ask_application(struct tbi_session *s)
     return 0;
 }
 
+static int ask(struct tbi_session *s, struct tbi_verdict *verdict)
+{
+    int rv = tbi_identity_peer_key(tbi_conn_peer_session(tbi_session_conn(s)), s->node->now.wall_ms,
+                                   s->peer_key, verdict);
+
+    rv = rv < 0 ? rv : tbq_peer_id_from_key(&s->peer_id, s->peer_key);
+    return rv < 0 ? rv : ask_policy(s, verdict);
+}
+
+bool tbi_trust_allows_early(struct tbi_session *s)
+{
+    struct tbi_verdict verdict = {0};
+    return !s->dialled && !s->node->cfg.settings.ask_trust && ask(s, &verdict) == 0;
+}
+
 void tbi_session_handshake_done(struct tbi_session *s)
 {
     struct tbi_verdict verdict = {0};
 
     s->handshake_done = true;
-    int rv =
-        tbi_identity_peer_key(tbi_conn_peer_session(tbi_endpoint_conn(s->node->endpoint, s->conn)),
-                              s->node->now.wall_ms, s->peer_key, &verdict);
-    if (rv == 0) {
-        rv = tbq_peer_id_from_key(&s->peer_id, s->peer_key);
-    }
-    if (rv == 0) {
-        rv = ask_policy(s, &verdict);
+    int rv = ask(s, &verdict);
+    if (rv == 0 && s->early_wrong) {
+        tbi_session_violation(s, TBQ_ERR_PROTOCOL, "0-RTT is for HELLO and EARLY_PING only");
+        return;
     }
     if (rv == 0 && s->node->cfg.settings.ask_trust) {
         rv = ask_application(s);

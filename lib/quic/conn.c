@@ -756,6 +756,11 @@ void tbi_conn_set_user(struct tbi_conn *c, void *user)
     c->user = user;
 }
 
+const struct tbi_addr *tbi_conn_remote(const struct tbi_conn *c)
+{
+    return &c->remote;
+}
+
 void *tbi_conn_user(const struct tbi_conn *c)
 {
     return c->user;

@@ -217,6 +217,11 @@ bool tbi_conn_is_early(const struct tbi_conn *c)
     return c->server && !c->complete;
 }
 
+bool tbi_conn_speaks_early(const struct tbi_conn *c)
+{
+    return c->early && !c->complete;
+}
+
 /* A NewSessionTicket comes in. */
 int tbi_early_ticket(struct tbi_conn *c, const gnutls_datum_t *message)
 {

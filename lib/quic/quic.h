@@ -161,7 +161,10 @@ bool tbi_conn_resumed(const struct tbi_conn *c);
  * before HANDSHAKE_DONE learns no reason. They come from inside the receipt that accepts the
  * connection: the ACCEPTED action waits behind them. */
 bool tbi_conn_is_early(const struct tbi_conn *c);
-uint64_t tbi_conn_rtt_ns(const struct tbi_conn *c); /* smoothed; 0: not known yet */
+/* A client whose handshake is not complete, and that may write nonetheless. */
+bool tbi_conn_speaks_early(const struct tbi_conn *c);
+const struct tbi_addr *tbi_conn_remote(const struct tbi_conn *c); /* the peer's address */
+uint64_t tbi_conn_rtt_ns(const struct tbi_conn *c);               /* smoothed; 0: not known yet */
 
 struct tbi_conn_facts {
     uint64_t rtt_ns;       /* smoothed; 0: not known yet */

@@ -450,6 +450,55 @@ int tbi_get_rest(struct tbi_cursor body_bytes, struct tbi_rest *f)
     return tbi_cur_finish(c);
 }
 
+/* --- 0-RTT ----------------------------------------------------------------------------------- */
+
+static uint64_t get_ping_id(struct tbi_cursor *c)
+{
+    uint64_t id = tbi_cur_u64(c);
+
+    if (id == 0) {
+        tbi_cur_fail(c, TBQ_ERR_MALFORMED);
+    }
+    return id;
+}
+
+void tbi_put_early_ping(struct tbi_writer *w, const struct tbi_early_ping *f)
+{
+    struct draft d;
+
+    tbi_put_u64(draft_begin(&d), f->id);
+    draft_end(&d, w, TBI_FRAME_EARLY_PING);
+}
+
+int tbi_get_early_ping(struct tbi_cursor body_bytes, struct tbi_early_ping *f)
+{
+    struct tbi_cursor *c = &body_bytes;
+
+    f->id = get_ping_id(c);
+    tbi_fields_skip(c);
+    return tbi_cur_finish(c);
+}
+
+void tbi_put_early_pong(struct tbi_writer *w, const struct tbi_early_pong *f)
+{
+    struct draft d;
+    struct tbi_writer *b = draft_begin(&d);
+
+    tbi_put_u64(b, f->id);
+    tbi_put_varint(b, tbi_clamp(f->wall_ms, 0, TBI_WALL_MS_MAX));
+    draft_end(&d, w, TBI_FRAME_EARLY_PONG);
+}
+
+int tbi_get_early_pong(struct tbi_cursor body_bytes, struct tbi_early_pong *f)
+{
+    struct tbi_cursor *c = &body_bytes;
+
+    f->id = get_ping_id(c);
+    f->wall_ms = tbi_clamp(tbi_cur_varint(c), 0, TBI_WALL_MS_MAX);
+    tbi_fields_skip(c);
+    return tbi_cur_finish(c);
+}
+
 /* --- MESSAGE -------------------------------------------------------------------------------- */
 
 #define MESSAGE_FLAGS_KNOWN (TBI_MESSAGE_REPEAT | TBI_MESSAGE_SKIPPABLE)

@@ -89,6 +89,15 @@ struct tbi_rest {
     char none; /* nothing is told yet */
 };
 
+struct tbi_early_ping {
+    uint64_t id; /* of the PING that follows in its lane; not 0 */
+};
+
+struct tbi_early_pong {
+    uint64_t id;      /* of the EARLY_PING */
+    uint64_t wall_ms; /* the answering side's clock */
+};
+
 /* The head of a MESSAGE frame; the kind's body follows. */
 struct tbi_message {
     uint64_t number; /* in its lane, from 0, rising by one for every message */
@@ -109,6 +118,8 @@ TBI_FRAME_PROTOTYPES(SETTLED, 0, settled)
 TBI_FRAME_PROTOTYPES(ELSEWHERE, 0, elsewhere)
 TBI_FRAME_PROTOTYPES(BUSY, 0, busy)
 TBI_FRAME_PROTOTYPES(REST, 0, rest)
+TBI_FRAME_PROTOTYPES(EARLY_PING, 0, early_ping)
+TBI_FRAME_PROTOTYPES(EARLY_PONG, 0, early_pong)
 #undef TBI_FRAME_PROTOTYPES
 
 /* MESSAGE: the frame head, number, flags and kind only; `body_size` bytes of the kind's body are

@@ -41,16 +41,18 @@ int tbi_get_prologue(const uint8_t *data, size_t size, struct tbi_prologue *p, s
 /* X(NAME, type, struct): the frames. Each makes TBI_FRAME_NAME and, in frame.h, the encode and
  * decode prototypes. */
 #define TBI_FRAME_MAP(X)                                                                           \
-    X(HELLO, 0x00, hello)         /* control: the first frame each way */                          \
-    X(CONFIRM, 0x02, confirm)     /* control: authenticated, trusted, where we stand */            \
-    X(ACK, 0x04, ack)             /* control: what was received and taken in a lane */             \
-    X(SKIP, 0x06, numbers)        /* control: please give these up, they expired */                \
-    X(DECLINED, 0x08, declined)   /* control: these will never be taken, and why */                \
-    X(SETTLED, 0x0a, settled)     /* control: all below this number is settled at the sender */    \
-    X(BUSY, 0x0c, busy)           /* control, instead of HELLO: full, these may have room */       \
-    X(REST, 0x0d, rest)           /* control: close it, unless there is something to say */        \
-    X(MESSAGE, 0x20, message)     /* lane, unordered: a message */                                 \
-    X(ELSEWHERE, 0x22, elsewhere) /* lane: this number travels on a stream of its own */
+    X(HELLO, 0x00, hello)           /* control: the first frame each way */                        \
+    X(CONFIRM, 0x02, confirm)       /* control: authenticated, trusted, where we stand */          \
+    X(ACK, 0x04, ack)               /* control: what was received and taken in a lane */           \
+    X(SKIP, 0x06, numbers)          /* control: please give these up, they expired */              \
+    X(DECLINED, 0x08, declined)     /* control: these will never be taken, and why */              \
+    X(SETTLED, 0x0a, settled)       /* control: all below this number is settled at the sender */  \
+    X(BUSY, 0x0c, busy)             /* control, instead of HELLO: full, these may have room */     \
+    X(REST, 0x0d, rest)             /* control: close it, unless there is something to say */      \
+    X(EARLY_PING, 0x0f, early_ping) /* control, in 0-RTT: are you there? */                        \
+    X(EARLY_PONG, 0x11, early_pong) /* control, after HELLO: the answer */                         \
+    X(MESSAGE, 0x20, message)       /* lane, unordered: a message */                               \
+    X(ELSEWHERE, 0x22, elsewhere)   /* lane: this number travels on a stream of its own */
 
 enum tbi_frame_type {
 #define TBI_FRAME_ENUM(name, type, body) TBI_FRAME_##name = type,

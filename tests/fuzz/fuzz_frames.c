@@ -40,6 +40,8 @@ AGAIN(settled)
 AGAIN(elsewhere)
 AGAIN(busy)
 AGAIN(rest)
+AGAIN(early_ping)
+AGAIN(early_pong)
 
 static int again_message(struct tbi_cursor body, struct tbi_writer *w)
 {

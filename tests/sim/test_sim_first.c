@@ -1,6 +1,7 @@
 /* tests/sim/test_sim_first.c - how soon a first message is answered: 50 ms lie between the two, so
  * each round trip takes 100. */
 #include <check.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "../unit/harness.h"
@@ -16,6 +17,8 @@ struct seen {
     uint64_t rtt_ns;                /* of the last pong */
     bool repeat;
     size_t messages, bytes;
+    unsigned gone;
+    char text[320]; /* of the last event about a connection's end */
 };
 
 struct story {
@@ -44,6 +47,9 @@ static bool watch(struct sim_node *n, tbq_event *e)
         s->repeat = s->repeat || e->repeat;
     } else if (e->type == TBQ_EVENT_FATE) {
         s->fates[e->fate]++;
+    } else if (e->type == TBQ_EVENT_CONNECT_FAILED || e->type == TBQ_EVENT_DISCONNECTED) {
+        s->gone++;
+        snprintf(s->text, sizeof s->text, "%s", e->text);
     }
     return true;
 }
@@ -226,6 +232,15 @@ static void meet_first(struct story *t)
     ck_assert(!resumed(t->a));
 }
 
+static void deny(struct sim_node *at, const struct sim_node *whom)
+{
+    char text[TBQ_PEER_ID_TEXT_SIZE], why[128];
+
+    tbq_peer_id_to_text(tbi_identity_id(whom->identity), text);
+    tbq_bytes denied = {text, strlen(text)};
+    ck_assert_int_eq(tbi_trust_load(&at->trust, TBI_TRUST_DENY, denied, why, sizeof why), 0);
+}
+
 START_TEST(a_process_that_comes_again_resumes)
 {
     struct story t;
@@ -265,17 +280,280 @@ END_TEST
 /* A ticket brings nobody in whom B would not let in: asked as after a full handshake. */
 START_TEST(who_was_trusted_before_is_asked_about_again)
 {
-    char text[TBQ_PEER_ID_TEXT_SIZE], why[128];
     struct story t;
     meet_first(&t);
     come_again(&t);
-    tbq_peer_id_to_text(tbi_identity_id(t.a->identity), text);
-    tbq_bytes denied = {text, strlen(text)};
-    ck_assert_int_eq(tbi_trust_load(&t.b->trust, TBI_TRUST_DENY, denied, why, sizeof why), 0);
+    deny(t.b, t.a);
     dial_and_ping(&t);
     sim_run(t.sim, 20000, NULL, NULL);
     ck_assert_uint_eq(t.at_a.connected, 0);
     ck_assert_uint_eq(t.at_a.pongs, 0);
+    sim_free(t.sim);
+}
+END_TEST
+
+/* --- 0-RTT ------------------------------------------------------------------------------------ */
+
+static const struct tbi_endpoint_stats *at_b(const struct story *t)
+{
+    return tbi_endpoint_stats(t->b->node->endpoint);
+}
+
+/* Both have 0-RTT, and A comes again. */
+static void come_again_early(struct story *t)
+{
+    begin(t);
+    t->a->settings.early_data = t->b->settings.early_data = true;
+    boot(t);
+    dial_and_ping(t);
+    sim_run(t->sim, 1000, NULL, NULL);
+    ck_assert_uint_eq(answered_after(t), 2 * RTT_MS); /* A has no ticket yet */
+    come_again(t);
+}
+
+/* In the end there are one pong and one fate, whatever became of the early one. */
+static void nothing_is_lost_or_told_twice(struct story *t)
+{
+    sim_run(t->sim, 3000, NULL, NULL);
+    ck_assert_uint_eq(t->at_a.pongs, 1);
+    ck_assert_uint_eq(t->at_a.connected, 1);
+    ck_assert_uint_eq(t->at_a.fates[TBQ_DELIVERED], 1);
+}
+
+START_TEST(a_first_ping_is_answered_after_one_round_trip)
+{
+    struct story t;
+    come_again_early(&t);
+    dial_and_ping(&t);
+    sim_run(t.sim, 1000, NULL, NULL);
+    ck_assert_uint_eq(answered_after(&t), RTT_MS);
+    ck_assert_uint_eq(t.at_a.rtt_ns / TBI_NS_PER_MS, RTT_MS);
+    ck_assert_uint_eq(t.at_a.connected_at - t.began, 2 * RTT_MS);
+    ck_assert_uint_eq(at_b(&t)->early_accepted, 1);
+    nothing_is_lost_or_told_twice(&t);
+    sim_free(t.sim);
+}
+END_TEST
+
+/* As from a socket that was read late: all that A has sent is there at once. */
+START_TEST(a_first_flight_may_come_in_one_batch)
+{
+    static uint8_t bytes[8][TBI_DATAGRAM_MAX];
+    struct tbi_datagram d[8];
+    struct tbi_send_batch out = {.data = bytes[0], .capacity = TBI_DATAGRAM_MAX};
+    size_t n = 0;
+    struct story t;
+    come_again_early(&t);
+    dial_and_ping(&t);
+    tbi_node_step(t.a->node, sim_now(t.sim));
+    while (n < 8 && tbi_node_send(t.a->node, sim_now(t.sim), &out) > 0) {
+        d[n] = (struct tbi_datagram){.data = bytes[n],
+                                     .size = out.size,
+                                     .segment_size = out.segment_size,
+                                     .remote = t.a->addr,
+                                     .local = t.b->addr};
+        out.data = bytes[++n % 8];
+    }
+    ck_assert_uint_ge(n, 1);
+    (void)tbi_node_recv(t.b->node, sim_now(t.sim), d, n);
+    ck_assert_uint_eq(at_b(&t)->early_accepted, 1);
+    ck_assert_uint_eq(t.b->node->early_answered, 1);
+    nothing_is_lost_or_told_twice(&t);
+    sim_free(t.sim);
+}
+END_TEST
+
+START_TEST(both_must_want_it)
+{
+    struct story t;
+    begin(&t);
+    t.a->settings.early_data = _i == 0;
+    t.b->settings.early_data = _i == 1;
+    boot(&t);
+    dial_and_ping(&t);
+    sim_run(t.sim, 1000, NULL, NULL);
+    come_again(&t);
+    dial_and_ping(&t);
+    sim_run(t.sim, 1000, NULL, NULL);
+    ck_assert_uint_eq(answered_after(&t), 2 * RTT_MS);
+    ck_assert_uint_eq(at_b(&t)->early_accepted + at_b(&t)->early_refused, 0);
+    sim_free(t.sim);
+}
+END_TEST
+
+enum { A_HAS_NOT, B_HAS_NOT, B_RESTARTED, B_ASKS_THE_APPLICATION, NO_EARLY };
+
+/* Without it on one side, or where B cannot tell a ticket from a used one, all is as without it. */
+START_TEST(where_it_is_not_taken_a_round_trip_is_the_price)
+{
+    struct story t;
+    come_again_early(&t);
+    switch (_i) {
+    case A_HAS_NOT:
+        t.a->node->cfg.settings.early_data = false;
+        break;
+    case B_HAS_NOT:
+        t.b->settings.early_data = false;
+        sim_kill(t.b);
+        sim_boot(t.b);
+        break;
+    case B_RESTARTED:
+        sim_kill(t.b);
+        sim_boot(t.b);
+        break;
+    case B_ASKS_THE_APPLICATION:
+        t.b->node->cfg.settings.ask_trust = true;
+        break;
+    }
+    dial_and_ping(&t);
+    sim_run(t.sim, 1000, NULL, NULL);
+    ck_assert_uint_eq(t.b->node->early_answered, 0);
+    if (_i == B_ASKS_THE_APPLICATION) { /* which says nothing */
+        ck_assert_uint_eq(t.at_a.pongs, 0);
+    } else {
+        ck_assert_uint_eq(answered_after(&t), 2 * RTT_MS);
+        ck_assert_uint_eq(t.at_a.rtt_ns / TBI_NS_PER_MS, RTT_MS);
+        nothing_is_lost_or_told_twice(&t);
+    }
+    sim_free(t.sim);
+}
+END_TEST
+
+/* The same ticket a second time, as by a client that was copied: the handshake goes on. */
+START_TEST(a_ticket_brings_early_data_once)
+{
+    struct story t;
+    struct tbi_block *file;
+    come_again_early(&t);
+    ck_assert_int_eq(tbi_node_tickets_write(t.a->node, &file), 0);
+    dial_and_ping(&t);
+    sim_run(t.sim, 1000, NULL, NULL);
+    sim_kill(t.a);
+    memset(&t.at_a, 0, sizeof t.at_a);
+    sim_boot(t.a);
+    ck_assert_int_eq(tbi_node_tickets_read(t.a->node, file->data, file->size), 0);
+    tbi_block_unref(file);
+    dial_and_ping(&t);
+    sim_run(t.sim, 1000, NULL, NULL);
+    ck_assert_uint_eq(at_b(&t)->early_accepted, 1);
+    ck_assert_uint_eq(at_b(&t)->early_replays, 1);
+    ck_assert_uint_eq(answered_after(&t), 2 * RTT_MS);
+    nothing_is_lost_or_told_twice(&t);
+    sim_free(t.sim);
+}
+END_TEST
+
+/* _i: 0 B does not answer whom it would not let in; 1 A does not believe whom it would not. */
+START_TEST(trust_is_asked_before_anything_early_counts)
+{
+    struct story t;
+    come_again_early(&t);
+    deny(_i == 0 ? t.b : t.a, _i == 0 ? t.a : t.b);
+    dial_and_ping(&t);
+    sim_run(t.sim, 20000, NULL, NULL);
+    ck_assert_uint_eq(at_b(&t)->early_accepted, 1);
+    ck_assert_uint_eq(t.b->node->early_answered, (unsigned)_i);
+    ck_assert_uint_eq(t.at_a.pongs, 0);
+    ck_assert_uint_eq(t.at_a.connected, 0);
+    ck_assert_uint_eq(t.at_a.fates[TBQ_DELIVERED], 0);
+    sim_free(t.sim);
+}
+END_TEST
+
+/* An attacker has kept A's first flight from B, and shows it to B now, while A is connected. It is
+ * the first time that B sees it; and nothing that A has is disturbed. */
+START_TEST(a_first_flight_that_comes_late_disturbs_nobody)
+{
+    struct story t;
+    come_again_early(&t);
+    sim_link(t.a, t.b)->delay_ms = 2000; /* it is on its way still... */
+    dial_and_ping(&t);
+    sim_run(t.sim, 1, NULL, NULL);
+    sim_link(t.a, t.b)->delay_ms = RTT_MS / 2;
+    sim_link(t.a, t.b)->cut = true; /* ...and A gives up */
+    sim_run(t.sim, 1, NULL, NULL);
+    ck_assert_int_eq(tbi_node_close(t.a->node, sim_now(t.sim), t.dial), 0);
+    sim_run(t.sim, 1, NULL, NULL);
+    sim_link(t.a, t.b)->cut = false;
+    memset(&t.at_a, 0, sizeof t.at_a);
+    t.a->node->tickets.changed = false;
+    tbi_tickets_forget(&t.a->node->tickets,
+                       tbi_tickets_find(&t.a->node->tickets, NULL, &t.b->addr));
+    dial_and_ping(&t);
+    sim_run(t.sim, 1000, NULL, NULL);
+    ck_assert_uint_eq(t.at_a.connected, 1);
+    ck_assert_uint_eq(at_b(&t)->early_accepted, 0);
+    sim_run(t.sim, 10000, NULL, NULL); /* it comes, and its handshake is never complete */
+    ck_assert_uint_eq(at_b(&t)->early_accepted, 1);
+    ck_assert_uint_eq(t.b->node->early_answered, 1);
+    /* with the process before: what B has not heard of for a while is not gone yet */
+    ck_assert_uint_eq(at_b(&t)->connections, 2);
+    ck_assert_uint_eq(t.at_b.connected, 2);
+    ck_assert_uint_eq(t.at_b.gone, 0);
+    nothing_is_lost_or_told_twice(&t);
+    sim_free(t.sim);
+}
+END_TEST
+
+/* A client that is not ours says more than it may. */
+static void say_early(struct story *t, const char *hex)
+{
+    struct tbi_map_entry *e = tbi_map_first(&t->a->node->sessions);
+    struct tbi_session *s = tbi_map_value(e);
+    uint8_t bytes[64];
+    size_t size = 0;
+    int64_t stream = s->control_out;
+
+    for (; hex[2 * size] != '\0'; size++) {
+        unsigned value;
+        ck_assert_int_eq(sscanf(hex + 2 * size, "%2x", &value), 1);
+        bytes[size] = (uint8_t)value;
+    }
+    if (bytes[0] == 0x10) { /* a lane's own stream, with its type */
+        ck_assert_int_eq(tbi_conn_open_uni(tbi_session_conn(s), 1, &stream), 0);
+    }
+    ck_assert_int_eq(tbi_conn_write(tbi_session_conn(s), stream, bytes, size, NULL, false), 0);
+}
+
+static const struct {
+    const char *hex;
+    bool refused;
+} early[] = {
+    {"2004000006"
+     "61",
+     true}, /* a MESSAGE where it never belongs */
+    {"102004000006"
+     "61",
+     true}, /* a lane, and a TRANSITION in it */
+    {"021a"
+     "0008"
+     "1122334455667788"
+     "0208"
+     "0000000000000000"
+     "0404"
+     "00000000",
+     true},                          /* CONFIRM */
+    {"0a020000", true},              /* SETTLED */
+    {"0f080000000000000007", false}, /* a second EARLY_PING: not answered */
+    {"3d0161", false},               /* what nobody knows is skipped */
+};
+
+START_TEST(a_client_that_says_more_early_is_refused)
+{
+    struct story t;
+    come_again_early(&t);
+    dial_and_ping(&t);
+    tbi_node_step(t.a->node, sim_now(t.sim)); /* HELLO and the ping are written, not sent */
+    say_early(&t, early[_i].hex);
+    sim_run(t.sim, 1000, NULL, NULL);
+    ck_assert_uint_eq(at_b(&t)->early_accepted, 1);
+    ck_assert_uint_eq(t.b->node->protocol_errors, early[_i].refused);
+    ck_assert_uint_eq(t.b->node->early_answered, 1); /* the ping before it */
+    ck_assert_uint_eq(t.at_b.messages, 0);
+    ck_assert_uint_eq(t.at_b.connected, early[_i].refused ? 1 : 2);
+    if (early[_i].refused) {
+        ck_assert_msg(strstr(t.at_a.text, "0-RTT is for") != NULL, "%s", t.at_a.text);
+    }
     sim_free(t.sim);
 }
 END_TEST
@@ -294,6 +572,15 @@ int main(void)
     tcase_add_test(t, a_process_that_comes_again_resumes);
     tcase_add_test(t, who_comes_again_shows_its_token_once);
     tcase_add_test(t, who_was_trusted_before_is_asked_about_again);
+    tcase_add_test(t, a_first_ping_is_answered_after_one_round_trip);
+    tcase_add_test(t, a_first_flight_may_come_in_one_batch);
+    tcase_add_loop_test(t, both_must_want_it, 0, 2);
+    tcase_add_loop_test(t, where_it_is_not_taken_a_round_trip_is_the_price, 0, NO_EARLY);
+    tcase_add_test(t, a_ticket_brings_early_data_once);
+    tcase_add_loop_test(t, trust_is_asked_before_anything_early_counts, 0, 2);
+    tcase_add_test(t, a_first_flight_that_comes_late_disturbs_nobody);
+    tcase_add_loop_test(t, a_client_that_says_more_early_is_refused, 0,
+                        sizeof early / sizeof early[0]);
     suite_add_tcase(s, t);
     return tbi_test_main(s);
 }

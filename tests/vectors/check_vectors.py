@@ -350,6 +350,30 @@ def read_rest(r):
     return {}
 
 
+def write_early(f):
+    wall = varint(int(f["wall_ms"])) if "wall_ms" in f else b""
+    return int(f["id"]).to_bytes(8, "big") + wall
+
+
+def read_early_id(r):
+    number = r.fixed(8)
+    if number == 0:
+        raise Wrong("MALFORMED")
+    return number
+
+
+def read_early_ping(r):
+    out = {"id": read_early_id(r)}
+    no_fields(r)
+    return out
+
+
+def read_early_pong(r):
+    out = {"id": read_early_id(r), "wall_ms": min(r.varint(), WALL_MAX)}
+    no_fields(r)
+    return out
+
+
 FRAMES = {
     "hello": (0x00, write_hello, read_hello),
     "confirm": (0x02, write_confirm, read_confirm),
@@ -359,6 +383,8 @@ FRAMES = {
     "settled": (0x0A, write_settled, read_settled),
     "busy": (0x0C, write_records, read_busy),
     "rest": (0x0D, write_rest, read_rest),
+    "early_ping": (0x0F, write_early, read_early_ping),
+    "early_pong": (0x11, write_early, read_early_pong),
     "message": (0x20, write_message, read_message),
     "elsewhere": (0x22, write_elsewhere, read_elsewhere),
 }

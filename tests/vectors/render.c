@@ -202,6 +202,32 @@ static int rest(struct tbi_cursor c, FILE *text, struct tbi_writer *w)
     return rv;
 }
 
+static int early_ping(struct tbi_cursor c, FILE *text, struct tbi_writer *w)
+{
+    struct tbi_early_ping f;
+    int rv = tbi_get_early_ping(c, &f);
+
+    if (rv != 0) {
+        return rv;
+    }
+    fprintf(text, "frame=early_ping id=" U64, f.id);
+    tbi_put_early_ping(w, &f);
+    return 0;
+}
+
+static int early_pong(struct tbi_cursor c, FILE *text, struct tbi_writer *w)
+{
+    struct tbi_early_pong f;
+    int rv = tbi_get_early_pong(c, &f);
+
+    if (rv != 0) {
+        return rv;
+    }
+    fprintf(text, "frame=early_pong id=" U64 " wall_ms=" U64, f.id, f.wall_ms);
+    tbi_put_early_pong(w, &f);
+    return 0;
+}
+
 static int unknown(uint64_t type, const uint8_t *body, size_t size, FILE *text,
                    struct tbi_writer *w)
 {
@@ -241,6 +267,10 @@ int render_frame(uint64_t type, const uint8_t *body, size_t size, FILE *text, st
         return busy(c, text, w);
     case TBI_FRAME_REST:
         return rest(c, text, w);
+    case TBI_FRAME_EARLY_PING:
+        return early_ping(c, text, w);
+    case TBI_FRAME_EARLY_PONG:
+        return early_pong(c, text, w);
     default:
         return unknown(type, body, size, text, w);
     }
