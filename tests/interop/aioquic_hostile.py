@@ -268,6 +268,7 @@ def sessions(folder):
     again = dial(tickets[0])
     world.wait(lambda: again.up or again.closed)
     ok(again.up and again.quic.tls.session_resumed, "it resumes: up", again.closed)
+    world.wait(lambda: len(world.server.told("connected")) == 2)
     connected = world.server.told("connected")
     ok([c["peer_id"] for c in connected] == [mine.text] * 2, "as the same peer", connected)
     write(deny, mine.text + "\n")
