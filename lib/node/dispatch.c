@@ -347,7 +347,7 @@ void tbi_dispatch_early_pong(struct tbi_session *s, const struct tbi_early_pong 
         if (p->id != pong->id || p->early_ns == 0) {
             continue;
         }
-        struct tbi_event *e = message_event(b, &like, TBQ_EVENT_MESSAGE);
+        struct tbi_event *e = tbi_dispatch_event(b, &like, TBQ_EVENT_MESSAGE);
         if (e != NULL) { /* else the other pong is told */
             e->pub.connection = s->contact != NULL ? s->contact->handle : 0;
             fill_pong(b->node, e, p->early_ns, pong->wall_ms);
