@@ -127,13 +127,12 @@ void tbi_link_confirm(struct tbi_link *link, struct tbi_confirm *confirm)
      * believing what the lost state had told it. */
     confirm->known = link->proven ? link->known : 0;
     for (size_t i = 0; i < TBQ_LANES; i++) {
-        struct tbi_tx_lane *l = &link->tx[i];
-        struct tbi_out *m = tbi_outbox_next(l, NULL);
+        const struct tbi_tx_lane *l = &link->tx[i];
+        const struct tbi_out *m = tbi_outbox_next(l, NULL);
         while (m != NULL && m->received) {
             m = tbi_outbox_next(l, m);
         }
-        l->confirmed_base = m != NULL ? m->fate.number : l->next;
-        confirm->base[i] = l->confirmed_base;
+        confirm->base[i] = m != NULL ? m->fate.number : l->next;
     }
 }
 

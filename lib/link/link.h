@@ -170,10 +170,12 @@ void tbi_link_confirm(struct tbi_link *link, struct tbi_confirm *confirm);
 
 /* The peer's CONFIRM is in and ours is sent: one more path. Resumes, or begins anew, as section 8
  * says: declines and ACKs first, then what must be resent. Where either side begins anew, all other
- * paths belong to the past: each gets an ERROR action. The connection is copied. NULL: out of
- * memory, or TBI_LINK_PATHS_MAX are there. */
+ * paths belong to the past: each gets an ERROR action. `base` is that of our CONFIRM on this
+ * connection: others, on other connections, may have told other ones. The connection is copied.
+ * NULL: out of memory, or TBI_LINK_PATHS_MAX are there. */
 struct tbi_link_path *tbi_link_attach(struct tbi_link *link, struct tbi_now now,
                                       const struct tbi_link_conn *conn,
+                                      const uint64_t base[TBQ_LANES],
                                       const struct tbi_confirm *peer,
                                       const struct tbi_link_limits *limits);
 

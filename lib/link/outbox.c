@@ -313,7 +313,7 @@ void tbi_outbox_expire(struct tbi_link *link, struct tbi_now now)
 
 /* --- Paths come and go, another link, the end ------------------------------------------------ */
 
-static void begin_lane(struct tbi_link *link, struct tbi_tx_lane *l)
+static void begin_lane(struct tbi_link *link, struct tbi_tx_lane *l, uint64_t base)
 {
     TBI_LIST_FOREACH(node, &l->sent)
     {
@@ -325,15 +325,15 @@ static void begin_lane(struct tbi_link *link, struct tbi_tx_lane *l)
             m->repeat = true;
         }
     }
-    l->taken_below = l->confirmed_base;
+    l->taken_below = base;
     l->holes_to = l->next; /* all that were settled above it are news to whoever begins anew */
     l->holes_told = 0;
 }
 
-void tbi_outbox_begin(struct tbi_link *link)
+void tbi_outbox_begin(struct tbi_link *link, const uint64_t base[TBQ_LANES])
 {
     for (size_t i = 0; i < TBQ_LANES; i++) {
-        begin_lane(link, &link->tx[i]);
+        begin_lane(link, &link->tx[i], base[i]);
     }
 }
 

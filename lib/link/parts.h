@@ -63,15 +63,14 @@ struct tbi_tx_lane {
      * as taken. A peer that begins anew takes nothing back: all of these are settled then. */
     struct tbi_ranges told_received;
     struct tbi_ranges told_taken;
-    uint64_t confirmed_base; /* as last told in CONFIRM */
-    size_t skips;            /* in `sent` with skip and not skip_told */
-    uint64_t holes_to;       /* above all numbers that were settled without the receiver's word */
-    uint64_t holes_told;     /* SKIP was sent for those below; as skip_told */
-    uint64_t settled_told;   /* on the path that has the control frames now */
-    uint64_t settled_at;     /* when SETTLED is due, or TBI_NEVER */
-    bool declined;           /* the peer has ever declined a number */
-    uint64_t declined_low;   /* SETTLED hurries when it passes this; UINT64_MAX: nothing declined */
-    uint64_t declined_high;  /* the highest number known to be declined */
+    size_t skips;           /* in `sent` with skip and not skip_told */
+    uint64_t holes_to;      /* above all numbers that were settled without the receiver's word */
+    uint64_t holes_told;    /* SKIP was sent for those below; as skip_told */
+    uint64_t settled_told;  /* on the path that has the control frames now */
+    uint64_t settled_at;    /* when SETTLED is due, or TBI_NEVER */
+    bool declined;          /* the peer has ever declined a number */
+    uint64_t declined_low;  /* SETTLED hurries when it passes this; UINT64_MAX: nothing declined */
+    uint64_t declined_high; /* the highest number known to be declined */
 };
 
 /* Numbers from..to-1, declined for one reason. */
@@ -250,8 +249,8 @@ uint64_t tbi_outbox_lowest(const struct tbi_tx_lane *l); /* unsettled, or the ne
 /* The message after m in `sent`, or NULL; the first one for NULL. */
 struct tbi_out *tbi_outbox_next(const struct tbi_tx_lane *l, const struct tbi_out *m);
 
-/* The peer's receiving state was begun anew: what it was told before counts no more. */
-void tbi_outbox_begin(struct tbi_link *link);
+/* The peer's receiving state was begun anew, at `base`: what it was told before counts no more. */
+void tbi_outbox_begin(struct tbi_link *link, const uint64_t base[TBQ_LANES]);
 
 /* Puts into `again` and `announce` what none of these paths carries. */
 void tbi_outbox_again(struct tbi_link *link, unsigned usable);

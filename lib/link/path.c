@@ -234,8 +234,9 @@ static bool is_anew(const struct tbi_link *link, const struct tbi_confirm *peer)
 
 /* The peer's CONFIRM is in, section 8. What was sent ahead of it on this path arrives behind the
  * own CONFIRM, wherever the peer begins: only what went over others is lost to one that begins
- * anew. */
-static void meet(struct tbi_link_path *path, const struct tbi_confirm *peer)
+ * anew, at `base`. */
+static void meet(struct tbi_link_path *path, const uint64_t base[TBQ_LANES],
+                 const struct tbi_confirm *peer)
 {
     struct tbi_link *link = path->link;
     bool resumed = is_resumed(link, peer);
@@ -249,7 +250,7 @@ static void meet(struct tbi_link_path *path, const struct tbi_confirm *peer)
         }
     }
     if (!resumed && !path->ahead) {
-        tbi_outbox_begin(link);
+        tbi_outbox_begin(link, base);
     }
     path->ahead = false;
     if (link->log != NULL) {
@@ -261,6 +262,7 @@ static void meet(struct tbi_link_path *path, const struct tbi_confirm *peer)
 
 struct tbi_link_path *tbi_link_attach(struct tbi_link *link, struct tbi_now now,
                                       const struct tbi_link_conn *conn,
+                                      const uint64_t base[TBQ_LANES],
                                       const struct tbi_confirm *peer,
                                       const struct tbi_link_limits *limits)
 {
@@ -272,7 +274,7 @@ struct tbi_link_path *tbi_link_attach(struct tbi_link *link, struct tbi_now now,
         }
         tbi_list_push(&link->paths, &path->node);
         link->peer_max = limits->max_message_size;
-        meet(path, peer);
+        meet(path, base, peer);
         tbi_link_pump(link, now);
     }
     return path;
@@ -317,7 +319,7 @@ void tbi_link_confirmed(struct tbi_link_path *path, struct tbi_now now,
     if (is_anew(link, peer) || !is_resumed(link, peer)) {
         fail_others(link, path);
     }
-    meet(path, peer);
+    meet(path, NULL, peer); /* it is ahead, from the first number on */
     tbi_link_pump(link, now);
 }
 

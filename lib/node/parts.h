@@ -142,6 +142,7 @@ struct tbi_session {
     uint8_t peer_key[TBQ_PUBLIC_KEY_SIZE];
     struct tbi_hello hello;     /* the peer's */
     struct tbi_confirm confirm; /* the peer's, while ours cannot be sent yet */
+    uint64_t base[TBQ_LANES];   /* as told in ours */
     struct tbi_block *record;   /* of its CONFIRM, not checked yet; NULL: none */
     int64_t control_out;        /* -1: not open */
     int64_t lane_out[TBQ_LANES];

@@ -310,6 +310,7 @@ static void send_confirm(struct tbi_session *s)
     struct tbi_confirm confirm;
 
     tbi_link_confirm(s->bond->link, &confirm);
+    memcpy(s->base, confirm.base, sizeof s->base);
     confirm.observed = s->remote;
     confirm.record = s->node->record;
     confirm.record_size = s->node->record_size;
@@ -501,7 +502,7 @@ static bool join_link(struct tbi_session *s, const struct tbi_confirm *theirs)
     if (s->path != NULL) {
         tbi_link_confirmed(s->path, s->node->now, theirs);
     } else {
-        s->path = tbi_link_attach(s->bond->link, s->node->now, &conn, theirs, &limits);
+        s->path = tbi_link_attach(s->bond->link, s->node->now, &conn, s->base, theirs, &limits);
     }
     return s->path != NULL;
 }

@@ -161,7 +161,7 @@ static void attach(struct path *at, uint8_t how)
     tbi_link_confirm(at->peer->link, &own);
     peer.known = (how & 4U) != 0 ? own.incarnation : 0;
     peer.base[0] = (how & 8U) != 0 ? TBI_VARINT_MAX : 0;
-    at->path = tbi_link_attach(at->peer->link, at->peer->now, &conn, &peer, &limits);
+    at->path = tbi_link_attach(at->peer->link, at->peer->now, &conn, own.base, &peer, &limits);
 }
 
 /* --- Steps ---------------------------------------------------------------------------------- */

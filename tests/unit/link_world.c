@@ -375,7 +375,8 @@ static void attach(struct world *w, int path, int at)
         return;
     }
     detach(e);
-    e->path = tbi_link_attach(link_of(e), w->now, &e->conn, &other(e)->confirm, &limits);
+    e->path =
+        tbi_link_attach(link_of(e), w->now, &e->conn, e->confirm.base, &other(e)->confirm, &limits);
     e->errors += e->path == NULL; /* out of memory: its owner would close */
     world_drain(w, at);
 }

@@ -365,8 +365,8 @@ START_TEST(a_new_beginning_ends_the_old_paths)
     world_end_of(&w, 2, B)->confirm.incarnation = 4711;
     const struct tbi_link_limits limits = {.max_message_size = WORLD_MAX};
     struct world_end *e = world_end_of(&w, 2, A);
-    e->path =
-        tbi_link_attach(w.end[A].link, w.now, &e->conn, &world_end_of(&w, 2, B)->confirm, &limits);
+    e->path = tbi_link_attach(w.end[A].link, w.now, &e->conn, e->confirm.base,
+                              &world_end_of(&w, 2, B)->confirm, &limits);
     ck_assert_ptr_nonnull(e->path);
     world_drain(&w, A);
     world_expect(&w, "A error 12: the link has begun anew on another connection\n"
@@ -374,6 +374,33 @@ START_TEST(a_new_beginning_ends_the_old_paths)
     ck_assert_int_eq(w.end[A].errors, 1);
     ck_assert_int_eq(world_end_of(&w, 1, A)->errors, 1);
     ck_assert_uint_gt(e->lane[TBQ_LANE_NORMAL].size, 0); /* sent again, there alone */
+}
+END_TEST
+
+/* Two CONFIRMs were under way, each with the base of its time. The connection of the later one
+ * never comes up; on the other one the peer has lost its state, and begins where that one has said.
+ */
+START_TEST(a_new_beginning_is_where_that_connection_has_said)
+{
+    struct tbi_confirm earlier, later;
+
+    begin_as(TBQ_FAILOVER);
+    send_text(1, "one");
+    tbi_link_confirm(w.end[A].link, &earlier);
+    world_flow(&w);
+    world_take_all(&w, B);
+    world_wait(&w, 30);
+    world_expect(&w, "B gets 2/0 one\nA 1 delivered\n");
+    tbi_link_confirm(w.end[A].link, &later);
+    ck_assert_uint_lt(earlier.base[TBQ_LANE_NORMAL], later.base[TBQ_LANE_NORMAL]);
+    world_forget(&w, B);
+    world_confirm(&w);
+    w.end[A].confirm = earlier;
+    world_attach(&w, A);
+    world_attach(&w, B);
+    send_text(2, "two");
+    world_flow(&w);
+    world_expect(&w, "B gets 2/1 two\n"); /* does not wait for the first one */
 }
 END_TEST
 
@@ -386,7 +413,8 @@ START_TEST(four_paths_are_the_most)
     begin_as(TBQ_FAILOVER);
     tbi_link_confirm(w.end[B].link, &confirm);
     for (int i = 2; i <= TBI_LINK_PATHS_MAX; i++) {
-        path[i - 1] = tbi_link_attach(w.end[A].link, w.now, &w.end[A].conn, &confirm, &limits);
+        path[i - 1] =
+            tbi_link_attach(w.end[A].link, w.now, &w.end[A].conn, confirm.base, &confirm, &limits);
         ck_assert((path[i - 1] != NULL) == (i < TBI_LINK_PATHS_MAX));
     }
     for (int i = 2; i < TBI_LINK_PATHS_MAX; i++) {
@@ -416,6 +444,7 @@ int main(void)
     tcase_add_test(t, what_was_given_up_is_not_waited_for);
     tcase_add_test(t, a_second_path_waits_until_the_first_has_shown_state);
     tcase_add_test(t, a_new_beginning_ends_the_old_paths);
+    tcase_add_test(t, a_new_beginning_is_where_that_connection_has_said);
     tcase_add_test(t, four_paths_are_the_most);
     suite_add_tcase(s, t);
     return tbi_test_main(s);
