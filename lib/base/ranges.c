@@ -32,6 +32,11 @@ static size_t first_reaching(const struct tbi_ranges *r, uint64_t n)
     return low;
 }
 
+size_t tbi_ranges_above(const struct tbi_ranges *r, uint64_t n)
+{
+    return n < UINT64_MAX ? first_reaching(r, n + 1) : r->count;
+}
+
 bool tbi_ranges_has(const struct tbi_ranges *r, uint64_t n)
 {
     return tbi_ranges_gap(r, n) != n;

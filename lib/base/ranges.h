@@ -25,6 +25,9 @@ void tbi_ranges_init(struct tbi_ranges *r, const struct tbi_alloc *a, size_t lim
 void tbi_ranges_free(struct tbi_ranges *r);
 bool tbi_ranges_has(const struct tbi_ranges *r, uint64_t n);
 
+/* The index of the first range that ends above n, or `count`. */
+size_t tbi_ranges_above(const struct tbi_ranges *r, uint64_t n);
+
 /* Adds from..to-1. 0, TBQ_ERR_LIMIT (unchanged) or TBQ_ERR_NOMEM (unchanged). */
 int tbi_ranges_add(struct tbi_ranges *r, uint64_t from, uint64_t to);
 void tbi_ranges_drop_below(struct tbi_ranges *r, uint64_t floor);

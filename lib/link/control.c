@@ -165,6 +165,9 @@ static void got_skip(struct tbi_link_path *path, struct tbi_now now, const struc
             return;
         }
         struct tbi_declined_entry *e = &again.entry[again.len];
+        if (tbi_ranges_has(&l->received, n)) {
+            tbi_taken_again(link, f->lane, n, now);
+        }
         if (tbi_taken_declined(l, n, &e->code)) {
             e->number = n;
             if (++again.len == TBI_DECLINED_MAX) {
@@ -179,6 +182,7 @@ static void got_skip(struct tbi_link_path *path, struct tbi_now now, const struc
             tbi_path_fail(path, TBI_CLOSE_INTERNAL, "out of memory");
             return;
         }
+        tbi_taken_changed(link, f->lane, n, now);
         tbi_inbox_drop(link, f->lane, n);
         tbi_inbox_release(link, f->lane);
     }
@@ -306,44 +310,74 @@ static void flush_declined(struct tbi_link *link, struct tbi_now now, tbq_lane l
     }
 }
 
-/* The part'th set of up to 32 ranges; false when the set has no more. */
-static bool ack_set(const struct tbi_ranges *r, size_t part, struct tbi_ack_set *s)
+/* Fills s with all below the first gap, and the ranges between from and to that fit. The number
+ * that the next frame goes on from: `to` where none is left. */
+static uint64_t ack_set(const struct tbi_ranges *r, uint64_t from, uint64_t to,
+                        struct tbi_ack_set *s)
 {
     size_t first = r->count > 0 && r->at[0].from == 0 ? 1 : 0;
-    size_t i = first + part * TBI_ACK_RANGES_MAX;
+    size_t i = tbi_ranges_above(r, from);
 
     s->below = first == 1 ? r->at[0].to : 0;
     s->ranges_len = 0;
-    for (; i < r->count && s->ranges_len < TBI_ACK_RANGES_MAX; i++) {
+    for (i = i > first ? i : first; i < r->count && r->at[i].from < to; i++) {
+        if (s->ranges_len == TBI_ACK_RANGES_MAX) {
+            return r->at[i].from;
+        }
         s->ranges[s->ranges_len++] =
             (struct tbi_number_range){.from = r->at[i].from, .count = r->at[i].to - r->at[i].from};
     }
-    return i < r->count;
+    return to;
 }
 
-/* One ACK, in as many frames as its ranges need. */
+/* One frame; *from: where the next goes on. False: there is no room now. */
+static bool put_ack(struct tbi_link *link, struct tbi_now now, tbq_lane lane, uint64_t *from,
+                    uint64_t to)
+{
+    const struct tbi_rx_lane *l = &link->rx[lane];
+    struct tbi_ack f = {.lane = lane};
+    uint8_t frame[FRAME_MAX];
+    struct tbi_writer w;
+
+    uint64_t received_next = ack_set(&l->received, *from, to, &f.received);
+    uint64_t taken_next = ack_set(&l->taken, *from, to, &f.taken);
+    tbi_put_init(&w, frame, sizeof frame);
+    tbi_put_ack(&w, &f);
+    if (!room(link) || !put(link, now, &w)) {
+        return false;
+    }
+    *from = received_next < taken_next ? received_next : taken_next;
+    return true;
+}
+
+/* What has changed, in as many frames as its ranges need, and as there is room for. What the peer
+ * has sent again is worth one frame: a peer that sends a little again and again must not get all of
+ * a large set each time. */
 static void flush_ack(struct tbi_link *link, struct tbi_now now, tbq_lane lane)
 {
     struct tbi_rx_lane *l = &link->rx[lane];
-    struct tbi_ack f = {.lane = lane};
-    bool more = true;
+    uint64_t told_below = 0;
 
-    if (l->ack_at > now.mono_ns || l->untold || !room(link)) {
+    if (l->ack_at > now.mono_ns || l->untold) {
         return;
     }
-    for (size_t part = 0; more; part++) {
-        uint8_t frame[FRAME_MAX];
-        struct tbi_writer w;
-        more = ack_set(&l->received, part, &f.received);
-        more = ack_set(&l->taken, part, &f.taken) || more;
-        tbi_put_init(&w, frame, sizeof frame);
-        tbi_put_ack(&w, &f);
-        if (!put(link, now, &w)) {
+    while (l->ack_from < l->ack_to) {
+        if (!put_ack(link, now, lane, &l->ack_from, l->ack_to)) {
             return;
         }
+        told_below = tbi_ranges_gap(&l->received, 0);
+        l->ack_half = true;
+        if (l->ack_from == l->ack_to && l->ack_behind < l->ack_to) {
+            l->ack_from = l->ack_behind;
+            l->ack_behind = UINT64_MAX;
+        }
     }
-    l->ack_at = TBI_NEVER;
-    l->changes = 0;
+    l->ack_half = false;
+    if (l->ack_again != UINT64_MAX && l->ack_again >= told_below &&
+        !put_ack(link, now, lane, &l->ack_again, UINT64_MAX)) {
+        return;
+    }
+    tbi_taken_told(l);
 }
 
 static bool put_skip(struct tbi_link *link, struct tbi_now now, const struct tbi_numbers *f)

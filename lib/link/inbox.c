@@ -128,14 +128,14 @@ static void decline(struct source *s, enum tbi_decline_code code)
         fail(s, TBI_CLOSE_INTERNAL, "out of memory");
         return;
     }
-    tbi_taken_changed(s->link, s->lane, s->now);
+    tbi_taken_changed(s->link, s->lane, number, s->now);
 }
 
 static void duplicate(struct source *s)
 {
     s->in->mode = TBI_INTAKE_DROP;
     s->link->stats.duplicates++;
-    tbi_taken_changed(s->link, s->lane, s->now); /* the ACK is sent again */
+    tbi_taken_again(s->link, s->lane, s->in->head.number, s->now);
 }
 
 static bool known_kind(uint64_t kind)
@@ -261,7 +261,7 @@ static void deliver(struct source *s)
     link->stats.received++;
     link->stats.held_messages++;
     link->stats.held_bytes += o->d.body->size;
-    tbi_taken_changed(link, s->lane, s->now);
+    tbi_taken_changed(link, s->lane, in->head.number, s->now);
 }
 
 /* A message of an unknown kind that may be skipped counts as taken. */
@@ -276,7 +276,7 @@ static void swallow(struct source *s)
         return;
     }
     tbi_taken_take(s->l, s->in->head.number);
-    tbi_taken_changed(s->link, s->lane, s->now);
+    tbi_taken_changed(s->link, s->lane, s->in->head.number, s->now);
 }
 
 static void read_elsewhere(struct source *s, const uint8_t *piece, size_t size, bool complete)
@@ -589,7 +589,7 @@ static void answer(struct tbi_delivery *d, struct tbi_now now, bool taken, uint6
         } else {
             tbi_taken_refuse(link, d->lane, d->number, code);
         }
-        tbi_taken_changed(link, d->lane, now);
+        tbi_taken_changed(link, d->lane, d->number, now);
     }
     link->stats.taken += taken ? 1 : 0;
     link->stats.held_messages--;

@@ -120,6 +120,13 @@ struct tbi_rx_lane {
     uint64_t settled;     /* by the peer */
     uint64_t ack_at;      /* when ACK is due, or TBI_NEVER */
     unsigned changes;     /* since the last ACK */
+    /* What ACK has not told yet is among the numbers from..to-1, if these differ. It is told from
+     * the lowest on, as far as there is room. */
+    uint64_t ack_from;
+    uint64_t ack_to;
+    bool ack_half;       /* lower ones than `ack_from` were told just now, and of these, since: */
+    uint64_t ack_behind; /* the lowest that has changed; UINT64_MAX: none */
+    uint64_t ack_again;  /* the lowest told one that the peer has sent again; UINT64_MAX: none */
 };
 
 /* One connection of the link. */
@@ -271,7 +278,11 @@ void tbi_taken_free(struct tbi_link *link);
 /* Anew. 0 or TBQ_ERR_NOMEM. */
 int tbi_taken_begin(struct tbi_link *link, const uint64_t base[TBQ_LANES]);
 void tbi_taken_retell(struct tbi_link *link); /* another path has the control frames */
-void tbi_taken_changed(struct tbi_link *link, tbq_lane lane, struct tbi_now now);
+/* What is known of that number has changed: ACK tells it. */
+void tbi_taken_changed(struct tbi_link *link, tbq_lane lane, uint64_t number, struct tbi_now now);
+/* The peer has sent it again, and may not know that it was received: one frame tells it. */
+void tbi_taken_again(struct tbi_link *link, tbq_lane lane, uint64_t number, struct tbi_now now);
+void tbi_taken_told(struct tbi_rx_lane *l);             /* all that ACK had to tell */
 uint64_t tbi_taken_lowest(const struct tbi_rx_lane *l); /* not taken */
 
 /* Reserves what a delivery will need when it is taken or refused. 0 or TBQ_ERR_NOMEM. */

@@ -16,7 +16,7 @@ void tbi_taken_init(struct tbi_link *link)
         for (size_t k = 0; k < TBI_LINK_EARLY_LISTS; k++) {
             tbi_list_init(&l->early[k]);
         }
-        l->ack_at = TBI_NEVER;
+        tbi_taken_told(l);
     }
 }
 
@@ -109,14 +109,49 @@ void tbi_taken_take(struct tbi_rx_lane *l, uint64_t number)
     (void)tbi_ranges_add(&l->taken, number, number + 1);
 }
 
-void tbi_taken_changed(struct tbi_link *link, tbq_lane lane, struct tbi_now now)
+/* --- What ACK has to tell --------------------------------------------------------------------- */
+
+void tbi_taken_told(struct tbi_rx_lane *l)
 {
-    struct tbi_rx_lane *l = &link->rx[lane];
+    l->ack_at = TBI_NEVER;
+    l->changes = 0;
+    l->ack_from = l->ack_to = 0;
+    l->ack_half = false;
+    l->ack_behind = l->ack_again = UINT64_MAX;
+}
+
+static void ack_soon(struct tbi_link *link, struct tbi_rx_lane *l, struct tbi_now now)
+{
     uint64_t at =
         ++l->changes >= TBI_LINK_ACK_MESSAGES ? now.mono_ns : now.mono_ns + link->ack_delay;
     if (at < l->ack_at) {
         l->ack_at = at;
     }
+}
+
+void tbi_taken_changed(struct tbi_link *link, tbq_lane lane, uint64_t number, struct tbi_now now)
+{
+    struct tbi_rx_lane *l = &link->rx[lane];
+
+    ack_soon(link, l, now);
+    if (l->ack_from == l->ack_to) {
+        l->ack_from = number;
+        l->ack_to = number + 1;
+    }
+    if (number < l->ack_from && !l->ack_half) {
+        l->ack_from = number;
+    } else if (number < l->ack_from && number < l->ack_behind) {
+        l->ack_behind = number; /* later: else what is above would never have its turn */
+    }
+    l->ack_to = number < l->ack_to ? l->ack_to : number + 1;
+}
+
+void tbi_taken_again(struct tbi_link *link, tbq_lane lane, uint64_t number, struct tbi_now now)
+{
+    struct tbi_rx_lane *l = &link->rx[lane];
+
+    ack_soon(link, l, now);
+    l->ack_again = number < l->ack_again ? number : l->ack_again;
 }
 
 /* --- Declines ------------------------------------------------------------------------------- */
@@ -241,7 +276,7 @@ int tbi_taken_begin(struct tbi_link *link, const uint64_t base[TBQ_LANES])
         l->runs_len = 0;
         l->untold = false;
         l->open = 0;
-        l->changes = 0;
+        tbi_taken_told(l);
         l->seen = l->settled = base[i];
         if (cover(link, l, 0, base[i]) < 0) {
             rv = TBQ_ERR_NOMEM;
@@ -259,7 +294,10 @@ void tbi_taken_retell(struct tbi_link *link)
         }
         l->untold = l->runs_len > 0;
         l->untold_from = 0;
-        l->ack_at = l->received.count > 0 ? 0 : TBI_NEVER; /* at once, where there is state */
-        l->changes = 0;
+        tbi_taken_told(l);
+        if (l->received.count > 0) { /* at once, where there is state */
+            l->ack_at = 0;
+            l->ack_to = UINT64_MAX;
+        }
     }
 }

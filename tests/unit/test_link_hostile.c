@@ -443,10 +443,10 @@ START_TEST(many_ranges_take_several_frames)
     w.room = SIZE_MAX;
     w.now.mono_ns += TBI_LINK_ACK_DELAY_NS;
     tbi_link_tick(w.end[B].link, w.now);
+    w.end[B].control.size = 0;
     for (size_t i = 100; i > 0; i -= 2) { /* 50 ranges of one */
         world_take(&w, B, i - 1);
     }
-    w.end[B].control.size = 0;
     w.now.mono_ns += TBI_LINK_ACK_DELAY_NS;
     tbi_link_tick(w.end[B].link, w.now);
     struct tbi_frame_reader reader;
@@ -476,12 +476,116 @@ START_TEST(many_ranges_take_several_frames)
 }
 END_TEST
 
+#define FRAME_MOST (2 * 32 * 4 + 32) /* bytes of an ACK in these tests */
+
+/* The numbers that B's ACKs for the lowest lane, since the last call, tell as taken: how many
+ * frames that took. */
+static size_t hear_acks(bool *taken, size_t numbers)
+{
+    struct world_bytes *from = &w.end[B].control;
+    struct tbi_frame_reader reader;
+    struct tbi_cursor c, one;
+    const uint8_t *body;
+    size_t size, frames = 0;
+    bool complete;
+    enum tbi_frame_step step;
+
+    tbi_frame_reader_init(&reader);
+    tbi_cur_init(&c, from->data, from->size);
+    while ((step = tbi_frame_step(&reader, &c, &body, &size, &complete)) != TBI_STEP_NEED_MORE) {
+        struct tbi_ack ack;
+        tbi_cur_init(&one, body, size);
+        if (step != TBI_STEP_BODY || reader.type != TBI_FRAME_ACK || tbi_get_ack(one, &ack) < 0) {
+            continue;
+        }
+        frames++;
+        for (uint64_t n = 0; n < ack.taken.below && n < numbers; n++) {
+            taken[n] = true;
+        }
+        for (size_t i = 0; i < ack.taken.ranges_len; i++) {
+            const struct tbi_number_range *r = &ack.taken.ranges[i];
+            for (uint64_t n = r->from; n < r->from + r->count; n++) {
+                taken[n] = true;
+            }
+        }
+    }
+    from->size = 0;
+    return frames;
+}
+
 static void skip_one(tbq_lane lane, uint64_t number)
 {
     const struct tbi_numbers f = {.lane = lane, .number = {number}, .len = 1};
     tbi_put_numbers(&out, &f);
     to_control(TBI_FRAME_SKIP);
 }
+
+/* Every second number of 2 * ranges is taken: as many ranges. */
+static void take_every_second(size_t ranges)
+{
+    w.keep_story = false;
+    for (uint64_t n = 1; n < 2 * ranges; n += 2) {
+        message(n, TBI_MESSAGE_SKIPPABLE, 4242, "");
+        to_lane(TBQ_LANE_LOW);
+    }
+}
+
+/* Little of it fits into the control stream at a time; and while it is told, a number changes that
+ * was told already. */
+START_TEST(a_large_set_is_told_as_there_is_room)
+{
+    static bool taken[8000];
+    size_t frames = 0, rounds = 0, some;
+
+    w.room = 0;
+    take_every_second(4000);
+    w.room = 1024;
+    do {
+        tbi_link_writable(w.end[B].path, w.now);
+        ck_assert_uint_lt(w.end[B].control.size, w.room + FRAME_MOST);
+        some = hear_acks(taken, 8000);
+        frames += some;
+        if (++rounds == 4) {
+            ck_assert(taken[19] && !taken[7999]);
+            message(20, TBI_MESSAGE_SKIPPABLE, 4242, "");
+            to_lane(TBQ_LANE_LOW);
+        }
+    } while (some > 0);
+    for (uint64_t n = 0; n < 8000; n++) {
+        ck_assert_msg(taken[n] == (n % 2 == 1 || n == 20), "number %u", (unsigned)n);
+    }
+    ck_assert_uint_gt(rounds, 5);
+    ck_assert_uint_le(frames, 2 * 4000 / TBI_ACK_RANGES_MAX + 2);
+}
+END_TEST
+
+/* Of a large set that was told, what has changed is told; and what a few bytes that come again
+ * bring about is little. */
+START_TEST(a_large_set_is_not_told_for_a_few_bytes)
+{
+    static bool taken[8000];
+
+    w.room = SIZE_MAX;
+    take_every_second(4000);
+    w.now.mono_ns += TBI_LINK_ACK_DELAY_NS;
+    tbi_link_tick(w.end[B].link, w.now);
+    w.end[B].control.size = 0;
+    message(5000, TBI_MESSAGE_SKIPPABLE, 4242, "");
+    to_lane(TBQ_LANE_LOW);
+    w.now.mono_ns += TBI_LINK_ACK_DELAY_NS;
+    tbi_link_tick(w.end[B].link, w.now);
+    ck_assert_uint_lt(w.end[B].control.size, 32);
+    ck_assert_uint_eq(hear_acks(taken, 8000), 1);
+    ck_assert(taken[5000]);
+    for (uint64_t i = 0; i < 100 * TBI_LINK_ACK_MESSAGES; i++) {
+        message(1 + 2 * i, 0, TRANSITION, ""); /* it has them */
+        to_lane(TBQ_LANE_LOW);
+    }
+    ck_assert_uint_eq(hear_acks(taken, 8000), 100);
+    skip_one(TBQ_LANE_LOW, 1);
+    ck_assert_uint_eq(hear_acks(taken, 8000), 1);
+}
+END_TEST
 
 /* Every second number is unordered, and the others are given up: what is known of numbers that
  * nobody waits for takes no room. */
@@ -565,6 +669,8 @@ int main(void)
     tcase_add_test(t, who_asks_again_gets_no_more_than_it_asks_for);
     tcase_add_test(t, settled_moves_the_window_and_forgets_declines);
     tcase_add_test(t, many_ranges_take_several_frames);
+    tcase_add_test(t, a_large_set_is_told_as_there_is_room);
+    tcase_add_test(t, a_large_set_is_not_told_for_a_few_bytes);
     tcase_add_test(t, unordered_numbers_that_are_done_are_forgotten);
     tcase_add_test(t, frames_that_change_nothing_cost_little);
     tcase_add_test(t, a_window_backwards_is_no_burden);
