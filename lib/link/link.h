@@ -33,9 +33,9 @@ struct tbi_link;
 struct tbi_link_path;
 struct tbi_link_stream;
 
-#define TBI_LINK_PATHS_MAX                                                                         \
-    5 /* connections of a link: four, and one that takes over from another                         \
-       */
+/* Connections of a link: four that are wanted, as many that have fallen silent and may come back,
+ * and one that takes over from another. */
+#define TBI_LINK_PATHS_MAX 9
 
 #define TBI_LINK_OUTBOX_BYTES (8U << 20) /* default: payload bytes kept for sending */
 #define TBI_LINK_OUTBOX_MESSAGES 4096U   /* default: messages whose fate is not yet fetched */

@@ -380,15 +380,39 @@ void tbi_bond_carried(struct tbi_bond *b, struct tbi_session *s)
     b->given_up = false;
 }
 
+struct tbi_tally tbi_bond_paths(const struct tbi_bond *b)
+{
+    struct tbi_tally n = {0};
+
+    TBI_LIST_FOREACH(it, &b->carriers)
+    {
+        const struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, carries);
+        n.suspect += s->path != NULL && s->suspect;
+        n.sound += s->path != NULL && !s->suspect;
+    }
+    return n;
+}
+
+/* The newest that is not closing, if any: a connection that closes tells nobody anything more. */
+static struct tbi_session *newest_open(const struct tbi_bond *b)
+{
+    struct tbi_session *newest = NULL;
+
+    TBI_LIST_FOREACH(it, &b->carriers)
+    {
+        struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, carries);
+        newest = s->closing ? newest : s;
+    }
+    return newest;
+}
+
 void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s, int reason)
 {
     tbi_list_remove(&s->carries);
-    if (b->session == s) {
-        b->session = tbi_list_empty(&b->carriers)
-                         ? NULL
-                         : TBI_CONTAINER(b->carriers.prev, struct tbi_session, carries);
+    if (b->session == NULL || b->session == s || b->session->closing) {
+        b->session = newest_open(b);
     }
-    if (b->session == NULL) {
+    if (b->session == NULL && b->lost_at == 0 && !b->given_up) {
         b->lost_at = b->node->now.mono_ns;
         tbi_book_parted(&b->node->discovery.book, b->node->now, &b->peer->id,
                         reason == TBQ_ERR_CLOSED);

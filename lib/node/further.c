@@ -100,30 +100,18 @@ static bool nth_way(struct tbi_bond *b, size_t n, struct way *way)
     return true;
 }
 
-/* Sound and suspect ones among its paths. */
-static void count(const struct tbi_bond *b, size_t *sound, size_t *suspect)
-{
-    *sound = *suspect = 0;
-    TBI_LIST_FOREACH(it, &b->carriers)
-    {
-        const struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, carries);
-        *suspect += s->path != NULL && s->suspect;
-        *sound += s->path != NULL && !s->suspect;
-    }
-}
-
-/* Whether one more connection should be dialled; *anywhere: at the same addresses too. */
-static bool wanted(const struct tbi_bond *b, bool *anywhere)
+/* Whether one more connection should be dialled, where it has so many; *anywhere: at the same
+ * addresses too. */
+static bool wanted(const struct tbi_bond *b, struct tbi_tally has, bool *anywhere)
 {
     const tbq_config *c = &b->node->cfg.settings;
-    size_t sound, suspect;
+    size_t all = has.sound + has.suspect;
 
-    count(b, &sound, &suspect);
-    *anywhere = sound == 0 && suspect > 0;
+    *anywhere = has.sound == 0 && has.suspect > 0;
     return b->peer != NULL && b->session != NULL && c->network_mode != TBQ_MODE_SERVER &&
            b->further < (*anywhere ? MOST : 1) && !b->node->stopping &&
-           tbi_link_may_join(b->link) && sound + suspect < TBI_LINK_PATHS_MAX &&
-           (*anywhere || sound + suspect < c->paths_max);
+           tbi_link_may_join(b->link) && all + b->further + 1 < TBI_LINK_PATHS_MAX &&
+           (*anywhere || all < c->paths_max);
 }
 
 /* needed: or a full node could not mend what it has. */
@@ -184,7 +172,7 @@ void tbi_further_due(struct tbi_bond *b)
     bool anywhere;
 
     b->further_at = TBI_NEVER;
-    while (wanted(b, &anywhere) && dialled < (anywhere ? AT_ONCE : 1)) {
+    while (wanted(b, tbi_bond_paths(b), &anywhere) && dialled < (anywhere ? AT_ONCE : 1)) {
         if (!nth_way(b, b->further_next++, &way)) {
             b->further_next = 0;
             later(b); /* all were tried */
@@ -229,23 +217,22 @@ static uint64_t after_other_side(const struct tbi_bond *b, bool silent)
 
 void tbi_further_look(struct tbi_bond *b)
 {
-    size_t sound, suspect;
-    bool anywhere;
+    struct tbi_tally has = tbi_bond_paths(b);
+    bool anywhere, more = wanted(b, has, &anywhere);
 
-    count(b, &sound, &suspect);
-    if (sound >= b->node->cfg.settings.paths_max) {
+    if (has.sound >= b->node->cfg.settings.paths_max) {
         close_dials(b);
     }
-    if (sound > b->node->cfg.settings.paths_max && b->session != NULL && b->session->dialled) {
+    if (has.sound > b->node->cfg.settings.paths_max && b->session != NULL && b->session->dialled) {
         close_one(b);
-    } else if (wanted(b, &anywhere) && (b->further_at == TBI_NEVER || (anywhere && !b->silent))) {
+    } else if (more && (b->further_at == TBI_NEVER || (anywhere && !b->silent))) {
         if (anywhere) { /* silence is what costs most: no waiting for other reasons counts */
             b->further_next = 0;
             b->further_failures = 0;
         }
         b->further_at = b->node->now.mono_ns + after_other_side(b, anywhere);
     }
-    b->silent = sound == 0 && suspect > 0;
+    b->silent = has.sound == 0 && has.suspect > 0;
 }
 
 /* Which side ends one of two that go the same way: who dialled both; else the one with the lower

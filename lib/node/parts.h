@@ -40,7 +40,8 @@
 #define TBI_BODIES_AT_ONCE 16U /* to one peer: others wait for their turn */
 #define TBI_BODIES_IN 64U      /* of a peer's process that are open here */
 #define TBI_BODIES_IN_ALL 1024U
-#define TBI_NEWS_MAX 256 /* peers newly heard of that are remembered to be passed on */
+#define TBI_JOINERS_MAX 8 /* further connections from a peer that are not up yet */
+#define TBI_NEWS_MAX 256  /* peers newly heard of that are remembered to be passed on */
 
 enum tbi_contact_state {
     TBI_CONTACT_WAITING,   /* for its backoff to pass */
@@ -131,6 +132,7 @@ struct tbi_session {
     bool further;        /* dialled as one more path of a link that has one */
     bool joins;          /* as `further`, by either side; waits in the bond's joiners until the
                             link may have it */
+    bool joining;        /* counted in its peer's `joining` */
     bool suspect;        /* what is under way on it is not answered in time */
     bool early_wrong;    /* in 0-RTT came what may not: refused when the handshake is complete */
     bool early_answered; /* its EARLY_PING */
@@ -219,6 +221,7 @@ struct tbi_peer {
     tbq_peer_id id;
     struct tbi_list bonds;
     unsigned paused; /* lanes, of all its processes, those to come too */
+    size_t joining;  /* further connections that it dialled, with all its processes, not up yet */
     bool met;        /* `key` counts */
     uint8_t key[TBQ_PUBLIC_KEY_SIZE];
     uint64_t seen_ms; /* wall clock, when it was last heard; 0: never */
@@ -349,6 +352,7 @@ struct tbi_node {
     uint64_t links_woken;      /* of these: dialled again for it */
     uint64_t bodies_refused;   /* of peers: too many */
     uint64_t bodies_broken;    /* of peers: parts that do not fit */
+    uint64_t joins_refused;    /* further connections: the link, or the peer, has enough */
     uint64_t certificate_at;   /* ns; when its end is looked at next; TBI_NEVER: it has none */
     struct tbi_datagram_counts datagrams;
     uint64_t next_number; /* handles, requests, pings: never reused */
@@ -514,6 +518,11 @@ void tbi_bond_replaced(struct tbi_bond *b, const struct tbi_addr *where);
 struct tbi_bond *tbi_bond_find(struct tbi_node *node, const tbq_peer_id *id,
                                const uint8_t boot_id[TBI_BOOT_ID_SIZE]);
 void tbi_bond_timer(struct tbi_bond *b);
+struct tbi_tally { /* of paths that are not closing */
+    size_t sound;
+    size_t suspect;
+};
+struct tbi_tally tbi_bond_paths(const struct tbi_bond *b);
 void tbi_bond_tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f);
 void tbi_bond_give_up(struct tbi_bond *b, int reason);
 void tbi_bond_free(struct tbi_bond *b); /* events that are out stay valid */

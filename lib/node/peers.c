@@ -251,6 +251,7 @@ void tbi_node_stats(const struct tbi_node *node, tbq_stats *stats)
     stats->requests_refused = node->requests_refused;
     stats->bodies_refused = node->bodies_refused;
     stats->bodies_broken = node->bodies_broken;
+    stats->joins_refused = node->joins_refused;
     stats->records_refused = d->book.stats.refused + d->book.stats.full;
     stats->peers_forgotten = d->book.stats.forgotten;
     stats->dials_delayed = d->pace.refused;

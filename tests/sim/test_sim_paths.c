@@ -502,6 +502,160 @@ START_TEST(what_was_tried_in_vain_does_not_delay_the_mending)
 }
 END_TEST
 
+/* --- More than are wanted --------------------------------------------------------------------- */
+
+static struct tbi_bond *bond_of(struct sim_node *n)
+{
+    return tbi_peer_newest(tbi_map_value(tbi_map_first(&n->node->peers)));
+}
+
+/* a dials b once more, beside the others and over the quick way, though nobody asked for it. */
+static void one_more(uint8_t number)
+{
+    struct tbi_bond *bond = bond_of(r.a);
+    const struct tbi_dial_options options = {.needed = true};
+    uint64_t conn;
+
+    ck_assert_int_eq(
+        tbi_endpoint_dial(r.a->node->endpoint, sim_now(r.sim), &r.b->addr, &options, &conn), 0);
+    struct tbi_session *s = tbi_session_new(r.a->node, conn, true, &r.b->addr);
+    ck_assert_ptr_nonnull(s);
+    s->further = true;
+    s->peer_id = bond->peer->id;
+    s->bond = bond;
+    /* As if to another place each: none replaces the other. */
+    s->remote.u.in.sin_port = htons((uint16_t)(9000 + number));
+    bond->sessions++;
+    bond->further++;
+    tbi_list_push(&bond->dials, &s->attempt);
+}
+
+static uint64_t connections(struct sim_node *n)
+{
+    return tbi_endpoint_stats(n->node->endpoint)->connections;
+}
+
+/* Four are wanted, four are there, over one way; nothing is under way from b when the way falls
+ * silent, so that all of them look sound to it. */
+START_TEST(four_silent_connections_do_not_keep_out_the_one_that_mends)
+{
+    begin(TBQ_FAILOVER, 1);
+    sim_other_link(r.a, r.b)->cut = true;
+    talk(300);
+    r.a->node->cfg.settings.paths_max = 4;
+    for (uint8_t i = 0; i < 3; i++) {
+        one_more(i);
+    }
+    run(1000);
+    ck_assert_uint_eq(tbi_bond_paths(bond_of(r.b)).sound, 4);
+    sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = true;
+    sim_other_link(r.a, r.b)->cut = false;
+    ck_assert_int_eq(ledger_send(&r.ab, 300, TBQ_LANE_NORMAL, false, 0), 0);
+    ck_assert(sim_run(r.sim, 10000, settled, NULL)); /* other places are tried first, in vain */
+    all_arrived();
+    end();
+}
+END_TEST
+
+/* A client dials one after the other, all to join a link that may not have them yet. */
+START_TEST(those_that_wait_to_join_are_few)
+{
+    tbq_stats stats = {0};
+
+    begin(TBQ_FAILOVER, 1);
+    r.a->node->cfg.settings.paths_max = 100;
+    for (uint8_t i = 0; i < 20; i++) {
+        one_more(i);
+    }
+    run(1000);
+    tbi_node_stats(r.b->node, &stats);
+    ck_assert_uint_eq(stats.joins_refused, 20 - TBI_JOINERS_MAX);
+    ck_assert_uint_eq(connections(r.b), 1 + TBI_JOINERS_MAX);
+    ck_assert_uint_eq(bond_of(r.b)->peer->joining, TBI_JOINERS_MAX);
+    talk(100); /* the link may have more: as many as it may */
+    run(1000);
+    ck_assert_uint_eq(bond_of(r.b)->peer->joining, 0);
+    ck_assert_uint_eq(tbi_bond_paths(bond_of(r.b)).sound, TBI_LINK_PATHS_MAX - 1);
+    r.a->node->cfg.settings.paths_max = 1; /* who dialled closes what it does not want */
+    talk(3000);
+    all_arrived();
+    ck_assert_uint_eq(connections(r.b), 1);
+    end();
+}
+END_TEST
+
+/* The same, one after the other: each joins at once. */
+START_TEST(a_link_has_so_many_connections_and_no_more)
+{
+    tbq_stats stats = {0};
+
+    begin(TBQ_FAILOVER, 1);
+    talk(100);
+    r.a->node->cfg.settings.paths_max = 100;
+    for (uint8_t i = 0; i < 12; i++) {
+        one_more(i);
+        run(200);
+        struct tbi_tally n = tbi_bond_paths(bond_of(r.b));
+        ck_assert_uint_le(n.sound + n.suspect, TBI_LINK_PATHS_MAX - 1);
+    }
+    tbi_node_stats(r.b->node, &stats);
+    ck_assert_uint_gt(stats.joins_refused + r.a->node->joins_refused, 0);
+    talk(100);
+    all_arrived();
+    end();
+}
+END_TEST
+
+/* --- The end ---------------------------------------------------------------------------------- */
+
+/* The application closes while all is silent: what becomes of its messages is told when the
+ * connections are closed, not when nobody has come back for minutes. _i: who closes. */
+START_TEST(a_close_tells_all_fates_at_once)
+{
+    begin_two(TBQ_FAILOVER);
+    struct sim_node *closes = _i == 0 ? r.a : r.b;
+    struct ledger *l = _i == 0 ? &r.ab : &r.ba;
+    sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = true;
+    sim_other_link(r.a, r.b)->cut = sim_other_link(r.b, r.a)->cut = true;
+    ck_assert_int_eq(ledger_send(l, 100, TBQ_LANE_NORMAL, false, 0), 0);
+    run(10);
+    struct tbi_contact *c = tbi_map_value(tbi_map_first(&closes->node->contacts));
+    ck_assert_int_eq(tbi_node_close(closes->node, sim_now(r.sim), c->handle), 0);
+    run(5000);
+    ck_assert(ledger_settled(l));
+    ck_assert_uint_eq(l->told[TBQ_UNKNOWN], 1);
+    ck_assert_int_eq(l->entry[l->sent - 1].reason, TBQ_ERR_CLOSED);
+    sim_free(r.sim);
+}
+END_TEST
+
+/* One connection of two ends while the other one is closing: the peer is known by none then, and is
+ * dialled again at once. */
+START_TEST(a_closing_connection_is_no_connection)
+{
+    begin_two(TBQ_FAILOVER);
+    for (size_t i = 0; i < 2; i++) {
+        struct sim_node *n = i == 0 ? r.a : r.b;
+        struct tbi_bond *b = bond_of(n);
+        TBI_LIST_FOREACH(it, &b->carriers)
+        {
+            tbi_session_close(TBI_CONTAINER(it, struct tbi_session, carries), TBI_CLOSE_TIMEOUT,
+                              "");
+        }
+        tbi_node_step(n->node, sim_now(r.sim));
+    }
+    bool seen_none = false;
+    for (int ms = 0; ms < 2000; ms++) {
+        run(1);
+        struct tbi_bond *b = bond_of(r.a);
+        ck_assert(r.seen[0].disconnected == r.seen[0].connected - (b->session != NULL));
+        seen_none = seen_none || b->session == NULL;
+    }
+    ck_assert(seen_none);
+    end();
+}
+END_TEST
+
 /* --- Histories made up at random -------------------------------------------------------------- */
 
 static void change(struct tbi_rng *rng)
@@ -633,6 +787,11 @@ int main(void)
     tcase_add_loop_test(c, one_that_comes_too_late_is_the_first_one, 0, 20);
     tcase_add_test(c, a_silent_way_is_a_way);
     tcase_add_test(c, what_was_tried_in_vain_does_not_delay_the_mending);
+    tcase_add_test(c, four_silent_connections_do_not_keep_out_the_one_that_mends);
+    tcase_add_test(c, those_that_wait_to_join_are_few);
+    tcase_add_test(c, a_link_has_so_many_connections_and_no_more);
+    tcase_add_loop_test(c, a_close_tells_all_fates_at_once, 0, 2);
+    tcase_add_test(c, a_closing_connection_is_no_connection);
     tcase_add_test(c, whatever_becomes_of_the_ways_every_message_arrives_once);
     tcase_add_test(c, each_path_is_told_of);
     suite_add_tcase(s, c);
