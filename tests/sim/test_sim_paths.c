@@ -608,51 +608,43 @@ END_TEST
 
 /* --- The end ---------------------------------------------------------------------------------- */
 
-/* The application closes while all is silent: what becomes of its messages is told when the
- * connections are closed, not when nobody has come back for minutes. _i: who closes. */
-START_TEST(a_close_tells_all_fates_at_once)
+static void deny(struct sim_node *n, const tbq_peer_id *id)
+{
+    char text[TBQ_PEER_ID_TEXT_SIZE], why[128];
+    tbq_peer_id_to_text(id, text);
+    tbq_bytes bytes = {text, strlen(text)};
+    ck_assert_int_eq(tbi_trust_load(&n->trust, TBI_TRUST_DENY, bytes, why, sizeof why), 0);
+}
+
+/* All is silent. What becomes of messages is told when the connections are closed, all of them, and
+ * not when nobody has come back for minutes. _i: who ends it, and whether it is the application, or
+ * the peer is on the deny list now. */
+START_TEST(the_end_of_all_connections_tells_all_fates)
 {
     begin_two(TBQ_FAILOVER);
-    struct sim_node *closes = _i == 0 ? r.a : r.b;
-    struct ledger *l = _i == 0 ? &r.ab : &r.ba;
+    r.a->node->cfg.settings.paths_max = 4;
+    one_more(0);
+    one_more(1);
+    run(1000);
+    struct sim_node *ends = _i % 2 == 0 ? r.a : r.b, *other = _i % 2 == 0 ? r.b : r.a;
+    struct ledger *l = _i % 2 == 0 ? &r.ab : &r.ba;
+    ck_assert_uint_eq(tbi_bond_paths(bond_of(ends)).sound, 4);
     sim_link(r.a, r.b)->cut = sim_link(r.b, r.a)->cut = true;
     sim_other_link(r.a, r.b)->cut = sim_other_link(r.b, r.a)->cut = true;
     ck_assert_int_eq(ledger_send(l, 100, TBQ_LANE_NORMAL, false, 0), 0);
     run(10);
-    struct tbi_contact *c = tbi_map_value(tbi_map_first(&closes->node->contacts));
-    ck_assert_int_eq(tbi_node_close(closes->node, sim_now(r.sim), c->handle), 0);
-    run(5000);
+    if (_i < 2) {
+        struct tbi_contact *c = tbi_map_value(tbi_map_first(&ends->node->contacts));
+        ck_assert_int_eq(tbi_node_close(ends->node, sim_now(r.sim), c->handle), 0);
+    } else {
+        deny(ends, tbi_identity_id(other->identity));
+        ck_assert_int_eq(tbi_node_ask_again(ends->node, sim_now(r.sim)), 4);
+    }
+    run(100);
     ck_assert(ledger_settled(l));
     ck_assert_uint_eq(l->told[TBQ_UNKNOWN], 1);
-    ck_assert_int_eq(l->entry[l->sent - 1].reason, TBQ_ERR_CLOSED);
+    ck_assert_int_eq(l->entry[l->sent - 1].reason, _i < 2 ? TBQ_ERR_CLOSED : TBQ_ERR_TRUST);
     sim_free(r.sim);
-}
-END_TEST
-
-/* One connection of two ends while the other one is closing: the peer is known by none then, and is
- * dialled again at once. */
-START_TEST(a_closing_connection_is_no_connection)
-{
-    begin_two(TBQ_FAILOVER);
-    for (size_t i = 0; i < 2; i++) {
-        struct sim_node *n = i == 0 ? r.a : r.b;
-        struct tbi_bond *b = bond_of(n);
-        TBI_LIST_FOREACH(it, &b->carriers)
-        {
-            tbi_session_close(TBI_CONTAINER(it, struct tbi_session, carries), TBI_CLOSE_TIMEOUT,
-                              "");
-        }
-        tbi_node_step(n->node, sim_now(r.sim));
-    }
-    bool seen_none = false;
-    for (int ms = 0; ms < 2000; ms++) {
-        run(1);
-        struct tbi_bond *b = bond_of(r.a);
-        ck_assert(r.seen[0].disconnected == r.seen[0].connected - (b->session != NULL));
-        seen_none = seen_none || b->session == NULL;
-    }
-    ck_assert(seen_none);
-    end();
 }
 END_TEST
 
@@ -790,8 +782,7 @@ int main(void)
     tcase_add_test(c, four_silent_connections_do_not_keep_out_the_one_that_mends);
     tcase_add_test(c, those_that_wait_to_join_are_few);
     tcase_add_test(c, a_link_has_so_many_connections_and_no_more);
-    tcase_add_loop_test(c, a_close_tells_all_fates_at_once, 0, 2);
-    tcase_add_test(c, a_closing_connection_is_no_connection);
+    tcase_add_loop_test(c, the_end_of_all_connections_tells_all_fates, 0, 4);
     tcase_add_test(c, whatever_becomes_of_the_ways_every_message_arrives_once);
     tcase_add_test(c, each_path_is_told_of);
     suite_add_tcase(s, c);
