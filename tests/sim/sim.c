@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#define HEADERS 42 /* bytes: Ethernet, IPv4, UDP */
 #define START_NS (1000 * TBI_NS_PER_S)
 #define START_WALL_MS UINT64_C(1700000000000)
 
@@ -433,6 +434,7 @@ static void send_one(struct sim_node *from, const struct tbi_send_batch *b, cons
     unsigned copies = 1;
 
     l->sent++;
+    l->bytes += size + HEADERS;
     if (l->cut || chance(s, l->loss)) {
         l->lost++;
         return;

@@ -26,6 +26,7 @@ struct sim_link { /* from one node to another */
     bool cut;            /* a partition: nothing passes */
     uint64_t busy_until; /* of the bandwidth piece */
     uint64_t sent, lost, doubled, late, corrupted, overflowed; /* datagrams so far */
+    uint64_t bytes; /* of those sent, all headers down to Ethernet's included */
 };
 
 /* Something else than a node at an address; `user` is whatever it likes. */

@@ -444,6 +444,46 @@ START_TEST(a_full_critical_lane_starves_nobody)
 }
 END_TEST
 
+/* 20,000 messages of 1 KiB over 50 Mbit/s with a short queue, where packets arrive one by one: what
+ * comes back is what acknowledges them, QUIC's and ours. */
+START_TEST(acknowledgements_are_small_change)
+{
+    struct town *t = build(39, (struct sim_link){.delay_ms = 10});
+
+    sim_link(t->a, t->b)->rate_bps = 50000000;
+    sim_link(t->a, t->b)->queue_ms = 40;
+    sim_run(t->sim, 500, NULL, NULL);
+    uint64_t before = sim_link(t->b, t->a)->bytes;
+    t->size = 1024;
+    t->to_ab = 20000;
+    send_more(t);
+    ck_assert(sim_run(t->sim, 60000, settled, t));
+    uint64_t back = sim_link(t->b, t->a)->bytes - before, payload = 20000 * 1024;
+    ck_assert_msg(back < payload * 3 / 200, "%llu bytes came back", (unsigned long long)back);
+    finish(t);
+}
+END_TEST
+
+/* Nothing more comes that an acknowledgement could wait for. */
+START_TEST(the_fates_of_a_few_messages_are_told_soon)
+{
+    struct town *t = build(40, (struct sim_link){.delay_ms = 10, .rate_bps = 50000000});
+
+    sim_run(t->sim, 500, NULL, NULL);
+    for (int many = 1; many <= 60; many += 1 + many / 4) {
+        uint64_t began = sim_ms(t->sim);
+        for (int i = 0; i < many; i++) {
+            ck_assert_int_eq(ledger_send(&t->ab, 1024, TBQ_LANE_NORMAL, false, 0), 0);
+        }
+        ck_assert(sim_run(t->sim, 1000, settled, t));
+        /* A round trip and 25 ms, or a second round trip where the first window is too small. */
+        ck_assert_uint_le(sim_ms(t->sim) - began, many < 16 ? 50 : 75);
+        sim_run(t->sim, 200, NULL, NULL);
+    }
+    finish(t);
+}
+END_TEST
+
 START_TEST(a_time_to_live_ends_what_was_not_taken_in_time)
 {
     struct town *t = build(36, (struct sim_link){.delay_ms = 10});
@@ -600,6 +640,8 @@ int main(void)
     tcase_add_test(c, a_dialler_that_restarts_is_noticed_when_it_dials_again);
     tcase_add_test(c, lanes_overtake_and_a_full_low_lane_holds_up_nobody);
     tcase_add_test(c, a_full_critical_lane_starves_nobody);
+    tcase_add_test(c, acknowledgements_are_small_change);
+    tcase_add_test(c, the_fates_of_a_few_messages_are_told_soon);
     tcase_add_test(c, a_time_to_live_ends_what_was_not_taken_in_time);
     tcase_add_test(c, unordered_messages_neither_wait_nor_make_wait);
     tcase_add_test(c, random_histories_keep_the_promise);
