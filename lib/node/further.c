@@ -277,3 +277,53 @@ void tbi_further_lost(struct tbi_bond *b, struct tbi_session *s, int reason)
     }
     tbi_further_look(b);
 }
+
+/* --- One more comes to a link ------------------------------------------------------------------
+ */
+
+/* It counts no more among its peer's connections that are not up. */
+void tbi_further_settled(struct tbi_session *s)
+{
+    if (s->joining) {
+        s->joining = false;
+        s->bond->peer->joining--;
+    }
+}
+
+void tbi_further_refuse(struct tbi_session *s, const char *why)
+{
+    s->node->joins_refused++;
+    tbi_session_close(s, TBI_CLOSE_LIMIT, why);
+}
+
+/* Also those that are silent to the peer: here nothing may be under way on them, and they look
+ * sound. So four of them do not keep out the one that is to save the link. */
+bool tbi_further_full(const struct tbi_bond *b)
+{
+    struct tbi_tally n = tbi_bond_paths(b);
+    return n.sound + n.suspect + 1 >= TBI_LINK_PATHS_MAX; /* the last place is not for these */
+}
+
+/* It waits until the link may have it. */
+void tbi_further_ready(struct tbi_session *s)
+{
+    struct tbi_bond *b = s->bond;
+
+    s->joins = true;
+    if (memcmp(b->boot_id, s->hello.boot_id, sizeof b->boot_id) != 0) {
+        tbi_session_close(s, TBI_CLOSE_NONE, "another process of the peer answers");
+        tbi_bond_replaced(b, &s->remote);
+        return;
+    }
+    if (!s->dialled && b->peer->joining >= TBI_JOINERS_MAX) {
+        tbi_further_refuse(s, "too many connections of the peer wait to join others");
+        return;
+    }
+    s->joining = !s->dialled; /* our own are counted where they are dialled */
+    b->peer->joining += s->joining;
+    if (tbi_link_may_join(b->link)) {
+        tbi_session_join(s);
+    } else {
+        tbi_list_push(&b->joiners, &s->carries);
+    }
+}

@@ -421,6 +421,12 @@ void tbi_early_tell(struct tbi_session *s);   /* the pong, as soon as the server
 void tbi_further_due(struct tbi_bond *b); /* further_at has come */
 /* One path more or less, or what is thought of one: looks whether another one is wanted. */
 void tbi_further_look(struct tbi_bond *b);
+/* A further connection, by either side, is ready but for CONFIRM: it joins, waits, or is refused.
+ */
+void tbi_further_ready(struct tbi_session *s);
+bool tbi_further_full(const struct tbi_bond *b);                 /* no place for one more */
+void tbi_further_refuse(struct tbi_session *s, const char *why); /* counted, and closed */
+void tbi_further_settled(struct tbi_session *s); /* it is up, or gone: it does not wait any more */
 void tbi_further_up(struct tbi_session *s);
 /* It has ended, or never came up. */
 void tbi_further_lost(struct tbi_bond *b, struct tbi_session *s, int reason);

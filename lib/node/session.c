@@ -59,15 +59,6 @@ static void leave_link(struct tbi_session *s, int reason)
     }
 }
 
-/* It counts no more among its peer's connections that are not up. */
-static void no_joiner(struct tbi_session *s)
-{
-    if (s->joining) {
-        s->joining = false;
-        s->bond->peer->joining--;
-    }
-}
-
 void tbi_session_free(struct tbi_session *s)
 {
     struct tbi_node *node = s->node;
@@ -80,7 +71,7 @@ void tbi_session_free(struct tbi_session *s)
         s->bond->chosen = NULL;
     }
     leave_link(s, TBQ_ERR_CLOSED);
-    no_joiner(s);
+    tbi_further_settled(s);
     if (s->bond != NULL) {
         s->bond->session = s->bond->session == s ? NULL : s->bond->session;
         s->bond->sessions--;
@@ -347,55 +338,17 @@ static bool is_further(struct tbi_session *s)
     return true;
 }
 
-static void refuse_to_join(struct tbi_session *s, const char *why)
-{
-    s->node->joins_refused++;
-    tbi_session_close(s, TBI_CLOSE_LIMIT, why);
-}
-
-/* Also those that are silent to the peer: here nothing may be under way on them, and they look
- * sound. So four of them do not keep out the one that is to save the link. */
-static bool has_all_paths(const struct tbi_bond *b)
-{
-    struct tbi_tally n = tbi_bond_paths(b);
-    return n.sound + n.suspect + 1 >= TBI_LINK_PATHS_MAX; /* the last place is not for these */
-}
-
 void tbi_session_join(struct tbi_session *s)
 {
     if (s->closing || s->confirm_sent) {
         return;
     }
-    if (has_all_paths(s->bond)) {
-        refuse_to_join(s, "the link has as many connections as it may have");
+    if (tbi_further_full(s->bond)) {
+        tbi_further_refuse(s, "the link has as many connections as it may have");
         return;
     }
     send_confirm(s);
     maybe_up(s);
-}
-
-/* It waits until the link may have it. */
-static void get_ready_to_join(struct tbi_session *s)
-{
-    struct tbi_bond *b = s->bond;
-
-    s->joins = true;
-    if (memcmp(b->boot_id, s->hello.boot_id, sizeof b->boot_id) != 0) {
-        tbi_session_close(s, TBI_CLOSE_NONE, "another process of the peer answers");
-        tbi_bond_replaced(b, &s->remote);
-        return;
-    }
-    if (!s->dialled && b->peer->joining >= TBI_JOINERS_MAX) {
-        refuse_to_join(s, "too many connections of the peer wait to join others");
-        return;
-    }
-    s->joining = !s->dialled; /* our own are counted where they are dialled */
-    b->peer->joining += s->joining;
-    if (tbi_link_may_join(b->link)) {
-        tbi_session_join(s);
-    } else {
-        tbi_list_push(&b->joiners, &s->carries);
-    }
 }
 
 static void get_ready_alone(struct tbi_session *s);
@@ -426,7 +379,7 @@ static void get_ready(struct tbi_session *s)
     }
     s->ready_at = node->now.mono_ns;
     if (is_further(s)) {
-        get_ready_to_join(s);
+        tbi_further_ready(s);
     } else {
         get_ready_alone(s);
     }
@@ -541,8 +494,8 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
 {
     struct tbi_event *e = NULL;
 
-    if (s->joins && has_all_paths(s->bond)) { /* others were faster */
-        refuse_to_join(s, "the link has as many connections as it may have");
+    if (s->joins && tbi_further_full(s->bond)) { /* others were faster */
+        tbi_further_refuse(s, "the link has as many connections as it may have");
         return;
     }
     /* The link may have lost all others while this one was on its way. */
@@ -564,7 +517,7 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
     }
     s->bond->peer->seen_ms = s->node->now.wall_ms;
     s->up = true;
-    no_joiner(s);
+    tbi_further_settled(s);
     tbi_bond_carried(s->bond, s);
     if (e != NULL) {
         come_up_for_contact(s, theirs, e);
@@ -792,7 +745,7 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
         b->chosen = NULL;
     }
     leave_link(s, reason);
-    no_joiner(s);
+    tbi_further_settled(s);
     if (s->up && b != NULL) {
         tbi_bond_lost(b, s, reason);
         /* Replaced by a connection that has ended too: the next one must be dialled. */
