@@ -184,7 +184,8 @@ void tbi_rest_contact(struct tbi_contact *c)
     b->resting++;
     c->node->links_rested++;
     c->node->closed_for_room += b->room_at != 0;
-    if (!tbi_link_outbox_empty(b->link) || !tbi_list_empty(&b->bodies_out)) { /* sent while the other side closed */
+    if (!tbi_link_outbox_empty(b->link) ||
+        !tbi_list_empty(&b->bodies_out)) { /* sent while the other side closed */
         tbi_rest_wake(b);
     }
 }

@@ -74,8 +74,8 @@ void sim_free(struct sim *s);
 /* A node with its own key, at 10.0.0.1, .2, ... port 8443; named A, B, C, ... */
 struct sim_node *sim_add(struct sim *s);
 void sim_same_key(struct sim_node *n, const struct sim_node *as); /* before sim_boot() */
-tbq_config *sim_settings(struct sim_node *n); /* before sim_boot() */
-void sim_boot(struct sim_node *n);            /* starts, or starts again after sim_kill() */
+tbq_config *sim_settings(struct sim_node *n);                     /* before sim_boot() */
+void sim_boot(struct sim_node *n); /* starts, or starts again after sim_kill() */
 void sim_host(struct sim_node *n, const struct sim_guest *guest, void *user); /* not sim_boot() */
 void sim_kill(struct sim_node *n); /* as kill -9: nothing is said */
 /* A NAT before it gives it another address: it does not notice. What is under way is lost. */
