@@ -10,8 +10,6 @@
  * packets were lost, for each acknowledgement tells of those again; with eight, it is 1.2 % in both
  * cases. */
 #define ACK_PACKETS 8
-#define SUSPECT_PTOS 2 /* without an acknowledgement, and at least so long: a path is suspect */
-#define SUSPECT_MIN_NS (50 * TBI_NS_PER_MS)
 #define CLOSE_WAIT_PTOS 3 /* closing and draining periods, RFC 9000, section 10.2 */
 
 /* Given back on receipt: it only has to cover what is under way, over all streams. */
@@ -351,54 +349,12 @@ static size_t write_close(struct tbi_conn *c, uint8_t *dest, size_t size)
     return (size_t)n;
 }
 
-/* --- Silence ---------------------------------------------------------------------------------- */
-
-uint64_t tbi_conn_in_flight(const struct tbi_conn *c)
-{
-    ngtcp2_conn_info info;
-
-    ngtcp2_conn_get_conn_info(c->qc, &info);
-    return info.bytes_in_flight;
-}
-
-/* Loss recovery doubles its patience with each probe; whoever has another way must not. */
-static uint64_t suspect_at(const struct tbi_conn *c)
-{
-    if (c->asked_at == 0 || c->suspect || c->half_open) {
-        return TBI_NEVER;
-    }
-    uint64_t patience = SUSPECT_PTOS * ngtcp2_conn_get_pto(c->qc);
-    return c->asked_at + (patience > SUSPECT_MIN_NS ? patience : SUSPECT_MIN_NS);
-}
-
-static void set_suspect(struct tbi_conn *c, bool suspect)
-{
-    if (c->suspect != suspect) {
-        struct tbi_queued_action *a = tbi_endpoint_action(c->ep, c, TBI_QUIC_SUSPECT);
-        if (a != NULL) { /* without memory this silence is not told, and the next one is */
-            a->action.suspect = suspect;
-        }
-        c->suspect = suspect;
-    }
-}
-
-/* A packet was read: `before` was in flight. What is acknowledged leaves the flight. */
-static void heard(struct tbi_conn *c, uint64_t before)
-{
-    uint64_t now = tbi_conn_in_flight(c);
-
-    if (now < before || now == 0) {
-        c->asked_at = now > 0 ? c->ep->now.mono_ns : 0;
-        set_suspect(c, false);
-    }
-}
-
 /* --- Packets in ------------------------------------------------------------------------------- */
 
 void tbi_conn_rearm(struct tbi_conn *c)
 {
     if (c->state == TBI_CONN_ALIVE) {
-        uint64_t at = ngtcp2_conn_get_expiry(c->qc), silent = suspect_at(c);
+        uint64_t at = ngtcp2_conn_get_expiry(c->qc), silent = tbi_conn_suspect_at(c);
         tbi_timer_set(&c->ep->timers, &c->timer, silent < at ? silent : at);
     }
 }
@@ -460,7 +416,7 @@ void tbi_conn_recv(struct tbi_conn *c, const struct tbi_datagram *d, const uint8
         read_failed(c, rv);
         return;
     }
-    heard(c, before);
+    tbi_conn_heard(c, before);
     tbi_conn_ready(c);
 }
 
@@ -471,8 +427,8 @@ void tbi_conn_timer(struct tbi_conn *c)
         enter(c, TBI_CONN_DEAD);
         return;
     }
-    if (suspect_at(c) <= c->ep->now.mono_ns) {
-        set_suspect(c, true);
+    if (tbi_conn_suspect_at(c) <= c->ep->now.mono_ns) {
+        tbi_conn_set_suspect(c, true);
     }
     int rv = ngtcp2_conn_handle_expiry(c->qc, c->ep->now.mono_ns);
     if (rv == NGTCP2_ERR_IDLE_CLOSE) {

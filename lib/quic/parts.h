@@ -247,8 +247,12 @@ int tbi_conn_start_server(struct tbi_conn *c, const ngtcp2_pkt_hd *hd, const ngt
 void tbi_conn_recv(struct tbi_conn *c, const struct tbi_datagram *d, const uint8_t *data,
                    size_t size);
 void tbi_conn_timer(struct tbi_conn *c);
-uint64_t tbi_conn_in_flight(const struct tbi_conn *c); /* bytes that wait for an acknowledgement */
-void tbi_conn_ready(struct tbi_conn *c);               /* put it into the round of sending */
+uint64_t tbi_conn_in_flight(const struct tbi_conn *c);  /* bytes that wait for an acknowledgement */
+uint64_t tbi_conn_suspect_at(const struct tbi_conn *c); /* ns; TBI_NEVER: nothing is waited for */
+void tbi_conn_set_suspect(struct tbi_conn *c, bool suspect);
+/* A packet was read: `before` was in flight. What is acknowledged leaves the flight. */
+void tbi_conn_heard(struct tbi_conn *c, uint64_t before);
+void tbi_conn_ready(struct tbi_conn *c); /* put it into the round of sending */
 void tbi_conn_rearm(struct tbi_conn *c);
 /* The next packet into `dest`: its size, or 0. */
 size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uint8_t *ecn);
