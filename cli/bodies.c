@@ -16,6 +16,7 @@
 
 #include "tbq.h"
 
+#define OPEN_MAX 256 /* bodies at once: a process has some 1,000 descriptors for all it does */
 #define PREFIX ".body."
 #define SYNC_EVERY (8 << 20) /* bytes: so that the sync at the end keeps nobody waiting long */
 
@@ -55,8 +56,17 @@ static void forget(struct arriving **at)
 
 static struct arriving *begin(struct arrivals *a, tbq_body body)
 {
-    struct arriving *b = calloc(1, sizeof *b);
+    struct arriving *b = NULL;
+    size_t open = 0;
 
+    for (b = a->first; b != NULL; b = b->next) {
+        open++;
+    }
+    if (open >= OPEN_MAX) {
+        errno = EMFILE;
+        return NULL;
+    }
+    b = calloc(1, sizeof *b);
     if (b == NULL || gnutls_hash_init(&b->hash, GNUTLS_DIG_SHA256) < 0) {
         free(b);
         errno = ENOMEM;

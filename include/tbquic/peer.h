@@ -147,8 +147,6 @@ typedef struct tbq_stats {
     uint64_t discovers_ignored; /* answered with no peers: more than one peer may ask for */
     uint64_t records_ignored;   /* claims about peers not looked at: too many from one peer */
     uint64_t requests_refused;  /* of peers: too many have no answer yet */
-    uint64_t joins_refused;     /* further connections of a peer that has enough, or too many that
-                                   are not up yet */
     uint64_t records_refused;   /* about peers: malformed, forged, of the far future; or no room */
     uint64_t peers_forgotten;   /* of those remembered: they made way for others */
     uint64_t dials_delayed;     /* to where nobody was met: one a second goes to each network */
@@ -162,6 +160,8 @@ typedef struct tbq_stats {
     uint64_t links_woken;       /* dialled again since, because there was something to say */
     uint64_t bodies_refused;    /* of peers: too many were open */
     uint64_t bodies_broken;     /* of peers: a part was not the next, or not as it was said */
+    uint64_t joins_refused;     /* further connections of a peer that has enough, or too many that
+                                   are not up yet */
 } tbq_stats;
 
 #define tbq_stats_init(stats) tbq_stats_init_sized((stats), sizeof(tbq_stats))

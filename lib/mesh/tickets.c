@@ -125,13 +125,13 @@ struct tbi_ticket *tbi_tickets_find(struct tbi_tickets *t, const tbq_peer_id *id
     if (id != NULL) {
         return tbi_map_get(&t->by_peer, id->bytes);
     }
+    struct tbi_ticket *last = NULL; /* who was heard of last lives there */
+
     for (struct tbi_map_entry *e = tbi_map_first(&t->by_peer); e != NULL; e = tbi_map_next(e)) {
         struct tbi_ticket *kept = tbi_map_value(e);
-        if (tbi_addr_equal(&kept->addr, addr)) {
-            return kept;
-        }
+        last = tbi_addr_equal(&kept->addr, addr) ? kept : last;
     }
-    return NULL;
+    return last;
 }
 
 /* --- As a file -------------------------------------------------------------------------------- */

@@ -16,7 +16,6 @@ static void maybe_free(struct tbi_body_out *o)
     if (o->fate == NULL && o->under_way == 0 && !o->owes_end) {
         o->bond->started -= o->started;
         tbi_list_remove(&o->entry);
-        tbi_map_remove(&o->node->bodies_out, &o->id);
         tbi_free(o->node->alloc, o);
     }
 }
@@ -32,6 +31,7 @@ static void tell(struct tbi_body_out *o, tbq_fate fate)
     e->pub.reason = fate == TBQ_DELIVERED ? 0 : o->reason;
     e->pub.text = fate == TBQ_DELIVERED ? "" : o->text;
     o->fate = NULL;
+    tbi_map_remove(&o->node->bodies_out, &o->id); /* its place, whatever the receiver still holds */
     tbi_events_push(&o->node->events, e);
 }
 

@@ -201,6 +201,14 @@ struct tbi_bond *tbi_bond_find(struct tbi_node *node, const tbq_peer_id *id,
     return NULL;
 }
 
+/* All that waits for one process waits for the other now: messages, bodies, pings. */
+static void move_all(struct tbi_bond *from, struct tbi_bond *to)
+{
+    tbi_bodies_move(from, to);
+    tbi_link_absorb(to->link, from->link, from->node->now);
+    tbi_dispatch_pings_move(to, from);
+}
+
 struct tbi_bond *tbi_bond_for(struct tbi_node *node, const tbq_peer_id *id,
                               const uint8_t boot_id[TBI_BOOT_ID_SIZE], struct tbi_bond *waiting)
 {
@@ -236,14 +244,11 @@ struct tbi_bond *tbi_bond_for(struct tbi_node *node, const tbq_peer_id *id,
     found->have_boot = true;
     memcpy(found->boot_id, boot_id, TBI_BOOT_ID_SIZE);
     if (waiting != NULL && waiting != found && waiting->peer == NULL) {
-        tbi_link_absorb(found->link, waiting->link, node->now);
-        tbi_dispatch_pings_move(found, waiting);
+        move_all(waiting, found);
         tbi_bond_drain(waiting);
     }
     if (old != NULL && old != found) { /* the process that it led to was replaced by this one */
-        tbi_bodies_move(old, found);
-        tbi_link_absorb(found->link, old->link, node->now);
-        tbi_dispatch_pings_move(found, old);
+        move_all(old, found);
         tbi_bond_give_up(old, TBQ_ERR_RESTARTED);
     }
     return found;
@@ -257,7 +262,7 @@ static bool move_over(struct tbi_bond *b)
     if (next == b || next->session == NULL) {
         return false;
     }
-    tbi_link_absorb(next->link, b->link, b->node->now);
+    move_all(b, next);
     tbi_bond_drain(next);
     tbi_bond_give_up(b, TBQ_ERR_RESTARTED);
     return true;

@@ -1,5 +1,5 @@
 /* node/early.c - 0-RTT: the one question that a client may ask with its first packet
- * (docs/protocol.md, section 5.6).
+ * (docs/protocol.md, section 5.7).
  *
  * What comes before the handshake is complete may have been sent again by an attacker. So it
  * touches no link and no number: HELLO is kept until the handshake tells that it is fresh, a ping
@@ -11,14 +11,14 @@
 
 /* --- The client ------------------------------------------------------------------------------- */
 
-/* The first ping that waits for a connection, and was not asked early by it. */
+/* The first ping that waits for a connection, and was not asked early by another one. */
 static struct tbi_bond_ping *waiting_ping(struct tbi_session *s)
 {
     struct tbi_bond *b = s->contact != NULL ? s->contact->bond : NULL;
 
     for (size_t i = 0; b != NULL && i < TBI_PINGS_MAX; i++) {
         struct tbi_bond_ping *p = &b->ping[(b->ping_next + i) % TBI_PINGS_MAX];
-        if (p->id != 0 && !p->own && p->sent_ns == TBI_NEVER) {
+        if (p->id != 0 && !p->own && p->sent_ns == TBI_NEVER && p->early_ns == 0) {
             return p;
         }
     }

@@ -15,6 +15,7 @@
 #define APART_MS 250       /* the next so much later: as in race.c */
 #define RETRY_FIRST_MS 250 /* between rounds that came to nothing, doubled each time */
 #define RETRY_LAST_MS 60000
+#define LASTED_NS (10 * TBI_NS_PER_S)
 #define OTHER_SIDE_MS 250       /* later than who dialled, where everything is silent; */
 #define OTHER_SIDE_CALM_MS 2000 /* and where another path would be welcome */
 
@@ -252,7 +253,6 @@ void tbi_further_up(struct tbi_session *s)
     if (s->further) {
         b->further--;
         tbi_list_remove(&s->attempt);
-        b->further_failures = 0;
     }
     TBI_LIST_FOREACH(it, &b->carriers)
     {
@@ -272,8 +272,10 @@ void tbi_further_lost(struct tbi_bond *b, struct tbi_session *s, int reason)
         tbi_list_remove(&s->attempt);
         tbi_discovery_unreached(b->node, &b->peer->id, &s->remote, reason);
     }
-    if (s->further) {
-        later(b); /* whoever ends it at once is not dialled again at once */
+    if (s->further) { /* whoever ends it soon does not want it: that is tried ever more seldom */
+        bool lasted = s->up && b->node->now.mono_ns > s->ready_at + LASTED_NS;
+        b->further_failures = lasted ? 0 : b->further_failures;
+        later(b);
     }
     tbi_further_look(b);
 }

@@ -21,12 +21,15 @@ void tbi_instream_free(struct tbi_instream *in)
     in->id = -1;
 }
 
-/* Lane bytes of a peer that did not wait for CONFIRM: kept, up to a limit, until the link is up. */
+/* Lane bytes of a peer that did not wait for CONFIRM, or whose CONFIRM was lost on the way and
+ * comes behind them: kept, up to a limit, until the link is up. */
 static void keep_early(struct tbi_session *s, struct tbi_instream *in, const uint8_t *data,
                        size_t size)
 {
+    size_t most = s->confirm_sent ? TBI_LATE_BYTES_MAX : TBI_EARLY_BYTES_MAX;
+
     s->early_bytes += size;
-    if (s->early_bytes > TBI_EARLY_BYTES_MAX) {
+    if (s->early_bytes > most) {
         tbi_session_violation(s, TBQ_ERR_LIMIT, "more lane bytes before CONFIRM than allowed");
         return;
     }

@@ -453,8 +453,8 @@ static bool may_send(const struct tbi_ostream *o)
     return !o->blocked && !o->closed && (o->unsent > 0 || (o->fin && !o->fin_sent));
 }
 
-/* The most urgent one. Where it is the turn of the others, the first of a lane behind it: of the
- * next one after the lane that had the last turn. */
+/* The most urgent one. Where it is the turn of the others, the first one behind it: of the next
+ * lane after the one that had the last turn. */
 static struct tbi_ostream *next_stream(struct tbi_conn *c)
 {
     struct tbi_ostream *urgent = NULL, *behind = NULL, *next = NULL;
@@ -469,7 +469,7 @@ static struct tbi_ostream *next_stream(struct tbi_conn *c)
             return o;
         }
         urgent = urgent != NULL ? urgent : o;
-        if (o->priority > urgent->priority) {
+        if (o != urgent) {
             behind = behind != NULL ? behind : o;
             next = next == NULL && o->priority > c->last_turn ? o : next;
         }
@@ -507,9 +507,10 @@ static ngtcp2_ssize write_some(struct tbi_conn *c, ngtcp2_path *path, ngtcp2_pkt
     size_t n = 0;
     bool fin = false;
     uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;
+    bool turn = c->others_turn; /* before datagrams too, or they might fill every packet */
     struct tbi_ostream *o = c->want_close ? NULL : next_stream(c);
 
-    if (!c->want_close && tbi_datagram_waits(c) &&
+    if (!c->want_close && tbi_datagram_waits(c) && !(turn && o != NULL) &&
         (o == NULL || o->priority >= TBI_DATAGRAM_PRIORITY)) {
         return tbi_datagram_write(c, path, pi, dest, size, again);
     }

@@ -73,6 +73,7 @@ enum tbi_frame_type {
 #define TBI_MESSAGE_SIZE_MIN 1024 /* every node takes messages of this size */
 #define TBI_MESSAGE_SIZE_MAX (UINT64_C(1) << 30)
 #define TBI_EARLY_BYTES_MAX 16384 /* lane bytes that a client may send before CONFIRM */
+#define TBI_LATE_BYTES_MAX 262144 /* that may overtake the CONFIRM of who had the own one */
 #define TBI_ERROR_TEXT_MAX 256    /* bytes of text in errors and close reasons */
 #define TBI_BOOT_ID_SIZE 16
 #define TBI_NUMBER_MAX (TBI_VARINT_MAX - 1) /* of a message, so that "below" is a varint too */
