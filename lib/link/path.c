@@ -222,16 +222,6 @@ static void fail_others(struct tbi_link *link, const struct tbi_link_path *but)
     }
 }
 
-static bool is_resumed(const struct tbi_link *link, const struct tbi_confirm *peer)
-{
-    return peer->known == link->incarnation;
-}
-
-static bool is_anew(const struct tbi_link *link, const struct tbi_confirm *peer)
-{
-    return peer->incarnation != link->known || !link->proven;
-}
-
 /* The peer's CONFIRM is in, section 8. What was sent ahead of it on this path arrives behind the
  * own CONFIRM, wherever the peer begins: only what went over others is lost to one that begins
  * anew, at `base`. */
@@ -239,9 +229,13 @@ static void meet(struct tbi_link_path *path, const uint64_t base[TBQ_LANES],
                  const struct tbi_confirm *peer)
 {
     struct tbi_link *link = path->link;
-    bool resumed = is_resumed(link, peer);
+    bool resumed = peer->known == link->incarnation;
+    bool anew = peer->incarnation != link->known || !link->proven;
 
-    if (is_anew(link, peer)) {
+    if (anew || !resumed) {
+        fail_others(link, path);
+    }
+    if (anew) {
         link->known = peer->incarnation;
         link->proven = false;
         if (tbi_taken_begin(link, peer->base) < 0) {
@@ -269,9 +263,6 @@ struct tbi_link_path *tbi_link_attach(struct tbi_link *link, struct tbi_now now,
     struct tbi_link_path *path = path_new(link, conn);
 
     if (path != NULL) {
-        if (is_anew(link, peer) || !is_resumed(link, peer)) {
-            fail_others(link, path);
-        }
         tbi_list_push(&link->paths, &path->node);
         link->peer_max = limits->max_message_size;
         meet(path, base, peer);
@@ -315,9 +306,6 @@ void tbi_link_confirmed(struct tbi_link_path *path, struct tbi_now now,
 
     if (path->failed) {
         return; /* its error is told, and it will be closed */
-    }
-    if (is_anew(link, peer) || !is_resumed(link, peer)) {
-        fail_others(link, path);
     }
     meet(path, NULL, peer); /* it is ahead, from the first number on */
     tbi_link_pump(link, now);
