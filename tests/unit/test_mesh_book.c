@@ -219,6 +219,8 @@ START_TEST(a_claim_gets_three_tries_and_a_proven_place_gets_them_for_ever)
     for (int i = 0; i < 20; i++) {
         ck_assert_uint_eq(places(&w.id, t.mono_ns, to), 1);
         tbi_book_failed(&book, t, &w.id, &claim);
+        ck_assert_uint_eq(places(&w.id, t.mono_ns, to), 0); /* not at once, for company; */
+        ck_assert_uint_eq(tbi_book_ways(tbi_book_get(&book, &w.id), t.mono_ns, to, 8), 1);
         t.mono_ns += TBI_BOOK_RETRY_LAST_MS * TBI_NS_PER_MS;
     }
 }
