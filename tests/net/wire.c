@@ -348,7 +348,9 @@ static const char *change(struct wire *wire, size_t side, char *const *words)
     }
     if (s < end) {
         wrong = read_number(words[1], s->endings, s->most, &value);
-        store(&set, s, value * s->scale);
+        if (wrong == NULL) {
+            store(&set, s, value * s->scale);
+        }
     } else if (strcmp(words[0], "seed") == 0) {
         wrong = read_number(words[1], bare, (double)(1ULL << 53), &value);
     } else {
