@@ -70,6 +70,7 @@ void tbi_conn_free(struct tbi_conn *c)
     if (c->qc != NULL) {
         ngtcp2_conn_del(c->qc);
     }
+    tbi_account_close(&c->account);
     tbi_routes_free(c);
     if (c->tls != NULL) {
         gnutls_deinit(c->tls);

@@ -89,6 +89,7 @@ void tbi_ostream_acked(struct tbi_ostream *o, uint64_t offset, uint64_t size);
 struct tbi_account {
     ngtcp2_mem mem; /* for ngtcp2, which keeps the pointer */
     const struct tbi_alloc *alloc;
+    struct tbi_list blocks; /* all that it has */
     size_t limit;
     size_t held; /* bytes that were allocated while a packet was read */
     size_t most;
@@ -97,6 +98,8 @@ struct tbi_account {
 };
 
 void tbi_account_init(struct tbi_account *a, const struct tbi_alloc *alloc, size_t limit);
+/* The connection is gone: what ngtcp2 has not given back is freed. */
+void tbi_account_close(struct tbi_account *a);
 size_t tbi_account_limit(uint64_t connection_window);
 
 /* --- replay.c: tickets that may bring early data --- */

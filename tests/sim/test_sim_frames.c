@@ -240,11 +240,11 @@ static const struct flood {
     {path_challenge, 1000, GOES_ON, 256},
     {ack_of_what_was_never_sent, 100, NGTCP2_PROTOCOL_VIOLATION, 256},
     {crypto_far_away, 100, NGTCP2_CRYPTO_BUFFER_EXCEEDED, 256},
-    {crypto_with_gaps, 1000, NGTCP2_INTERNAL_ERROR, 512},
+    {crypto_with_gaps, 1000, NGTCP2_INTERNAL_ERROR, 640},
     {crypto_of_nonsense, 2000, 0x10a, 256},
     {streams_beyond_the_limit, 100, NGTCP2_STREAM_LIMIT_ERROR, 256},
     {streams_that_never_begin, 1000, GOES_ON, 1024},
-    {every_other_byte, 4000, NGTCP2_INTERNAL_ERROR, 512},
+    {every_other_byte, 4000, NGTCP2_INTERNAL_ERROR, 640},
     /* ngtcp2 allows 5,000 gaps in a stream; in all streams they would be 24 MiB. */
     {every_other_byte_of_every_stream, 8000, NGTCP2_INTERNAL_ERROR, 11 << 10},
     {a_byte_here_and_there, 100, NGTCP2_FLOW_CONTROL_ERROR, 11 << 10},

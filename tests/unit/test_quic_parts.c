@@ -256,6 +256,22 @@ static gnutls_datum_t make_hello(struct hello *h, bool early, size_t tickets)
     return (gnutls_datum_t){.data = h->bytes, .size = (unsigned)tbi_put_size(&h->w)};
 }
 
+START_TEST(what_a_connection_has_lost_is_freed_with_it)
+{
+    struct tbi_account a;
+
+    tbi_failing_init(&memory, 0);
+    tbi_account_init(&a, &memory.alloc, 10000);
+    void *kept = a.mem.malloc(100, a.mem.user_data), *lost = a.mem.calloc(3, 50, a.mem.user_data);
+    a.reading = true;
+    lost = a.mem.realloc(lost, 700, a.mem.user_data);
+    ck_assert(kept != NULL && lost != NULL && a.held > 700);
+    a.mem.free(kept, a.mem.user_data);
+    tbi_account_close(&a);
+    ck_assert_uint_eq(memory.live, 0);
+}
+END_TEST
+
 START_TEST(a_hello_asks_for_early_data_with_one_ticket)
 {
     struct hello h;
@@ -440,6 +456,7 @@ int main(void)
     tcase_add_test(tickets, memory_runs_out_for_tickets);
     suite_add_tcase(suite, tickets);
     TCase *hellos = tcase_create("hellos");
+    tcase_add_test(hellos, what_a_connection_has_lost_is_freed_with_it);
     tcase_add_test(hellos, a_hello_asks_for_early_data_with_one_ticket);
     tcase_add_test(hellos, a_hello_that_is_cut_has_no_ticket);
     suite_add_tcase(suite, hellos);
