@@ -188,7 +188,7 @@ int loop_run(struct loop *l, bool (*on_event)(void *user, tbq_event *e), void *u
             reload(l);
         }
         tick(l, user);
-        if (ready > 0 && fds[n + 1].revents != 0) {
+        if (ready > 0 && fds[n + 1].revents != 0 && l->on_input != NULL) {
             void (*on_input)(void *) = l->on_input;
             l->on_input = NULL;
             on_input(user);

@@ -213,7 +213,7 @@ static void close_dials(struct tbi_bond *b)
 static uint64_t after_other_side(const struct tbi_bond *b, bool silent)
 {
     uint64_t ms = silent ? OTHER_SIDE_MS : OTHER_SIDE_CALM_MS;
-    return b->session->dialled ? 0 : ms * TBI_NS_PER_MS;
+    return b->session == NULL || b->session->dialled ? 0 : ms * TBI_NS_PER_MS;
 }
 
 void tbi_further_look(struct tbi_bond *b)

@@ -127,8 +127,8 @@ int tbi_node_broadcast(struct tbi_node *node, struct tbi_now now, const tbq_mess
 int tbi_node_request(struct tbi_node *node, struct tbi_now now, const tbq_peer_id *peer,
                      tbq_bytes bytes, uint32_t timeout_ms, const tbq_send_options *options,
                      tbq_request_id *request);
-size_t tbi_node_datagram_room(struct tbi_node *node, const tbq_peer_id *peer);
-int tbi_node_send_datagram(struct tbi_node *node, struct tbi_now now, const tbq_peer_id *peer,
+size_t tbi_node_datagram_room(struct tbi_node *node, const tbq_peer_id *id);
+int tbi_node_send_datagram(struct tbi_node *node, struct tbi_now now, const tbq_peer_id *id,
                            tbq_bytes bytes);
 int tbi_node_cancel(struct tbi_node *node, tbq_request_id request);
 int tbi_node_respond(struct tbi_node *node, struct tbi_now now, tbq_request_id request,
