@@ -112,6 +112,13 @@ static bool b_holds_one(void *arg)
     return holds;
 }
 
+static bool b_waits(void *arg)
+{
+    struct timespec t = {.tv_sec = 99};
+    (void)arg;
+    return tbq_server_timeout(b.server, &t) == NULL || t.tv_sec > 0 || t.tv_nsec > 0;
+}
+
 START_TEST(a_resume_wakes_for_what_was_held)
 {
     struct timespec t = {.tv_sec = 99};
@@ -119,6 +126,7 @@ START_TEST(a_resume_wakes_for_what_was_held)
     ck_assert_int_eq(tbq_pause(b.server, tbq_server_peer_id(a.server), TBQ_LANES_ALL), 0);
     send_text(&a, &b, "while paused");
     ck_assert(couple_run(&a, &b, b_holds_one, NULL));
+    ck_assert(couple_run(&a, &b, b_waits, NULL)); /* for nothing else that would wake it now */
     ck_assert_uint_eq(b.events[TBQ_EVENT_MESSAGE], 0);
     ck_assert_int_eq(tbq_resume(b.server, tbq_server_peer_id(a.server), TBQ_LANES_ALL), 0);
     ck_assert_ptr_nonnull(tbq_server_timeout(b.server, &t));
