@@ -85,8 +85,8 @@ struct loop;
 /* The whole file, "-": standard input; freed by the caller. 0 or EXIT_USAGE after saying why.
  * Waiting for standard input ends when the loop is stopping: see there before using the data. */
 int file_read(struct loop *l, const char *path, uint8_t **data, size_t *size);
-/* Appends what there is to read, until it is more than `most` bytes; *end: that was all, or the
- * loop is stopping. 0 or an errno. */
+/* Reads into *data and *size, NULL and 0 before, until that is more than `most` bytes; *end: that
+ * was all, or the loop is stopping. 0 or an errno. */
 int read_some(struct loop *l, int fd, bool waits, size_t most, uint8_t **data, size_t *size,
               bool *end);
 

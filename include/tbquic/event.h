@@ -35,7 +35,8 @@ typedef enum tbq_event_type {
                                  dials again, and CONNECTED follows, or, where that fails for
                                  peer_timeout_ms, DISCONNECTED. Nothing is lost */
     TBQ_EVENT_DATAGRAM = 17, /* peer, connection, datagram: of tbq_send_datagram(). Release it soon:
-                               of 256 that a peer has waiting, the next one is dropped */
+                               where 256 of a peer wait, or as many as there are places left of
+                               4,096 for all peers, what arrives from it is dropped */
     TBQ_EVENT_BODY = 18,     /* peer, lane, repeat, body, part: one for each part, in order, where
                                 take_bodies is set; take or refuse it as a MESSAGE: who refuses one
                                 refuses the body, and gets no more of it */

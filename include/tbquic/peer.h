@@ -71,7 +71,7 @@ typedef struct tbq_peer {
 
     /* Unreliable datagrams, see tbq_send_datagram(); no messages, and counted nowhere else. */
     uint64_t datagrams_sent;
-    uint64_t datagrams_received; /* handed out */
+    uint64_t datagrams_received; /* became events */
     uint64_t datagrams_dropped;  /* arrived when as many waited to be released as may */
 
     /* Its connections that are up, of its newest process first. */

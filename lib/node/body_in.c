@@ -3,8 +3,6 @@
  * Nothing is kept of a body but where it stands. What a peer claims of a body's length makes no
  * room for it, and is held against it when parts do not fit. A body is open from its first part
  * until its last one is taken, the application refuses a part, or something ends it. */
-#include <string.h>
-
 #include "node/parts.h"
 
 static struct tbi_body_in *find(const struct tbi_bond *b, uint64_t their_id)
@@ -148,14 +146,14 @@ int tbi_body_arrived(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_curs
 
 /* --- The application's word, and the end ------------------------------------------------------ */
 
-bool tbi_body_is_over(const struct tbi_event *e)
-{
-    return e->pub.type == TBQ_EVENT_BODY && tbi_map_get(&e->node->bodies_in, &e->pub.body) == NULL;
-}
-
 static struct tbi_body_in *body_of(const struct tbi_event *e)
 {
     return e->pub.type == TBQ_EVENT_BODY ? tbi_map_get(&e->node->bodies_in, &e->pub.body) : NULL;
+}
+
+bool tbi_body_is_over(const struct tbi_event *e)
+{
+    return e->pub.type == TBQ_EVENT_BODY && body_of(e) == NULL;
 }
 
 void tbi_body_handed_out(const struct tbi_event *e)

@@ -6,8 +6,6 @@
  *
  * Reading calls the application back, and so happens in tbi_node_step() alone: everywhere else a
  * bond whose bodies could go on is only put down in the node's list of hungry ones. */
-#include <string.h>
-
 #include "node/parts.h"
 
 /* Told, and nothing of it is left in the link: nothing leads here any more. */
@@ -302,9 +300,7 @@ int tbi_node_send_body(struct tbi_node *node, struct tbi_now now, const tbq_peer
 /* The body, while its fate is not told. */
 static struct tbi_body_out *find(const struct tbi_node *node, tbq_body body)
 {
-    struct tbi_body_out *o = tbi_map_get(&node->bodies_out, &body);
-
-    return o != NULL && o->fate != NULL ? o : NULL;
+    return tbi_map_get(&node->bodies_out, &body);
 }
 
 int tbi_node_body_ready(struct tbi_node *node, tbq_body body)

@@ -11,7 +11,7 @@
 
 /* --- Out -------------------------------------------------------------------------------------- */
 
-/* The connection that the peer is known by, where it may carry datagrams; NULL: there is none. */
+/* The connection that the peer is known by, unless it is closing; NULL: there is none. */
 static struct tbi_session *way_to(struct tbi_node *node, const tbq_peer_id *id)
 {
     struct tbi_peer *peer = tbi_peer_get(node, id, false);

@@ -5,8 +5,6 @@
  * touches no link and no number: HELLO is kept until the handshake tells that it is fresh, a ping
  * is answered with public facts, and all else is refused. The ping goes its ordinary way as well:
  * where its early copy is lost or not taken, nothing is missing. */
-#include <string.h>
-
 #include "node/parts.h"
 
 /* --- The client ------------------------------------------------------------------------------- */

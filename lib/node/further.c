@@ -15,9 +15,9 @@
 #define APART_MS 250       /* the next so much later: as in race.c */
 #define RETRY_FIRST_MS 250 /* between rounds that came to nothing, doubled each time */
 #define RETRY_LAST_MS 60000
-#define LASTED_NS (10 * TBI_NS_PER_S)
-#define OTHER_SIDE_MS 250       /* later than who dialled, where everything is silent; */
-#define OTHER_SIDE_CALM_MS 2000 /* and where another path would be welcome */
+#define LASTED_NS (10 * TBI_NS_PER_S) /* a connection that was wanted by both sides */
+#define OTHER_SIDE_MS 250             /* later than who dialled, where everything is silent; */
+#define OTHER_SIDE_CALM_MS 2000       /* and where another path would be welcome */
 
 /* Where one more connection might go. */
 struct way {
@@ -62,39 +62,27 @@ static bool may_lead(const struct tbi_addr *local, const struct tbi_addr *remote
            (scope == TBI_SCOPE_LOOPBACK) == (tbi_scope_of(remote) == TBI_SCOPE_LOOPBACK);
 }
 
-/* Who was dialled sees an address that need not take calls: it knows only those of the record. */
-static bool nth_way_back(struct tbi_bond *b, size_t n, struct way *way)
-{
-    struct tbi_addr places[TBI_CONTACT_ADDRESSES_MAX];
-    size_t len = tbi_discovery_places(b->node, &b->peer->id, places, TBI_CONTACT_ADDRESSES_MAX);
-
-    if (n < len) {
-        *way = (struct way){.remote = places[n]};
-    }
-    return n < len;
-}
-
 /* The n-th way to that peer, those to other addresses of its before those from other addresses of
- * ours. False: there are fewer. */
+ * ours. False: there are fewer. Who was dialled sees an address that need not take calls: for it
+ * only those of the record count. */
 static bool nth_way(struct tbi_bond *b, size_t n, struct way *way)
 {
     struct tbi_discovery *d = &b->node->discovery;
     struct tbi_addr places[TBI_CONTACT_ADDRESSES_MAX];
     size_t len = tbi_discovery_places(b->node, &b->peer->id, places, TBI_CONTACT_ADDRESSES_MAX);
+    bool dialled = b->session->dialled;
 
-    if (!b->session->dialled) {
-        return nth_way_back(b, n, way);
-    }
-    if (n == 0) { /* where it is, as far as is known */
+    if (dialled && n == 0) { /* where it is, as far as is known */
         *way = (struct way){.remote = b->session->remote};
         return true;
     }
-    if (n - 1 < len) {
-        *way = (struct way){.remote = places[n - 1]};
+    n -= dialled ? 1 : 0;
+    if (n < len) {
+        *way = (struct way){.remote = places[n]};
         return true;
     }
-    n -= 1 + len;
-    if (n >= d->interfaces_len || !tbi_addr_is_any(&b->node->cfg.local)) {
+    n -= len;
+    if (!dialled || n >= d->interfaces_len || !tbi_addr_is_any(&b->node->cfg.local)) {
         return false;
     }
     *way = (struct way){.remote = b->session->remote, .local = d->interfaces[n]};
@@ -136,7 +124,6 @@ static int dial(struct tbi_bond *b, const struct way *way, bool needed)
         return TBQ_ERR_NOMEM;
     }
     s->further = true;
-    s->local = way->local;
     s->peer_id = b->peer->id; /* whom trust must find there */
     s->bond = b;
     b->sessions++;

@@ -115,9 +115,8 @@ struct tbi_session {
     struct tbi_link_path *path; /* of the bond's link, while it is up, or speaks ahead of that */
     struct tbi_list carries;    /* in the bond's carriers, while it is up */
     struct tbi_addr remote;
-    struct tbi_addr local; /* that it was dialled from on purpose; len 0: as the system routes */
-    uint64_t began;        /* ns */
-    uint64_t ready_at;     /* ns: both HELLOs and trust */
+    uint64_t began;    /* ns */
+    uint64_t ready_at; /* ns: both HELLOs and trust */
     bool dialled;
     bool hello_sent;
     bool hello_in;
@@ -346,10 +345,10 @@ struct tbi_node {
     uint64_t protocol_errors;  /* connections ended for what tbq/1 forbids */
     uint64_t requests_refused; /* of peers: too many */
     uint64_t links_rested;     /* connections that were let go until there is something to say */
+    uint64_t links_woken;      /* dialled again because there was something to say */
     uint64_t closed_for_room;  /* connections, so that an own dial had a place */
     uint64_t room_until;       /* ns; until then no other one is closed for it */
     uint64_t rests_ignored;    /* REST frames: too many from one peer */
-    uint64_t links_woken;      /* of these: dialled again for it */
     uint64_t bodies_refused;   /* of peers: too many */
     uint64_t bodies_broken;    /* of peers: parts that do not fit */
     uint64_t joins_refused;    /* further connections: the link, or the peer, has enough */

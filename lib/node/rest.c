@@ -207,7 +207,6 @@ static void wake(struct tbi_contact *c)
     struct tbi_node *node = c->node;
 
     tbi_rest_over(c);
-    c->state = TBI_CONTACT_WAITING;
     c->was_up = true;
     c->give_up_at =
         node->now.mono_ns + (uint64_t)node->cfg.settings.peer_timeout_ms * TBI_NS_PER_MS;

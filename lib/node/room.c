@@ -11,43 +11,40 @@
                            was asked, and did not go, is left alone */
 #define APART_NS (250 * TBI_NS_PER_MS) /* one after another: a place is free soon after */
 
-/* Whether its contacts may lose it; *dialled: one of them can dial it again. */
-static bool may_lose_it(const struct tbi_bond *b, bool *dialled)
+/* Whether its contacts may lose it. */
+static bool may_lose_it(const struct tbi_bond *b)
 {
     struct tbi_map *all = &b->node->contacts;
 
-    *dialled = false;
     for (struct tbi_map_entry *e = tbi_map_first(all); e != NULL; e = tbi_map_next(e)) {
         const struct tbi_contact *c = tbi_map_value(e);
         if (c->bond == b && tbi_contact_named(c)) {
             return false;
         }
-        *dialled = *dialled || (c->bond == b && c->dialled && c == b->session->contact);
     }
     return true;
 }
 
-static bool may_go(const struct tbi_bond *b, bool *dialled)
+static bool may_go(const struct tbi_bond *b)
 {
     uint64_t now = b->node->now.mono_ns;
 
     return b->session != NULL && !b->session->closing && now >= b->used_at + UNUSED_NS &&
            (b->room_at == 0 || now >= b->room_at + UNUSED_NS) && tbi_rest_nothing_open(b) &&
-           may_lose_it(b, dialled);
+           may_lose_it(b);
 }
 
 /* The one that was not used for longest. */
 static struct tbi_bond *choose(struct tbi_node *node)
 {
     struct tbi_bond *found = NULL;
-    bool dialled;
 
     for (struct tbi_map_entry *e = tbi_map_first(&node->peers); e != NULL; e = tbi_map_next(e)) {
         struct tbi_peer *peer = tbi_map_value(e);
         TBI_LIST_FOREACH(it, &peer->bonds)
         {
             struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
-            if ((found == NULL || b->used_at < found->used_at) && may_go(b, &dialled)) {
+            if ((found == NULL || b->used_at < found->used_at) && may_go(b)) {
                 found = b;
             }
         }
@@ -57,18 +54,16 @@ static struct tbi_bond *choose(struct tbi_node *node)
 
 int tbi_room_make(struct tbi_node *node)
 {
-    bool dialled = false;
-
     if (node->now.mono_ns < node->room_until) {
         return TBQ_ERR_AGAIN; /* not all at once: the last one is on its way out */
     }
     struct tbi_bond *b = choose(node);
-    if (b == NULL || !may_lose_it(b, &dialled)) {
+    if (b == NULL) {
         return TBQ_ERR_LIMIT;
     }
     node->room_until = node->now.mono_ns + APART_NS;
     b->room_at = node->now.mono_ns;
-    if (dialled) {
+    if (b->session->contact != NULL && b->session->contact->dialled) { /* it can dial again */
         tbi_rest_ask(b);
         return TBQ_ERR_AGAIN;
     }

@@ -118,9 +118,8 @@ void tbi_account_close(struct tbi_account *a)
 }
 
 /* Nearly all of it is data: as much as may be under way, in whole chunks, all of it behind a gap.
- * Packets of full size that arrive every other one need about 100 bytes for each gap, a twentieth
- * of what lies between; an eighth is more than that, and 1 MiB covers what does not grow with the
- * window. */
+ * Where packets of full size arrive every other one, the gaps need little beside what lies between:
+ * an eighth is more than that, and 1 MiB covers what does not grow with the window. */
 size_t tbi_account_limit(uint64_t connection_window)
 {
     uint64_t limit = connection_window + connection_window / 8 + (UINT64_C(1) << 20);

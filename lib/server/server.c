@@ -225,17 +225,12 @@ const char *tbq_server_trust(const tbq_server *s)
 /* After a call that may have changed what there is to wait for: who waits on the one descriptor
  * asks for nothing before the next wait, so it must know by itself. In a callback process does it
  * at its end. */
-static int changed(tbq_server *s, int rv)
+int tbi_server_changed(tbq_server *s, int rv)
 {
     if (s != NULL && s->onefd != NULL && s->in_callback == 0) {
         (void)tbq_server_fd(s);
     }
     return rv;
-}
-
-int tbi_server_changed(tbq_server *s, int rv)
-{
-    return changed(s, rv);
 }
 
 int tbq_server_stop(tbq_server *s, uint32_t deadline_ms)
@@ -244,7 +239,7 @@ int tbq_server_stop(tbq_server *s, uint32_t deadline_ms)
         return TBQ_ERR_INVALID;
     }
     tbi_node_stop(s->node, tbi_clock_now(), deadline_ms);
-    return changed(s, 0);
+    return tbi_server_changed(s, 0);
 }
 
 int tbq_server_network_changed(tbq_server *s)
@@ -253,7 +248,7 @@ int tbq_server_network_changed(tbq_server *s)
         return TBQ_ERR_INVALID;
     }
     tbi_server_network_changed(s);
-    return changed(s, 0);
+    return tbi_server_changed(s, 0);
 }
 
 /* --- Trust, anew ------------------------------------------------------------------------------ */
@@ -264,7 +259,7 @@ int tbq_server_reload(tbq_server *s, char *text, size_t text_size)
         return TBQ_ERR_INVALID;
     }
     int rv = tbi_server_load_trust(s, text, text_size);
-    return rv < 0 ? rv : changed(s, tbi_node_ask_again(s->node, tbi_clock_now()));
+    return rv < 0 ? rv : tbi_server_changed(s, tbi_node_ask_again(s->node, tbi_clock_now()));
 }
 
 /* --- Events and commands ---------------------------------------------------------------------- */
@@ -278,21 +273,21 @@ void tbq_event_release(tbq_event *event)
 {
     tbq_server *s = tbi_node_event_owner(event);
     tbi_node_event_release(event);
-    (void)changed(s, 0);
+    (void)tbi_server_changed(s, 0);
 }
 
 void tbq_event_refuse(tbq_event *event)
 {
     tbq_server *s = tbi_node_event_owner(event);
     tbi_node_event_refuse(event);
-    (void)changed(s, 0);
+    (void)tbi_server_changed(s, 0);
 }
 
 void tbq_event_accept(tbq_event *event)
 {
     tbq_server *s = tbi_node_event_owner(event);
     tbi_node_event_accept(event);
-    (void)changed(s, 0);
+    (void)tbi_server_changed(s, 0);
 }
 
 int tbq_post(tbq_server *s, void (*fn)(void *arg), void *arg)
@@ -304,9 +299,9 @@ int tbq_server_connect(tbq_server *s, const char *address, tbq_connection *conne
 {
     struct tbi_target target;
     int rv = s != NULL && address != NULL ? tbi_target_parse(&target, address) : TBQ_ERR_INVALID;
-    return rv < 0
-               ? rv
-               : changed(s, tbi_node_connect(s->node, tbi_clock_now(), &target, false, connection));
+    return rv < 0 ? rv
+                  : tbi_server_changed(
+                        s, tbi_node_connect(s->node, tbi_clock_now(), &target, false, connection));
 }
 
 int tbq_discover(tbq_server *s, uint64_t capabilities)
@@ -314,7 +309,7 @@ int tbq_discover(tbq_server *s, uint64_t capabilities)
     if (s == NULL) {
         return TBQ_ERR_INVALID;
     }
-    return changed(s, tbi_node_discover(s->node, tbi_clock_now(), capabilities));
+    return tbi_server_changed(s, tbi_node_discover(s->node, tbi_clock_now(), capabilities));
 }
 
 int tbq_announce(tbq_server *s)
@@ -322,7 +317,7 @@ int tbq_announce(tbq_server *s)
     if (s == NULL) {
         return TBQ_ERR_INVALID;
     }
-    return changed(s, tbi_node_announce(s->node, tbi_clock_now()));
+    return tbi_server_changed(s, tbi_node_announce(s->node, tbi_clock_now()));
 }
 
 int tbq_server_set_load(tbq_server *s, uint32_t load, uint32_t capacity)
@@ -330,7 +325,7 @@ int tbq_server_set_load(tbq_server *s, uint32_t load, uint32_t capacity)
     if (s == NULL) {
         return TBQ_ERR_INVALID;
     }
-    return changed(s, tbi_node_set_load(s->node, tbi_clock_now(), load, capacity));
+    return tbi_server_changed(s, tbi_node_set_load(s->node, tbi_clock_now(), load, capacity));
 }
 
 int tbq_connection_close(tbq_server *s, tbq_connection connection)
@@ -338,7 +333,7 @@ int tbq_connection_close(tbq_server *s, tbq_connection connection)
     if (s == NULL) {
         return TBQ_ERR_INVALID;
     }
-    return changed(s, tbi_node_close(s->node, tbi_clock_now(), connection));
+    return tbi_server_changed(s, tbi_node_close(s->node, tbi_clock_now(), connection));
 }
 
 void tbq_send_options_init_sized(tbq_send_options *options, size_t size)
@@ -378,7 +373,8 @@ int tbq_send(tbq_server *s, tbq_connection connection, const tbq_message *messag
     tbq_send_options o;
     int rv = s != NULL && message != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
     return rv < 0 ? rv
-                  : changed(s, tbi_node_send_on(s->node, tbi_clock_now(), connection, message, &o));
+                  : tbi_server_changed(
+                        s, tbi_node_send_on(s->node, tbi_clock_now(), connection, message, &o));
 }
 
 int tbq_send_to(tbq_server *s, const tbq_peer_id *peer, const tbq_message *message,
@@ -387,14 +383,18 @@ int tbq_send_to(tbq_server *s, const tbq_peer_id *peer, const tbq_message *messa
     tbq_send_options o;
     int rv =
         s != NULL && message != NULL && peer != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
-    return rv < 0 ? rv : changed(s, tbi_node_send_to(s->node, tbi_clock_now(), peer, message, &o));
+    return rv < 0 ? rv
+                  : tbi_server_changed(
+                        s, tbi_node_send_to(s->node, tbi_clock_now(), peer, message, &o));
 }
 
 int tbq_broadcast(tbq_server *s, const tbq_message *message, const tbq_send_options *options)
 {
     tbq_send_options o;
     int rv = s != NULL && message != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
-    return rv < 0 ? rv : changed(s, tbi_node_broadcast(s->node, tbi_clock_now(), message, &o));
+    return rv < 0
+               ? rv
+               : tbi_server_changed(s, tbi_node_broadcast(s->node, tbi_clock_now(), message, &o));
 }
 
 int tbq_request(tbq_server *s, const tbq_peer_id *peer, const void *data, size_t size,
@@ -407,9 +407,9 @@ int tbq_request(tbq_server *s, const tbq_peer_id *peer, const void *data, size_t
     }
     int rv = read_options(&o, options);
     return rv < 0 ? rv
-                  : changed(s, tbi_node_request(s->node, tbi_clock_now(), peer,
-                                                (tbq_bytes){.data = data, .size = size}, timeout_ms,
-                                                &o, request));
+                  : tbi_server_changed(s, tbi_node_request(s->node, tbi_clock_now(), peer,
+                                                           (tbq_bytes){.data = data, .size = size},
+                                                           timeout_ms, &o, request));
 }
 
 int tbq_cancel(tbq_server *s, tbq_request_id request)
@@ -420,7 +420,7 @@ int tbq_cancel(tbq_server *s, tbq_request_id request)
 int tbq_respond(tbq_server *s, tbq_request_id request, const tbq_answer *answer)
 {
     return s != NULL && answer != NULL
-               ? changed(s, tbi_node_respond(s->node, tbi_clock_now(), request, answer))
+               ? tbi_server_changed(s, tbi_node_respond(s->node, tbi_clock_now(), request, answer))
                : TBQ_ERR_INVALID;
 }
 
@@ -431,7 +431,7 @@ int tbq_pause(tbq_server *s, const tbq_peer_id *peer, unsigned lanes)
 
 int tbq_resume(tbq_server *s, const tbq_peer_id *peer, unsigned lanes)
 {
-    return s != NULL && peer != NULL ? changed(s, tbi_node_resume(s->node, peer, lanes))
+    return s != NULL && peer != NULL ? tbi_server_changed(s, tbi_node_resume(s->node, peer, lanes))
                                      : TBQ_ERR_INVALID;
 }
 
@@ -445,6 +445,6 @@ int tbq_send_datagram(tbq_server *s, const tbq_peer_id *peer, const void *data, 
     if (s == NULL || peer == NULL || (data == NULL && size > 0)) {
         return TBQ_ERR_INVALID;
     }
-    return changed(s, tbi_node_send_datagram(s->node, tbi_clock_now(), peer,
-                                             (tbq_bytes){.data = data, .size = size}));
+    return tbi_server_changed(s, tbi_node_send_datagram(s->node, tbi_clock_now(), peer,
+                                                        (tbq_bytes){.data = data, .size = size}));
 }

@@ -123,6 +123,16 @@ const uint8_t *tbi_get_sealed(struct tbi_cursor *c, size_t *size)
     return tbi_cur_rest(&value, size);
 }
 
+uint64_t tbi_get_id(struct tbi_cursor *c)
+{
+    uint64_t id = tbi_cur_u64(c);
+
+    if (id == 0) {
+        tbi_cur_fail(c, TBQ_ERR_MALFORMED);
+    }
+    return id;
+}
+
 uint64_t tbi_clamp(uint64_t v, uint64_t min, uint64_t max)
 {
     return v < min ? min : v > max ? max : v;

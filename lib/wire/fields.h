@@ -40,6 +40,8 @@ void tbi_get_address(struct tbi_cursor *c, struct tbi_addr *a);
 void tbi_put_sealed(struct tbi_writer *w, const uint8_t *record, size_t size);
 const uint8_t *tbi_get_sealed(struct tbi_cursor *c, size_t *size);
 
+uint64_t tbi_get_id(struct tbi_cursor *c); /* 8 bytes, never 0 */
+
 uint64_t tbi_clamp(uint64_t v, uint64_t min, uint64_t max);
 
 /* Keeps an earlier error, as the writer itself does. */

@@ -452,16 +452,6 @@ int tbi_get_rest(struct tbi_cursor body_bytes, struct tbi_rest *f)
 
 /* --- 0-RTT ----------------------------------------------------------------------------------- */
 
-static uint64_t get_ping_id(struct tbi_cursor *c)
-{
-    uint64_t id = tbi_cur_u64(c);
-
-    if (id == 0) {
-        tbi_cur_fail(c, TBQ_ERR_MALFORMED);
-    }
-    return id;
-}
-
 void tbi_put_early_ping(struct tbi_writer *w, const struct tbi_early_ping *f)
 {
     struct draft d;
@@ -474,7 +464,7 @@ int tbi_get_early_ping(struct tbi_cursor body_bytes, struct tbi_early_ping *f)
 {
     struct tbi_cursor *c = &body_bytes;
 
-    f->id = get_ping_id(c);
+    f->id = tbi_get_id(c);
     tbi_fields_skip(c);
     return tbi_cur_finish(c);
 }
@@ -493,7 +483,7 @@ int tbi_get_early_pong(struct tbi_cursor body_bytes, struct tbi_early_pong *f)
 {
     struct tbi_cursor *c = &body_bytes;
 
-    f->id = get_ping_id(c);
+    f->id = tbi_get_id(c);
     f->wall_ms = tbi_clamp(tbi_cur_varint(c), 0, TBI_WALL_MS_MAX);
     tbi_fields_skip(c);
     return tbi_cur_finish(c);

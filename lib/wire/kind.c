@@ -7,6 +7,8 @@
 
 #include "wire/fields.h"
 
+_Static_assert(TBQ_BODY_LENGTH_MAX == TBI_VARINT_MAX - 1, "a length and 1 is a varint too");
+
 static void put_wall(struct tbi_writer *w, uint64_t wall_ms)
 {
     tbi_put_varint(w, tbi_clamp(wall_ms, 0, TBI_WALL_MS_MAX));
@@ -155,16 +157,6 @@ static void put_own_id(struct tbi_writer *w, uint64_t id)
     tbi_put_u64(w, id);
 }
 
-static uint64_t get_own_id(struct tbi_cursor *c)
-{
-    uint64_t id = tbi_cur_u64(c);
-
-    if (id == 0) {
-        tbi_cur_fail(c, TBQ_ERR_MALFORMED);
-    }
-    return id;
-}
-
 void tbi_put_resource_request(struct tbi_writer *w, const struct tbi_resource_request *m)
 {
     put_own_id(w, m->id);
@@ -173,7 +165,7 @@ void tbi_put_resource_request(struct tbi_writer *w, const struct tbi_resource_re
 
 int tbi_get_resource_request(struct tbi_cursor c, struct tbi_resource_request *m)
 {
-    m->id = get_own_id(&c);
+    m->id = tbi_get_id(&c);
     m->timeout_ms = tbi_clamp(tbi_cur_varint(&c), 0, TBI_REQUEST_TIMEOUT_MAX_MS);
     m->data = tbi_cur_rest(&c, &m->size);
     return tbi_cur_finish(&c);
@@ -187,7 +179,7 @@ void tbi_put_resource_response(struct tbi_writer *w, const struct tbi_resource_r
 
 int tbi_get_resource_response(struct tbi_cursor c, struct tbi_resource_response *m)
 {
-    m->id = get_own_id(&c);
+    m->id = tbi_get_id(&c);
     m->status = tbi_clamp(tbi_cur_varint(&c), 0, TBQ_RESPONSE_FAILED);
     m->data = tbi_cur_rest(&c, &m->size);
     return tbi_cur_finish(&c);
@@ -231,8 +223,8 @@ void tbi_put_body_part(struct tbi_writer *w, const struct tbi_body_part *m)
 {
     bool told = m->length != TBQ_LENGTH_UNKNOWN;
 
-    if (m->what > TBI_BODY_GIVEN_UP || m->offset > TBI_BODY_LENGTH_MAX ||
-        (told && m->length > TBI_BODY_LENGTH_MAX)) {
+    if (m->what > TBI_BODY_GIVEN_UP || m->offset > TBQ_BODY_LENGTH_MAX ||
+        (told && m->length > TBQ_BODY_LENGTH_MAX)) {
         tbi_put_fail(w, TBQ_ERR_INTERNAL);
         return;
     }
@@ -246,13 +238,13 @@ int tbi_get_body_part(struct tbi_cursor c, struct tbi_body_part *m)
 {
     uint64_t length;
 
-    m->id = get_own_id(&c);
+    m->id = tbi_get_id(&c);
     m->what = tbi_cur_varint_in(&c, TBI_BODY_MORE, TBI_BODY_GIVEN_UP);
-    m->offset = tbi_cur_varint_in(&c, 0, TBI_BODY_LENGTH_MAX);
+    m->offset = tbi_cur_varint_in(&c, 0, TBQ_BODY_LENGTH_MAX);
     length = tbi_cur_varint(&c);
     m->length = length == 0 ? TBQ_LENGTH_UNKNOWN : length - 1;
     m->data = tbi_cur_rest(&c, &m->size);
-    if (m->size > TBI_BODY_LENGTH_MAX - m->offset ||
+    if (m->size > TBQ_BODY_LENGTH_MAX - m->offset ||
         (m->what == TBI_BODY_GIVEN_UP ? m->size > 0 : m->size == 0 && m->what == TBI_BODY_MORE)) {
         tbi_cur_fail(&c, TBQ_ERR_MALFORMED);
     }

@@ -1,10 +1,9 @@
-/* wire/kind.h - the nine kinds of message: their bodies as bytes and back.
+/* wire/kind.h - the ten kinds of message: their bodies as bytes and back.
  *
- * Payload kinds (TRANSITION, RESOURCE_REQUEST, RESOURCE_RESPONSE) carry the application's bytes at
- * the end of the body; the encoders write what stands before them, the caller adds the bytes by
- * reference. The other kinds end in fields that may grow, as in HELLO; so far only PING and PONG
- * have some.
- * Times are milliseconds since 1970. Decoders return 0, TBQ_ERR_MALFORMED or
+ * Payload kinds (TRANSITION, RESOURCE_REQUEST, RESOURCE_RESPONSE, BODY) carry the application's
+ * bytes at the end of the body; the encoders write what stands before them, the caller adds the
+ * bytes by reference. The other kinds end in fields that may grow, as in HELLO; so far only PING
+ * and PONG have some. Times are milliseconds since 1970. Decoders return 0, TBQ_ERR_MALFORMED or
  * TBQ_ERR_UNSUPPORTED. */
 #ifndef TBI_WIRE_KIND_H
 #define TBI_WIRE_KIND_H
@@ -79,7 +78,7 @@ enum tbi_body_what {
 struct tbi_body_part {
     uint64_t id;     /* the sender's own, never 0; joins the parts of one body */
     uint64_t what;   /* enum tbi_body_what */
-    uint64_t offset; /* at most TBI_BODY_LENGTH_MAX, and so is offset + size */
+    uint64_t offset; /* at most TBQ_BODY_LENGTH_MAX, and so is offset + size */
     uint64_t length; /* of the whole body, or TBQ_LENGTH_UNKNOWN */
     const uint8_t *data;
     size_t size;

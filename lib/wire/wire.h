@@ -83,7 +83,6 @@ enum tbi_frame_type {
 #define TBI_IDLE_TIMEOUT_MIN_MS 1000U
 #define TBI_IDLE_TIMEOUT_MAX_MS 86400000U         /* a day */
 #define TBI_REQUEST_TIMEOUT_MAX_MS 86400000U      /* a day */
-#define TBI_BODY_LENGTH_MAX (TBI_VARINT_MAX - 1)  /* bytes, so that 1 more is a varint too */
 #define TBI_WALL_MS_MAX UINT64_C(253402300799999) /* the last ms of the year 9999 */
 
 /* X(NAME, code, text): application close codes of a QUIC connection. */

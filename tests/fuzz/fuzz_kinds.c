@@ -41,7 +41,7 @@ AGAIN(resource_request, m.id != 0 && m.timeout_ms <= TBI_REQUEST_TIMEOUT_MAX_MS,
 AGAIN(resource_response, m.id != 0 && m.status <= TBQ_RESPONSE_FAILED,
       tbi_put_bytes(w, m.data, m.size))
 AGAIN(body_part,
-      m.id != 0 && m.offset <= TBI_BODY_LENGTH_MAX && m.size <= TBI_BODY_LENGTH_MAX - m.offset,
+      m.id != 0 && m.offset <= TBQ_BODY_LENGTH_MAX && m.size <= TBQ_BODY_LENGTH_MAX - m.offset,
       tbi_put_bytes(w, m.data, m.size))
 AGAIN(error_body, m.code <= INT32_MAX && m.lane < TBQ_LANES && m.text_size <= TBI_ERROR_TEXT_MAX,
       (void)0)

@@ -343,7 +343,7 @@ static void body_part(struct world *w, uint64_t id, uint64_t offset, uint64_t le
 static void bodies_without_end(struct world *w)
 {
     for (uint64_t i = 1; i <= 100; i++) {
-        body_part(w, w->round * 100 + i, 0, TBI_BODY_LENGTH_MAX);
+        body_part(w, w->round * 100 + i, 0, TBQ_BODY_LENGTH_MAX);
     }
     say_flush(w, LANE);
 }
@@ -353,8 +353,8 @@ static void bodies_that_do_not_go_on(struct world *w)
 {
     for (uint64_t i = 1; i <= 40; i += 4) {
         uint64_t id = w->round * 100 + i;
-        body_part(w, id, 0, TBI_BODY_LENGTH_MAX);
-        body_part(w, id, 2, TBI_BODY_LENGTH_MAX);
+        body_part(w, id, 0, TBQ_BODY_LENGTH_MAX);
+        body_part(w, id, 2, TBQ_BODY_LENGTH_MAX);
         body_part(w, id + 1, 0, 1000);
         body_part(w, id + 1, 0, 1000);
         body_part(w, id + 2, 0, 1000);

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "base/alloc.h"
+#include "base/crypto.h"
 #include "base/rng.h"
 
 /* Runs a suite, prints TAP on standard output, frees the suite; main()'s result. */
@@ -25,6 +26,9 @@ void tbi_failing_init(struct tbi_failing_alloc *f, size_t fail_at);
  * without reaching the failing one. After each run nothing may be left allocated. The body must
  * take every failure as an error of what it tests, not as one of the test. */
 void tbi_walk_allocations(void (*body)(const struct tbi_alloc *a, void *arg), void *arg);
+
+/* In place of SHA-256 in a struct tbi_crypto, where only equal and different count. */
+int tbi_test_hash(void *self, const void *data, size_t size, uint8_t to[TBI_HASH_SIZE]);
 
 /* A random stream that is the same in every run. */
 void tbi_test_rng(struct tbi_rng *rng, unsigned seed);

@@ -209,9 +209,9 @@ START_TEST(what_cannot_be_said_is_not_written)
     REFUSED(tbi_put_body_part(w, &(struct tbi_body_part){.id = 0}));
     REFUSED(tbi_put_body_part(w, &(struct tbi_body_part){.id = 1, .what = 3}));
     REFUSED(
-        tbi_put_body_part(w, &(struct tbi_body_part){.id = 1, .offset = TBI_BODY_LENGTH_MAX + 1}));
+        tbi_put_body_part(w, &(struct tbi_body_part){.id = 1, .offset = TBQ_BODY_LENGTH_MAX + 1}));
     REFUSED(
-        tbi_put_body_part(w, &(struct tbi_body_part){.id = 1, .length = TBI_BODY_LENGTH_MAX + 1}));
+        tbi_put_body_part(w, &(struct tbi_body_part){.id = 1, .length = TBQ_BODY_LENGTH_MAX + 1}));
 #undef REFUSED
 }
 END_TEST
