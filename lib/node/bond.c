@@ -16,8 +16,9 @@ static bool may_go(const struct tbi_peer *peer, bool idle)
         const struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
         struct tbi_link_stats stats;
         tbi_link_stats(b->link, &stats);
-        if (b->sessions > 0 || b->contacts > 0 || b->owed > 0 || !tbi_link_outbox_empty(b->link) ||
-            stats.held_messages > 0 || !tbi_list_empty(&b->bodies_out) ||
+        if (!tbi_list_empty(&b->sessions) || !tbi_list_empty(&b->contacts) || b->owed > 0 ||
+            !tbi_link_outbox_empty(b->link) || stats.held_messages > 0 ||
+            !tbi_list_empty(&b->bodies_out) ||
             (idle && (!tbi_link_idle(b->link) || !tbi_list_empty(&b->bodies_in)))) {
             return false;
         }
@@ -114,6 +115,8 @@ struct tbi_bond *tbi_bond_new(struct tbi_node *node, struct tbi_peer *peer)
     }
     b->node = node;
     tbi_list_init(&b->entry);
+    tbi_list_init(&b->contacts);
+    tbi_list_init(&b->sessions);
     tbi_list_init(&b->carriers);
     tbi_list_init(&b->joiners);
     tbi_list_init(&b->dials);
@@ -158,29 +161,37 @@ void tbi_bond_free(struct tbi_bond *b)
     }
 }
 
-/* Frees it when nothing leads here any more. */
-static void free_if_unused(struct tbi_bond *b)
+void tbi_bond_left(struct tbi_bond *b)
 {
-    if (b->sessions == 0 && b->contacts == 0 && b->given_up) {
+    if (tbi_list_empty(&b->sessions) && tbi_list_empty(&b->contacts) && b->given_up) {
         tbi_bond_free(b);
     }
 }
 
-void tbi_bond_leave(struct tbi_bond *b)
+void tbi_bond_enter(struct tbi_bond *b, struct tbi_session *s)
 {
-    b->sessions--;
-    free_if_unused(b);
+    s->bond = b;
+    tbi_list_push(&b->sessions, &s->member);
 }
 
-void tbi_bond_let_go(struct tbi_bond *b)
+void tbi_bond_hold(struct tbi_bond *b, struct tbi_contact *c)
 {
-    b->contacts--;
+    c->bond = b;
+    tbi_list_push(&b->contacts, &c->held);
+}
+
+void tbi_bond_let_go(struct tbi_contact *c)
+{
+    struct tbi_bond *b = c->bond;
+
+    c->bond = NULL;
+    tbi_list_remove(&c->held);
     tbi_bond_drain(b);
-    if (b->contacts == 0 && b->session == NULL && b->lost_at == 0) {
+    if (tbi_list_empty(&b->contacts) && b->session == NULL && b->lost_at == 0) {
         tbi_bond_give_up(b, TBQ_ERR_CLOSED); /* never was up: nobody will come back */
         return;
     }
-    free_if_unused(b);
+    tbi_bond_left(b);
 }
 
 struct tbi_bond *tbi_bond_find(struct tbi_node *node, const tbq_peer_id *id,
@@ -425,6 +436,9 @@ void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s, int reason)
     if (b->session != NULL || !move_over(b)) {
         tbi_bond_drain(b);
     }
+    if (b->session == NULL) {
+        tbi_rest_look(b); /* a contact that rested beside this connection */
+    }
 }
 
 void tbi_bond_replaced(struct tbi_bond *b, const struct tbi_addr *where)
@@ -444,9 +458,9 @@ void tbi_bond_give_up(struct tbi_bond *b, int reason)
         tbi_bodies_out_give_up(b, reason);
         tbi_link_give_up(b->link, b->node->now, reason);
         tbi_bodies_in_end(b, reason);
-        b->given_up = b->contacts == 0;
+        b->given_up = tbi_list_empty(&b->contacts);
         b->lost_at = 0;
         tbi_bond_drain(b);
     }
-    free_if_unused(b);
+    tbi_bond_left(b);
 }

@@ -117,6 +117,7 @@ int tbi_node_new(struct tbi_node **made, const struct tbi_node_config *config, s
     tbi_list_init(&node->touched);
     tbi_list_init(&node->bindings);
     tbi_list_init(&node->hungry);
+    tbi_list_init(&node->lookups);
     /* Dials and accepted connections, and as many peers that were here a moment ago. */
     size_t most = 2 * (size_t)config->settings.max_connections + 64;
     tbi_map_init(&node->contacts, node->alloc, secret, sizeof(tbq_connection), most);

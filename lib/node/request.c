@@ -62,7 +62,7 @@ struct tbi_request *tbi_request_owed(struct tbi_bond *b, uint64_t their_id, uint
 void tbi_requests_forget(struct tbi_node *node, struct tbi_bond *b)
 {
     struct tbi_map_entry *next;
-    for (struct tbi_map_entry *e = tbi_map_first(&node->owed); e != NULL; e = next) {
+    for (struct tbi_map_entry *e = tbi_map_first(&node->owed); e != NULL && b->owed > 0; e = next) {
         struct tbi_request *r = tbi_map_value(e);
         next = tbi_map_next(e);
         if (r->bond == b) {

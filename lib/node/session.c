@@ -23,6 +23,7 @@ struct tbi_session *tbi_session_new(struct tbi_node *node, uint64_t conn, bool d
     s->began = node->now.mono_ns;
     s->control_out = -1;
     tbi_list_init(&s->touched);
+    tbi_list_init(&s->member);
     tbi_list_init(&s->attempt);
     tbi_list_init(&s->carries);
     tbi_frame_reader_init(&s->control_in);
@@ -74,8 +75,8 @@ void tbi_session_free(struct tbi_session *s)
     tbi_further_settled(s);
     if (s->bond != NULL) {
         s->bond->session = s->bond->session == s ? NULL : s->bond->session;
-        s->bond->sessions--;
     }
+    tbi_list_remove(&s->member);
     tbi_list_remove(&s->carries);
     for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
         tbi_instream_free(&s->in[i]);
@@ -333,8 +334,7 @@ static bool is_further(struct tbi_session *s)
     if (b == NULL || b->session == NULL) {
         return false; /* here the link has none (any more): then it is the first one */
     }
-    s->bond = b;
-    b->sessions++;
+    tbi_bond_enter(b, s);
     return true;
 }
 
@@ -398,18 +398,17 @@ static void get_ready_alone(struct tbi_session *s)
         }
         s->contact->session = s;
     }
-    s->bond = tbi_bond_for(node, &s->peer_id, s->hello.boot_id, waiting);
-    if (s->bond == NULL) {
+    struct tbi_bond *b = tbi_bond_for(node, &s->peer_id, s->hello.boot_id, waiting);
+    if (b == NULL) {
         tbi_session_close(s, TBI_CLOSE_BUSY, tbi_close_text(TBI_CLOSE_BUSY));
         return;
     }
-    s->bond->sessions++;
-    if (waiting != s->bond) {
-        s->bond->contacts++;
-        s->contact->bond = s->bond;
+    tbi_bond_enter(b, s);
+    if (waiting != b) {
         if (waiting != NULL) {
-            tbi_bond_let_go(waiting);
+            tbi_bond_let_go(s->contact);
         }
+        tbi_bond_hold(b, s->contact);
     }
     if (choose(s)) {
         send_confirm(s);
@@ -760,11 +759,10 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
         tbi_further_lost(b, s, reason);
     }
     struct tbi_addr remote = s->remote;
-    s->bond = NULL;
     s->contact = NULL;
     tbi_session_free(s);
     if (b != NULL) {
-        tbi_bond_leave(b);
+        tbi_bond_left(b);
     }
     if (c != NULL && rests) {
         tbi_rest_contact(c);
