@@ -61,7 +61,7 @@ static void send_end(struct tbi_body_out *o)
     tbi_put_init(&w, head, sizeof head);
     tbi_put_body_part(&w, &part);
     out.head_size = tbi_put_size(&w);
-    int rv = tbi_link_send(o->bond->link, o->node->now, &out);
+    int rv = tbi_bond_send(o->bond, &out);
     o->owes_end = rv == TBQ_ERR_AGAIN || rv == TBQ_ERR_NOMEM;
 }
 
@@ -163,7 +163,7 @@ static void send_part(struct tbi_body_out *o, struct tbi_block *bytes, bool last
     tbi_put_init(&w, head, sizeof head);
     tbi_put_body_part(&w, &part);
     out.head_size = tbi_put_size(&w);
-    int rv = tbi_link_send(o->bond->link, o->node->now, &out);
+    int rv = tbi_bond_send(o->bond, &out);
     if (rv == TBQ_ERR_AGAIN) { /* who was asked to read has filled the outbox itself */
         hold(o, bytes, last);
         return;

@@ -123,6 +123,7 @@ struct tbi_bond *tbi_bond_new(struct tbi_node *node, struct tbi_peer *peer)
     tbi_list_init(&b->bodies_out);
     tbi_list_init(&b->bodies_in);
     tbi_list_init(&b->hungry);
+    tbi_list_init(&b->touched);
     b->further_at = TBI_NEVER;
     b->rest_at = TBI_NEVER;
     if (tbi_timer_register(&node->timers, &b->timer, b, TBI_TIMER_BOND) < 0) {
@@ -155,6 +156,7 @@ void tbi_bond_free(struct tbi_bond *b)
     tbi_bodies_out_free(b);
     tbi_bodies_in_end(b, TBQ_ERR_LOST);
     tbi_list_remove(&b->hungry);
+    tbi_list_remove(&b->touched);
     tbi_free(node->alloc, b);
     if (peer != NULL && tbi_list_empty(&peer->bonds)) {
         tbi_peer_free(peer);
@@ -365,6 +367,20 @@ void tbi_bond_drain(struct tbi_bond *b)
         at = end < at ? end : at;
     }
     tbi_timer_set(&b->node->timers, &b->timer, at);
+}
+
+void tbi_bond_touch(struct tbi_bond *b)
+{
+    if (tbi_list_empty(&b->touched)) {
+        tbi_list_push(&b->node->touched, &b->touched);
+    }
+}
+
+int tbi_bond_send(struct tbi_bond *b, const struct tbi_outgoing *out)
+{
+    int rv = tbi_link_send(b->link, b->node->now, out);
+    tbi_bond_touch(b);
+    return rv;
 }
 
 void tbi_bond_timer(struct tbi_bond *b)

@@ -139,7 +139,6 @@ struct tbi_session {
     uint64_t early_ping; /* the id of the client's; 0: none */
     struct tbi_early_pong early_pong; /* the server's, until it is trusted; id 0: none */
     struct tbi_block *referrals;      /* the body of its BUSY, until it is trusted */
-    struct tbi_list touched;          /* in the node's list: its link has something to tell */
     tbq_peer_id peer_id;
     uint8_t peer_key[TBQ_PUBLIC_KEY_SIZE];
     struct tbi_hello hello;     /* the peer's */
@@ -170,6 +169,7 @@ struct tbi_bond {
     bool have_boot;
     uint8_t boot_id[TBI_BOOT_ID_SIZE];
     struct tbi_link *link;
+    struct tbi_list touched;     /* in the node's list: the link has something to do or to tell */
     struct tbi_list carriers;    /* sessions that are up: each is a path of the link */
     struct tbi_session *session; /* the one of them that the peer is known by; NULL: none */
     struct tbi_session *chosen;  /* the one that we sent CONFIRM on last; it may come up */
@@ -335,7 +335,7 @@ struct tbi_node {
     struct tbi_map bodies_in;  /* by id */
     struct tbi_list hungry;    /* bonds with bodies that could go on */
     struct tbi_list lookups;   /* contacts whose names are to be resolved */
-    struct tbi_list touched;   /* sessions whose links have something to tell */
+    struct tbi_list touched;   /* bonds whose links have something to do or to tell */
     struct tbi_list bonds;     /* whose peer is not known yet */
     struct tbi_list bindings;  /* of first use, that the server has not fetched */
     struct tbi_discovery discovery;
@@ -487,7 +487,6 @@ int tbi_session_open(struct tbi_session *s, const struct tbi_prologue *p, unsign
 int tbi_session_write_control(struct tbi_session *s, const struct tbi_writer *w);
 void tbi_session_timer(struct tbi_session *s);
 void tbi_session_ping_later(struct tbi_session *s); /* it is the one of its peer that pings */
-void tbi_session_touch(struct tbi_session *s);      /* its link has something to tell */
 void tbi_session_close(struct tbi_session *s, uint64_t code, const char *text);
 void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint64_t close_code);
 
@@ -522,6 +521,10 @@ void tbi_bond_let_go(struct tbi_contact *c);                    /* frees it if n
 void tbi_bond_enter(struct tbi_bond *b, struct tbi_session *s); /* its bond is known */
 void tbi_bond_left(struct tbi_bond *b);                         /* frees it if nothing needs it */
 void tbi_bond_drain(struct tbi_bond *b); /* the link's actions; re-arms its timer */
+/* The link has something to do or to tell: it is ticked and drained before the node sends, or tells
+ * when it wants to be called next. So a thousand sends or releases in a row cost one turn. */
+void tbi_bond_touch(struct tbi_bond *b);
+int tbi_bond_send(struct tbi_bond *b, const struct tbi_outgoing *out); /* to the link; touches */
 void tbi_bond_carried(struct tbi_bond *b, struct tbi_session *s);          /* by one more session */
 void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s, int reason); /* one less */
 /* Another process of the peer answers at that address: connections to there that are silent are of
@@ -633,7 +636,6 @@ void tbi_requests_forget(struct tbi_node *node, struct tbi_bond *b); /* the requ
 struct tbi_request *tbi_request_owed(struct tbi_bond *b, uint64_t their_id, uint64_t timeout_ms);
 void tbi_request_free(struct tbi_request *r, struct tbi_map *from);
 
-void tbi_node_settle(struct tbi_node *node); /* everything that the parts have to tell each other */
 void tbi_node_warn(struct tbi_node *node, const tbq_peer_id *peer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -178,7 +178,7 @@ int tbi_node_respond(struct tbi_node *node, struct tbi_now now, tbq_request_id r
     }
     fate->silent = true; /* a stop waits for it all the same */
     out.cookie = (uintptr_t)fate;
-    int rv = tbi_link_send(b->link, now, &out);
+    int rv = tbi_bond_send(b, &out);
     tbi_block_unref(body);
     if (rv < 0) {
         tbi_event_free(fate);
@@ -188,7 +188,6 @@ int tbi_node_respond(struct tbi_node *node, struct tbi_now now, tbq_request_id r
     }
     if (rv == 0) {
         tbi_request_free(r, &node->owed);
-        tbi_bond_drain(b);
         tbi_rest_used(b);
         tbi_rest_wake(b);
     }

@@ -22,7 +22,6 @@ struct tbi_session *tbi_session_new(struct tbi_node *node, uint64_t conn, bool d
     s->remote = *remote;
     s->began = node->now.mono_ns;
     s->control_out = -1;
-    tbi_list_init(&s->touched);
     tbi_list_init(&s->member);
     tbi_list_init(&s->attempt);
     tbi_list_init(&s->carries);
@@ -56,7 +55,7 @@ static void leave_link(struct tbi_session *s, int reason)
     if (path != NULL) {
         s->path = NULL;
         tbi_link_detach(path, s->node->now, reason);
-        tbi_session_touch(s);
+        tbi_bond_touch(s->bond);
     }
 }
 
@@ -83,7 +82,6 @@ void tbi_session_free(struct tbi_session *s)
     }
     tbi_block_unref(s->record);
     tbi_block_unref(s->referrals);
-    tbi_list_remove(&s->touched);
     tbi_list_remove(&s->attempt);
     tbi_map_remove(&node->sessions, &s->conn);
     tbi_timer_unregister(&node->timers, &s->timer);
@@ -118,13 +116,6 @@ void tbi_session_violation(struct tbi_session *s, int error, const char *what)
                     : error == TBQ_ERR_LIMIT     ? TBI_CLOSE_LIMIT
                                                  : TBI_CLOSE_PROTOCOL;
     tbi_session_breaks(s, code, what);
-}
-
-void tbi_session_touch(struct tbi_session *s)
-{
-    if (tbi_list_empty(&s->touched)) {
-        tbi_list_push(&s->node->touched, &s->touched);
-    }
 }
 
 /* --- What a link writes ----------------------------------------------------------------------- */
@@ -470,7 +461,7 @@ static void speak_ahead(struct tbi_session *s)
         tbi_dispatch_pings_leave(s->bond);
         s->path =
             tbi_link_attach_ahead(s->bond->link, s->node->now, &conn, &limits, TBI_EARLY_BYTES_MAX);
-        tbi_session_touch(s);
+        tbi_bond_touch(s->bond);
     }
 }
 
@@ -527,7 +518,7 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
     tbi_instreams_to_link(s);
     tbi_contact_follow(s->bond);
     tbi_further_up(s);
-    tbi_session_touch(s);
+    tbi_bond_touch(s->bond);
 }
 
 /* A client's CONFIRM comes in the same packet as the end of its handshake: before it was asked
@@ -655,7 +646,7 @@ static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cu
         tbi_rest_asked(s, body);
     } else if (s->path != NULL && (type & 1) == 0) {
         tbi_link_control(s->path, s->node->now, type, body);
-        tbi_session_touch(s);
+        tbi_bond_touch(s->bond);
     }
 }
 
