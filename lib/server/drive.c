@@ -22,10 +22,17 @@ size_t tbq_server_pollfds(tbq_server *s, struct pollfd *fds, size_t max)
     return n + tbi_names_pollfds(s->names, fds + n, max - n);
 }
 
-/* The nearest moment at which there is something to do, ns. */
+/* What calls since the last turn have left to do, so that it need not be a turn of its own. */
+static void settle(tbq_server *s)
+{
+    if (s->in_callback == 0) { /* else process is on its way, and does it */
+        tbi_node_settle(s->node);
+    }
+}
+
+/* The nearest moment at which there is something to do, ns; 0: at once. */
 static uint64_t deadline(tbq_server *s, uint64_t now)
 {
-    tbi_node_settle(s->node);
     uint64_t at = tbi_node_deadline(s->node);
     uint64_t names = tbi_names_deadline(s->names, now);
 
@@ -33,18 +40,23 @@ static uint64_t deadline(tbq_server *s, uint64_t now)
         at = TBI_NEVER; /* nothing can be sent before the socket takes more */
     }
     if (tbi_node_has_news(s->node)) {
-        return now; /* a call between two waits had events for answer: do not wait for them */
+        return 0; /* a call between two waits had events for answer: do not wait for them */
     }
     at = names < at ? names : at;
     at = s->network_at < at ? s->network_at : at;
-    return s->book_at < at ? s->book_at : at;
+    at = s->book_at < at ? s->book_at : at;
+    return at > now ? at : 0;
 }
 
 const struct timespec *tbq_server_timeout(tbq_server *s, struct timespec *t)
 {
     uint64_t now = tbi_clock_now().mono_ns;
-    uint64_t at = s != NULL && t != NULL ? deadline(s, now) : TBI_NEVER;
 
+    if (s == NULL || t == NULL) {
+        return NULL;
+    }
+    settle(s);
+    uint64_t at = deadline(s, now);
     if (at == TBI_NEVER) {
         return NULL;
     }
@@ -54,20 +66,49 @@ const struct timespec *tbq_server_timeout(tbq_server *s, struct timespec *t)
     return t;
 }
 
-int tbq_server_fd(tbq_server *s)
+/* Tells the one descriptor what to wait for. */
+static int arm(tbq_server *s)
 {
     struct pollfd fds[TBQ_FDS_MAX];
+    size_t n = tbq_server_pollfds(s, fds, TBQ_FDS_MAX);
+    size_t stable = s->netwatch != NULL ? 3 : 2;
+    uint64_t at = deadline(s, tbi_clock_now().mono_ns);
+
+    s->at_once = at == 0;
+    return tbi_onefd_update(s->onefd, fds, n, stable, at);
+}
+
+/* Who waits on the one descriptor asks for nothing before the next wait, so it must know by itself
+ * of a call that may have changed what there is to wait for. In a callback process does it at its
+ * end. Once it is to end the wait at once, nothing that follows changes that. */
+int tbi_server_changed(tbq_server *s, int rv)
+{
+    if (s != NULL && s->onefd != NULL && s->in_callback == 0 && !s->at_once) {
+        (void)arm(s);
+    }
+    return rv;
+}
+
+/* There are no more events: what was released is told now, and need not end the next wait. */
+void tbi_server_rests(tbq_server *s)
+{
+    if (s->onefd != NULL && s->in_callback == 0 && s->at_once) {
+        settle(s);
+        (void)arm(s);
+    }
+}
+
+int tbq_server_fd(tbq_server *s)
+{
     if (s == NULL) {
         return TBQ_ERR_INVALID;
     }
     int rv = s->onefd != NULL ? 0 : tbi_onefd_new(&s->onefd, &s->alloc);
 
-    if (rv < 0) {
-        return rv;
+    if (rv == 0) {
+        settle(s);
+        rv = arm(s);
     }
-    size_t n = tbq_server_pollfds(s, fds, TBQ_FDS_MAX);
-    size_t stable = s->netwatch != NULL ? 3 : 2;
-    rv = tbi_onefd_update(s->onefd, fds, n, stable, deadline(s, tbi_clock_now().mono_ns));
     return rv < 0 ? rv : tbi_onefd_fd(s->onefd);
 }
 

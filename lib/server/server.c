@@ -148,8 +148,9 @@ int tbq_server_start(tbq_server **server, const tbq_config *config, const tbq_ac
         return rv;
     }
     tbi_text(settings.c.error_text, settings.c.error_text_size, "%s", "");
-    tbq_server *s = tbi_calloc(&alloc, 1, sizeof *s);
+    tbq_server *s = tbi_alloc_keep(&alloc) == 0 ? tbi_calloc(&alloc, 1, sizeof *s) : NULL;
     if (s == NULL) {
+        tbi_alloc_release(&alloc);
         return TBQ_ERR_NOMEM;
     }
     s->alloc = alloc;
@@ -200,6 +201,7 @@ void tbq_server_free(tbq_server *s)
     struct tbi_alloc alloc = s->alloc;
     tbi_settings_free(&s->settings, &alloc);
     tbi_free(&alloc, s);
+    tbi_alloc_release(&alloc);
 }
 
 const tbq_peer_id *tbq_server_peer_id(const tbq_server *s)
@@ -220,17 +222,6 @@ const char *tbq_server_address(const tbq_server *s)
 const char *tbq_server_trust(const tbq_server *s)
 {
     return s != NULL ? tbi_trust_name(&s->trust) : NULL;
-}
-
-/* After a call that may have changed what there is to wait for: who waits on the one descriptor
- * asks for nothing before the next wait, so it must know by itself. In a callback process does it
- * at its end. */
-int tbi_server_changed(tbq_server *s, int rv)
-{
-    if (s != NULL && s->onefd != NULL && s->in_callback == 0) {
-        (void)tbq_server_fd(s);
-    }
-    return rv;
 }
 
 int tbq_server_stop(tbq_server *s, uint32_t deadline_ms)
@@ -266,7 +257,12 @@ int tbq_server_reload(tbq_server *s, char *text, size_t text_size)
 
 tbq_event *tbq_server_next_event(tbq_server *s)
 {
-    return s == NULL || s->has_actor ? NULL : tbi_node_next_event(s->node);
+    tbq_event *e = s == NULL || s->has_actor ? NULL : tbi_node_next_event(s->node);
+
+    if (e == NULL && s != NULL) {
+        tbi_server_rests(s);
+    }
+    return e;
 }
 
 void tbq_event_release(tbq_event *event)
