@@ -328,6 +328,7 @@ struct tbi_node {
     struct tbi_map contacts;   /* by handle */
     struct tbi_map sessions;   /* by number of the QUIC connection */
     struct tbi_map peers;      /* by peer id */
+    struct tbi_peer *found;    /* that was asked for last; NULL: none */
     struct tbi_map asked;      /* own requests, by id */
     struct tbi_map owed;       /* peers' requests, by id */
     struct tbi_map broadcasts; /* by id */

@@ -255,16 +255,6 @@ int tbq_server_reload(tbq_server *s, char *text, size_t text_size)
 
 /* --- Events and commands ---------------------------------------------------------------------- */
 
-tbq_event *tbq_server_next_event(tbq_server *s)
-{
-    tbq_event *e = s == NULL || s->has_actor ? NULL : tbi_node_next_event(s->node);
-
-    if (e == NULL && s != NULL) {
-        tbi_server_rests(s);
-    }
-    return e;
-}
-
 void tbq_event_release(tbq_event *event)
 {
     tbq_server *s = tbi_node_event_owner(event);
@@ -363,14 +353,20 @@ void tbq_actor_init_sized(tbq_actor *actor, size_t size)
     }
 }
 
+/* Only the order matters of most messages; what has a time of its own is exact. */
+static struct tbi_now time_for(tbq_server *s, const tbq_message *m, const tbq_send_options *o)
+{
+    return m->kind == TBQ_TRANSITION && o->ttl_ms == 0 ? tbi_server_moment(s) : tbi_clock_now();
+}
+
 int tbq_send(tbq_server *s, tbq_connection connection, const tbq_message *message,
              const tbq_send_options *options)
 {
     tbq_send_options o;
     int rv = s != NULL && message != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
     return rv < 0 ? rv
-                  : tbi_server_changed(
-                        s, tbi_node_send_on(s->node, tbi_clock_now(), connection, message, &o));
+                  : tbi_server_changed(s, tbi_node_send_on(s->node, time_for(s, message, &o),
+                                                           connection, message, &o));
 }
 
 int tbq_send_to(tbq_server *s, const tbq_peer_id *peer, const tbq_message *message,
@@ -381,7 +377,7 @@ int tbq_send_to(tbq_server *s, const tbq_peer_id *peer, const tbq_message *messa
         s != NULL && message != NULL && peer != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
     return rv < 0 ? rv
                   : tbi_server_changed(
-                        s, tbi_node_send_to(s->node, tbi_clock_now(), peer, message, &o));
+                        s, tbi_node_send_to(s->node, time_for(s, message, &o), peer, message, &o));
 }
 
 int tbq_broadcast(tbq_server *s, const tbq_message *message, const tbq_send_options *options)
@@ -416,7 +412,8 @@ int tbq_cancel(tbq_server *s, tbq_request_id request)
 int tbq_respond(tbq_server *s, tbq_request_id request, const tbq_answer *answer)
 {
     return s != NULL && answer != NULL
-               ? tbi_server_changed(s, tbi_node_respond(s->node, tbi_clock_now(), request, answer))
+               ? tbi_server_changed(
+                     s, tbi_node_respond(s->node, tbi_server_moment(s), request, answer))
                : TBQ_ERR_INVALID;
 }
 
