@@ -143,14 +143,26 @@ int tbi_alloc_keep(struct tbi_alloc *a)
 #endif
 }
 
+static void drop(const struct tbi_alloc *a, size_t i, size_t keep)
+{
+    for (; a->spare->of[i].count > keep; a->spare->of[i].count--) {
+        struct piece *p = a->spare->of[i].first;
+        a->spare->of[i].first = p->next;
+        tbi_free(a, p);
+    }
+}
+
+void tbi_alloc_trim(const struct tbi_alloc *a)
+{
+    for (size_t i = 0; a->spare != NULL && i < CLASSES; i++) {
+        drop(a, i, a->spare->of[i].count / 2);
+    }
+}
+
 void tbi_alloc_release(struct tbi_alloc *a)
 {
     for (size_t i = 0; a->spare != NULL && i < CLASSES; i++) {
-        while (a->spare->of[i].first != NULL) {
-            struct piece *p = a->spare->of[i].first;
-            a->spare->of[i].first = p->next;
-            tbi_free(a, p);
-        }
+        drop(a, i, 0);
     }
     tbi_free(a, a->spare);
     a->spare = NULL;

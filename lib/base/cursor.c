@@ -81,6 +81,11 @@ bool tbi_varint_peek(const uint8_t *data, size_t size, uint64_t *value, size_t *
     if (size == 0) {
         return false;
     }
+    if (data[0] < 0x40) { /* most of them */
+        *value = data[0];
+        *used = 1;
+        return true;
+    }
     size_t whole = (size_t)1 << (data[0] >> 6);
     if (size < whole) {
         return false;
@@ -228,6 +233,10 @@ void tbi_put_varint(struct tbi_writer *w, uint64_t v)
         if (w->error == 0) {
             w->error = TBQ_ERR_TOO_LARGE;
         }
+        return;
+    }
+    if (v < 0x40) { /* most of them */
+        tbi_put_u8(w, (uint8_t)v);
         return;
     }
     size_t size = tbi_varint_size(v);

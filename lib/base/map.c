@@ -97,6 +97,7 @@ void tbi_map_init(struct tbi_map *m, const struct tbi_alloc *a, const uint8_t se
 void tbi_map_free(struct tbi_map *m)
 {
     struct tbi_map_entry *e = m->head;
+    m->last = NULL;
     if (e != NULL) {
         HASH_CLEAR(hh, m->head);
     }
@@ -112,12 +113,19 @@ size_t tbi_map_count(const struct tbi_map *m)
     return HASH_COUNT(m->head);
 }
 
+/* Calls in a row mostly ask for one key: it is compared before it is hashed. To remember it changes
+ * nothing that a caller could see, so that the map may be const all the same. */
 static struct tbi_map_entry *find(const struct tbi_map *m, const void *key)
 {
-    struct tbi_map_entry *e = NULL;
+    struct tbi_map_entry *e = m->last;
+    if (e != NULL && memcmp(e->key, key, m->key_size) == 0) {
+        return e;
+    }
+    e = NULL;
     if (m->head != NULL) {
         HASH_FIND(hh, m->head, key, m->key_size, e);
     }
+    ((struct tbi_map *)(uintptr_t)m)->last = e;
     return e;
 }
 
@@ -157,6 +165,7 @@ void *tbi_map_remove(struct tbi_map *m, const void *key)
         return NULL;
     }
     void *value = e->value;
+    m->last = NULL;
     HASH_DELETE(hh, m->head, e);
     tbi_free(m->alloc, e);
     return value;

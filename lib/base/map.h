@@ -20,6 +20,7 @@ struct tbi_map {
     size_t limit;     /* most entries */
     uint64_t refused; /* puts that the limit refused */
     struct tbi_map_entry *head;
+    struct tbi_map_entry *last; /* that was found last; NULL: none */
 };
 
 void tbi_map_init(struct tbi_map *m, const struct tbi_alloc *a, const uint8_t secret[16],

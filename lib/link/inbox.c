@@ -87,6 +87,18 @@ static struct tbi_list *early_list(struct tbi_rx_lane *l, uint64_t part)
     return &l->early[part % TBI_LINK_EARLY_LISTS];
 }
 
+/* Most lanes never need them. */
+static int make_early_lists(struct tbi_link *link, struct tbi_rx_lane *l)
+{
+    if (l->early == NULL) {
+        l->early = tbi_calloc(link->alloc, TBI_LINK_EARLY_LISTS, sizeof *l->early);
+        for (size_t i = 0; l->early != NULL && i < TBI_LINK_EARLY_LISTS; i++) {
+            tbi_list_init(&l->early[i]);
+        }
+    }
+    return l->early != NULL ? 0 : TBQ_ERR_NOMEM;
+}
+
 /* Keeps it until its turn has come, in the order of the numbers. */
 static void keep_early(struct tbi_rx_lane *l, struct tbi_delivered *o)
 {
@@ -107,6 +119,10 @@ void tbi_inbox_release(struct tbi_link *link, tbq_lane lane)
     uint64_t part = l->released / TBI_LINK_EARLY_NUMBERS;
     uint64_t last = waited_for / TBI_LINK_EARLY_NUMBERS;
 
+    l->released = waited_for;
+    if (l->early == NULL) {
+        return;
+    }
     last = last - part < TBI_LINK_EARLY_LISTS ? last : part + TBI_LINK_EARLY_LISTS - 1;
     for (; part <= last; part++) {
         struct tbi_list *head = early_list(l, part);
@@ -114,7 +130,6 @@ void tbi_inbox_release(struct tbi_link *link, tbq_lane lane)
             hand_over(link, early_of(tbi_list_shift(head)));
         }
     }
-    l->released = waited_for;
 }
 
 /* --- The head of a message ------------------------------------------------------------------ */
@@ -225,8 +240,10 @@ static void deliver(struct source *s)
     struct tbi_intake *in = s->in;
     struct tbi_delivered *o = tbi_piece_zeroed(link->alloc, sizeof *o);
 
-    if (o == NULL || tbi_taken_reserve(s->l, link->alloc) < 0 ||
-        tbi_taken_receive(s->l, in->head.number) < 0) {
+    bool unordered = s->stream != NULL && s->stream->unordered;
+    bool waits = !unordered && in->head.number > s->l->waited_for;
+    if (o == NULL || (waits && make_early_lists(link, s->l) < 0) ||
+        tbi_taken_reserve(s->l, link->alloc) < 0 || tbi_taken_receive(s->l, in->head.number) < 0) {
         tbi_piece_free(link->alloc, o, sizeof *o);
         fail(s, TBI_CLOSE_INTERNAL, "out of memory");
         return;
@@ -252,7 +269,7 @@ static void deliver(struct source *s)
         o->credit = in->held;
     }
     in->held = 0;
-    if ((s->stream != NULL && s->stream->unordered) || o->d.number < tbi_taken_waited_for(s->l)) {
+    if (unordered || o->d.number < tbi_taken_waited_for(s->l)) {
         hand_over(link, o);
     } else {
         keep_early(s->l, o);
@@ -546,7 +563,8 @@ void tbi_inbox_drop_early(struct tbi_link *link)
     for (size_t i = 0; i < (size_t)TBQ_LANES * TBI_LINK_EARLY_LISTS; i++) {
         struct tbi_rx_lane *l = &link->rx[i / TBI_LINK_EARLY_LISTS];
         struct tbi_list *node;
-        while ((node = tbi_list_shift(early_list(l, i % TBI_LINK_EARLY_LISTS))) != NULL) {
+        while (l->early != NULL &&
+               (node = tbi_list_shift(early_list(l, i % TBI_LINK_EARLY_LISTS))) != NULL) {
             struct tbi_delivered *o = early_of(node);
             link->stats.held_messages--;
             link->stats.held_bytes -= o->d.body->size;

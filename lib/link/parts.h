@@ -110,7 +110,7 @@ struct tbi_rx_lane {
     uint64_t released;           /* waited_for, when `early` was looked at last */
     /* Whole messages behind a number that is waited for: rising in each list, and from list to list
      * of the ring, which is twice as long as the window. */
-    struct tbi_list early[TBI_LINK_EARLY_LISTS];
+    struct tbi_list *early; /* TBI_LINK_EARLY_LISTS of them, from the first one on; NULL: none */
     struct tbi_decline_run *runs;
     size_t runs_len;
     size_t runs_capacity;

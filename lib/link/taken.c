@@ -13,9 +13,6 @@ void tbi_taken_init(struct tbi_link *link)
         tbi_ranges_init(&l->received, link->alloc, TBI_LINK_RANGES_MAX);
         tbi_ranges_init(&l->taken, link->alloc, TBI_LINK_RANGES_MAX);
         tbi_ranges_init(&l->elsewhere, link->alloc, TBI_LINK_RANGES_MAX);
-        for (size_t k = 0; k < TBI_LINK_EARLY_LISTS; k++) {
-            tbi_list_init(&l->early[k]);
-        }
         tbi_taken_told(l);
     }
 }
@@ -28,6 +25,7 @@ void tbi_taken_free(struct tbi_link *link)
         tbi_ranges_free(&l->taken);
         tbi_ranges_free(&l->elsewhere);
         tbi_free(link->alloc, l->runs);
+        tbi_free(link->alloc, l->early);
     }
 }
 

@@ -72,7 +72,7 @@ static void message_bytes(struct tbi_session *s, struct tbi_instream *in, const 
 
 void tbi_instreams_to_link(struct tbi_session *s)
 {
-    for (size_t i = 0; i < TBI_INSTREAMS_MAX && !s->closing; i++) {
+    for (size_t i = 0; i < s->in_len && !s->closing; i++) {
         struct tbi_instream *in = &s->in[i];
         struct tbi_block *early = in->early;
         if (early != NULL || (in->id >= 0 && is_own(in) && in->fin)) {
@@ -84,10 +84,29 @@ void tbi_instreams_to_link(struct tbi_session *s)
     }
 }
 
+/* A free place more; NULL: as many as there may be, or out of memory. */
+static struct tbi_instream *one_more(struct tbi_session *s)
+{
+    void *in = s->in;
+    size_t capacity = s->in_len;
+
+    if (s->in_len == TBI_INSTREAMS_MAX ||
+        tbi_grow(s->node->alloc, &in, &capacity, s->in_len + 1, sizeof *s->in) < 0) {
+        return NULL;
+    }
+    s->in = in;
+    for (size_t i = s->in_len; i < capacity; i++) {
+        s->in[i] = (struct tbi_instream){.id = -1};
+    }
+    struct tbi_instream *first = &s->in[s->in_len];
+    s->in_len = capacity;
+    return first;
+}
+
 static struct tbi_instream *find_instream(struct tbi_session *s, int64_t stream)
 {
     struct tbi_instream *unused = NULL;
-    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
+    for (size_t i = 0; i < s->in_len; i++) {
         if (s->in[i].id == stream) {
             return &s->in[i];
         }
@@ -95,6 +114,7 @@ static struct tbi_instream *find_instream(struct tbi_session *s, int64_t stream)
             unused = &s->in[i];
         }
     }
+    unused = unused != NULL ? unused : one_more(s);
     if (unused != NULL) {
         memset(unused, 0, sizeof *unused);
         unused->id = stream;
@@ -130,7 +150,7 @@ static bool know_stream(struct tbi_session *s, struct tbi_instream *in,
         return false;
     }
     in->lane = p->lane;
-    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
+    for (size_t i = 0; i < s->in_len; i++) {
         const struct tbi_instream *o = &s->in[i];
         if (o != in && o->id >= 0 && o->what == in->what && !is_own(in) &&
             (in->what == TBI_IN_CONTROL || o->lane == in->lane)) {
@@ -227,7 +247,7 @@ void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *da
 
 void tbi_session_stream_reset(struct tbi_session *s, int64_t stream)
 {
-    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
+    for (size_t i = 0; i < s->in_len; i++) {
         struct tbi_instream *in = &s->in[i];
         if (in->id != stream) {
             continue;

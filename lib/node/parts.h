@@ -148,9 +148,9 @@ struct tbi_session {
     int64_t control_out;        /* -1: not open */
     int64_t lane_out[TBQ_LANES];
     struct tbi_frame_reader control_in;
-    uint8_t control_body[TBI_CONTROL_FRAME_MAX];
-    size_t control_body_len;
-    struct tbi_instream in[TBI_INSTREAMS_MAX];
+    struct tbi_block *control_body; /* of a frame that is not complete; NULL: none */
+    struct tbi_instream *in;        /* incoming streams, and free places */
+    size_t in_len;                  /* at most TBI_INSTREAMS_MAX */
     size_t early_bytes;
     struct tbi_timer timer; /* HELLO in time; then the ping interval */
 };
@@ -328,7 +328,6 @@ struct tbi_node {
     struct tbi_map contacts;   /* by handle */
     struct tbi_map sessions;   /* by number of the QUIC connection */
     struct tbi_map peers;      /* by peer id */
-    struct tbi_peer *found;    /* that was asked for last; NULL: none */
     struct tbi_map asked;      /* own requests, by id */
     struct tbi_map owed;       /* peers' requests, by id */
     struct tbi_map broadcasts; /* by id */

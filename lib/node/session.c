@@ -29,9 +29,6 @@ struct tbi_session *tbi_session_new(struct tbi_node *node, uint64_t conn, bool d
     for (size_t i = 0; i < TBQ_LANES; i++) {
         s->lane_out[i] = -1;
     }
-    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
-        s->in[i].id = -1;
-    }
     if (tbi_timer_register(&node->timers, &s->timer, s, TBI_TIMER_SESSION) < 0) {
         tbi_free(node->alloc, s);
         return NULL;
@@ -77,9 +74,11 @@ void tbi_session_free(struct tbi_session *s)
     }
     tbi_list_remove(&s->member);
     tbi_list_remove(&s->carries);
-    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
+    for (size_t i = 0; i < s->in_len; i++) {
         tbi_instream_free(&s->in[i]);
     }
+    tbi_free(node->alloc, s->in);
+    tbi_block_unref(s->control_body);
     tbi_block_unref(s->record);
     tbi_block_unref(s->referrals);
     tbi_list_remove(&s->attempt);
@@ -197,7 +196,7 @@ static int link_write_aside(void *user, tbq_lane lane, bool unordered, const uin
 static void link_consume(void *user, tbq_lane lane, uint64_t bytes)
 {
     struct tbi_session *s = user;
-    for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
+    for (size_t i = 0; i < s->in_len; i++) {
         if (s->in[i].what == TBI_IN_LANE && s->in[i].lane == lane && s->in[i].id >= 0) {
             tbi_conn_consume(tbi_session_conn(s), s->in[i].id, bytes);
             return;
@@ -650,6 +649,29 @@ static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cu
     }
 }
 
+/* Of a frame's body: most frames come whole, the others are put together. */
+static void control_piece(struct tbi_session *s, const uint8_t *piece, size_t size, bool complete)
+{
+    struct tbi_block *whole = s->control_body;
+    struct tbi_cursor body;
+
+    if (whole == NULL && !complete) {
+        whole = s->control_body = tbi_block_new(s->node->alloc, (size_t)s->control_in.length);
+    }
+    if ((whole == NULL && !complete) ||
+        (whole != NULL && tbi_block_append(whole, piece, size) < 0)) {
+        tbi_session_close(s, TBI_CLOSE_INTERNAL, "out of memory");
+        return;
+    }
+    if (complete) {
+        s->control_body = NULL;
+        tbi_cur_init(&body, whole != NULL ? whole->data : piece,
+                     whole != NULL ? whole->size : size);
+        on_control_frame(s, s->control_in.type, body);
+        tbi_block_unref(whole);
+    }
+}
+
 void tbi_session_control(struct tbi_session *s, const uint8_t *data, size_t size)
 {
     struct tbi_cursor c;
@@ -663,26 +685,13 @@ void tbi_session_control(struct tbi_session *s, const uint8_t *data, size_t size
         case TBI_STEP_NEED_MORE:
             return;
         case TBI_STEP_HEAD:
-            s->control_body_len = 0;
             if (r->length > TBI_CONTROL_FRAME_MAX) {
                 tbi_session_violation(s, TBQ_ERR_LIMIT, "a control frame is too long");
             }
             break;
-        case TBI_STEP_BODY: {
-            struct tbi_cursor body;
-            if (!complete || s->control_body_len > 0) {
-                memcpy(s->control_body + s->control_body_len, piece, piece_size);
-                s->control_body_len += piece_size;
-                piece = s->control_body;
-                piece_size = s->control_body_len;
-            }
-            if (complete) {
-                tbi_cur_init(&body, piece, piece_size);
-                on_control_frame(s, r->type, body);
-                s->control_body_len = 0;
-            }
+        case TBI_STEP_BODY:
+            control_piece(s, piece, piece_size, complete);
             break;
-        }
         case TBI_STEP_ERROR:
             tbi_session_violation(s, TBQ_ERR_LIMIT, "a frame's head cannot be");
             break;

@@ -219,7 +219,6 @@ struct tbi_reply {
 
 struct tbi_endpoint {
     struct tbi_endpoint_config cfg;
-    struct tbi_conn *found; /* that was asked for last by its number; NULL: none */
     const struct tbi_alloc *alloc;
     struct tbi_rng rng;
     struct tbi_now now;

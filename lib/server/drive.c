@@ -121,12 +121,14 @@ int tbq_server_fd(tbq_server *s)
 
 static int receive(tbq_server *s, struct tbi_now now)
 {
+    s->quiet = true;
     for (int i = 0; i < READS_PER_TURN; i++) {
         const struct tbi_datagram *batch;
         int n = tbi_udp_recv(s->udp, &batch);
         if (n <= 0) {
             return n;
         }
+        s->quiet = false;
         int rv = tbi_node_recv(s->node, now, batch, (size_t)n);
         if (rv < 0 && rv != TBQ_ERR_NOMEM) { /* without memory the datagrams count as lost */
             return rv;
@@ -309,6 +311,9 @@ int tbq_server_process(tbq_server *s)
         give_up(s);
     }
     tbi_server_tend_state(s, now);
+    if (s->quiet && !tbi_node_has_news(s->node)) { /* only a timer has come */
+        tbi_alloc_trim(&s->alloc);
+    }
 end:
     if (tbi_node_stopped(s->node)) {
         tbi_wake_close(s->wake);

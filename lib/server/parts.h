@@ -32,6 +32,7 @@ struct tbq_server {
     struct tbi_names *names;
     struct tbi_netwatch *netwatch; /* NULL: none */
     struct tbi_onefd *onefd;       /* made when it is asked for */
+    bool quiet;                    /* nothing came in the present turn */
     bool at_once;                  /* it ends the next wait at once, whatever comes */
     uint64_t put_off;      /* ns; since when packets wait for events to be pulled; 0: none */
     unsigned calls;        /* of a turn, for a look at the clock now and then: */

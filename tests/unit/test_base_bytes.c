@@ -311,6 +311,8 @@ START_TEST(pieces_are_kept_for_their_next_use)
     ck_assert_uint_eq(f.live, own + (keeps ? TBI_PIECES_KEPT + 2 : 0));
     tbi_piece_free(&f.alloc, tbi_piece_new(&f.alloc, TBI_PIECE_MAX + 1), TBI_PIECE_MAX + 1);
     ck_assert_uint_eq(f.live, own + (keeps ? TBI_PIECES_KEPT + 2 : 0));
+    tbi_alloc_trim(&f.alloc);
+    ck_assert_uint_eq(f.live, own + (keeps ? TBI_PIECES_KEPT / 2 : 0));
     next = tbi_piece_new(&f.alloc, 10); /* outlives it */
     tbi_alloc_release(&f.alloc);
     ck_assert_uint_eq(f.live, 1);
