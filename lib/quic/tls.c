@@ -95,7 +95,9 @@ int tbi_tls_session(struct tbi_conn *c, const struct tbi_dial_options *options)
 {
     static const char alpn[] = TBI_ALPN;
     gnutls_datum_t protocol = {.data = (unsigned char *)(uintptr_t)alpn, .size = sizeof alpn - 1};
-    unsigned flags = c->server ? GNUTLS_SERVER | GNUTLS_NO_AUTO_SEND_TICKET : GNUTLS_CLIENT;
+    /* One key share, X25519: a P-256 key for each handshake would be made in vain. */
+    unsigned flags = c->server ? GNUTLS_SERVER | GNUTLS_NO_AUTO_SEND_TICKET
+                               : GNUTLS_CLIENT | GNUTLS_KEY_SHARE_TOP;
 
     if (tbi_early_wanted(c, options)) {
         flags |= GNUTLS_ENABLE_EARLY_DATA;
