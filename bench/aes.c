@@ -15,8 +15,9 @@
 
 #define PIECE 1400
 #define TAG 16
+#define SEALED ((size_t)PIECE + TAG)
 #define HEAD 20
-#define BUFFER (64 * 1024)
+#define BUFFER ((size_t)64 * 1024)
 #define BATCH 1000 /* pieces between two looks at the clock */
 
 int main(int argc, char **argv)
@@ -36,9 +37,9 @@ int main(int argc, char **argv)
     uint64_t pieces = 0, at = 0, began = side_now_ns(), cpu = side_cpu_ns();
     do {
         for (int i = 0; i < BATCH; i++, pieces++) {
-            size_t len = PIECE + TAG;
+            size_t len = SEALED;
             memcpy(nonce, &pieces, sizeof pieces);
-            at = at + 2 * (PIECE + TAG) > BUFFER ? 0 : at + PIECE + TAG;
+            at = at + 2 * SEALED > BUFFER ? 0 : at + SEALED;
             if (gnutls_aead_cipher_encrypt(aead, nonce, sizeof nonce, head, HEAD, TAG, plain + at,
                                            PIECE, out + at, &len) != 0) {
                 side_die("it does not encrypt");

@@ -45,6 +45,7 @@ SERVER_CORE, CLIENT_CORE = "0", "1"
 KIB, MIB = 1 << 10, 1 << 20
 US, SECOND = 1e3, 1e9  # nanoseconds
 FILE_SIZE = 512 * MIB  # what ngtcp2's examples carry
+FILES = 1 << 17  # open files of a process
 PATIENCE = 60  # seconds beyond what a run should take
 FLOOR_TO_EXAMPLES, FLOOR_TO_AES = 1.5, 0.2
 TOTAL = ("client CPU", "server CPU")  # their sum is what a round trip costs
@@ -110,15 +111,21 @@ class Process:
             raise Cannot(text or "it says that it cannot")
         raise BenchError(f"{what}; exit status {status}: {text[-500:]}")
 
-    def need(self, name, patience):
-        """The event of that name, which must be the next."""
-        try:
-            line = self.events.get(timeout=patience)
-        except queue.Empty:
-            line = None
-            text = f"{self.name}: no `{name}` within {patience:.0f} s"
-        else:
-            text = f"{self.name}: no `{name}`, but {line!r}"
+    def next_line(self, patience, other):
+        """None: there is none, or none within that time, or the other side is no more."""
+        end = time.monotonic() + patience
+        while time.monotonic() < end:
+            try:
+                return self.events.get(timeout=0.5)
+            except queue.Empty:
+                if other is not None and other.process.poll() is not None:
+                    other.complain(f"{other.name} ended too early")
+        return None
+
+    def need(self, name, patience, other=None):
+        """The event of that name, which must be the next; `other` is the side that it depends on."""
+        line = self.next_line(patience, other)
+        text = f"{self.name}: no `{name}`" + (f", but {line!r}" if line else "")
         try:
             event = json.loads(line) if line is not None else {}
         except ValueError:
@@ -179,22 +186,22 @@ class Program:
     def once(self, mode, seconds):
         """The figures of one run."""
         words = [w for k, v in mode.options.items() for w in (k, str(v))]
-        size = [w for k, v in mode.options.items() if k == "--size" for w in (k, str(v))]
-        with Process(SERVER_CORE, self.path, "server", *size) as server:
+        # The server is told what will come, should it want to make itself ready for that.
+        with Process(SERVER_CORE, self.path, "server", *words) as server:
             address = server.need("ready", PATIENCE)["address"]
             before = server.mark()
             timed = [] if isinstance(mode, Idle) else ["--seconds", str(seconds)]
             with Process(CLIENT_CORE, self.path, "client", address, mode.word, *words,
                          *timed) as client:
                 if isinstance(mode, Idle):
-                    held = client.need("held", PATIENCE + mode.count / 50)
+                    held = client.need("held", PATIENCE + mode.count / 50, server)
                     time.sleep(mode.settle)
                     after = server.mark()
                     client.end()
                     result = {**held, "rss": after["rss_kib"] - before["rss_kib"],
                               "connections": after.get("connections")}
                 else:
-                    result = client.need("result", PATIENCE + 4 * seconds)
+                    result = client.need("result", PATIENCE + 4 * seconds, server)
                     after = server.mark()
                     client.end()
             result.setdefault("server_cpu_ns", after["cpu_ns"] - before["cpu_ns"])
@@ -632,7 +639,9 @@ def arguments():
     a = p.parse_args()
     if a.runs < 1 or a.seconds <= 0:
         p.error("--runs and --seconds are above 0")
-    a.modes = [m for m in MODES if not a.words or any(w in m.name for w in a.words)]
+    named = {m.name for m in MODES}
+    a.modes = [m for m in MODES if not a.words or
+               any(w == m.name if w in named else w in m.name for w in a.words)]
     known = {q.name: q for q in all_programs()}
     names = a.programs.split(",") if a.programs else list(known)
     for name in names:
@@ -640,6 +649,15 @@ def arguments():
             p.error(f"there is no program `{name}`, but {', '.join(known)}")
     a.chosen = [known[n] for n in names]
     return a
+
+
+def allow_files():
+    """10,000 connections are more files than most systems let a process have, unless root asks."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, max(most, FILES)))
+    except (ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def write_report(path, report):
@@ -660,6 +678,7 @@ def main():
         print("nothing is measured: " + ("no such mode" if not a.modes else
                                          "two cores and taskset are needed"))
         return 2
+    allow_files()
     report = {**about(), "runs": a.runs, "seconds": a.seconds, "modes": [], "aes Gbit/s": []}
     print(f"{report['cpu']}, {report['cores']} cores, kernel {report['kernel']}, load "
           f"{report['load'][0]:.2f}, " + ", ".join(f"{k} {v}" for k, v in report["versions"].items()))

@@ -21,10 +21,11 @@
 #include "side.h"
 #include "tls_conn.h"
 
-#define EVENTS_MAX 256    /* of epoll at once */
-#define TURN (256 * 1024) /* bytes that one connection writes before the next has its turn */
-#define DIALS_MAX 64      /* handshakes at once, where they are not what is measured */
-#define WORD_SIZE 128     /* of an address: PORT/PIN */
+#define EVENTS_MAX 256 /* of epoll at once */
+#define TURN                                                                                       \
+    ((size_t)256 * 1024) /* bytes that one connection writes before the next has its turn */
+#define DIALS_MAX 64     /* handshakes at once, where they are not what is measured */
+#define WORD_SIZE 128    /* of an address: PORT/PIN */
 
 enum type { BEGIN = 1, BEGUN, DATA, ASK, ANSWER, FINISH, DONE };
 

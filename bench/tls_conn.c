@@ -16,9 +16,9 @@
 #include "side.h"
 
 #define RECORD_SIZE 16384
-#define RECORD_MORE 256      /* what encryption may add to a record, and to spare */
-#define IN_SIZE (64 * 1024)  /* of one read */
-#define OUT_SIZE (64 * 1024) /* of one write, about */
+#define RECORD_MORE 256               /* what encryption may add to a record, and to spare */
+#define IN_SIZE ((size_t)256 * 1024)  /* of one read: the fewer, the better */
+#define OUT_SIZE ((size_t)256 * 1024) /* of one write, about */
 #define HEAD_SIZE 4
 #define BACKLOG 4096
 #define VALID_S 86400
@@ -243,10 +243,6 @@ static void end_record(struct tls_conn *c)
 
 uint8_t *tls_space(struct tls_conn *c, size_t *len)
 {
-    if (writer != NULL && writer != c) {
-        side_die("two connections write at once");
-    }
-    writer = c;
     if (plain_len == sizeof plain) {
         end_record(c);
     }
@@ -276,6 +272,11 @@ void tls_put(struct tls_conn *c, const void *p, size_t len)
 void tls_put_head(struct tls_conn *c, uint32_t type, uint32_t size)
 {
     uint32_t le = htole32(type | size << 8);
+    if (writer == NULL) {
+        writer = c;
+    } else if (writer != c) {
+        side_die("two connections write at once");
+    }
     tls_put(c, &le, HEAD_SIZE);
 }
 

@@ -19,15 +19,15 @@
 
 #include "side.h"
 
-#define KEY_SIZE 41           /* Z85, with its end */
-#define WORD_SIZE 128         /* of an address */
-#define QUEUE_BYTES (4 << 20) /* what a queue may hold, about */
-#define QUEUE_MIN 16          /* messages */
-#define QUEUE_MAX 20000       /* messages */
-#define BATCH 1000            /* messages of one socket before another is looked at */
-#define TURN (16 * 1024)      /* bytes for one connection of many before the next */
-#define DIALS_MAX 64          /* handshakes at once, where they are not what is measured */
-#define NUMBER_SIZE 8         /* of a number in front of a message, with several connections */
+#define KEY_SIZE 41                /* Z85, with its end */
+#define WORD_SIZE 128              /* of an address */
+#define QUEUE_BYTES (4 << 20)      /* what a queue may hold, about */
+#define QUEUE_MIN 16               /* messages */
+#define QUEUE_MAX 20000            /* messages */
+#define BATCH 1000                 /* messages of one socket before another is looked at */
+#define TURN ((uint64_t)16 * 1024) /* bytes for one connection of many before the next */
+#define DIALS_MAX 64               /* handshakes at once, where they are not what is measured */
+#define NUMBER_SIZE 8              /* of a number in front of a message, with several connections */
 #define BACKLOG 4096
 
 enum { PULL, DEALER, ROUTER, SOCKETS };
@@ -243,16 +243,27 @@ static char server_key[KEY_SIZE], public_key[KEY_SIZE], secret_key[KEY_SIZE];
 static void *lead;
 static uint64_t began_ns, cpu_ns;
 
-static void *dial(int type, int which)
+static void connect_to(void *s, int which)
 {
     char endpoint[64];
+    snprintf(endpoint, sizeof endpoint, "tcp://127.0.0.1:%u", ports[which]);
+    must(zmq_connect(s, endpoint), "connect");
+}
+
+static void *new_client_socket(int type)
+{
     void *s = new_socket(type);
     set_int(s, ZMQ_IMMEDIATE, type == ZMQ_PUSH); /* writable is then the same as connected */
     set(s, ZMQ_CURVE_SERVERKEY, server_key, KEY_SIZE);
     set(s, ZMQ_CURVE_PUBLICKEY, public_key, KEY_SIZE);
     set(s, ZMQ_CURVE_SECRETKEY, secret_key, KEY_SIZE);
-    snprintf(endpoint, sizeof endpoint, "tcp://127.0.0.1:%u", ports[which]);
-    must(zmq_connect(s, endpoint), "connect");
+    return s;
+}
+
+static void *dial(int type, int which)
+{
+    void *s = new_client_socket(type);
+    connect_to(s, which);
     return s;
 }
 
@@ -424,21 +435,42 @@ static void handshake(void)
     result.server_cpu_ns = order("FINISH", 0).cpu_ns;
 }
 
-static void idle(void)
+/* Waits until so many handshakes of the socket that is watched have been done. */
+static void await_handshakes(void *monitor, uint64_t count)
 {
-    uint64_t began = side_now_ns();
     zmq_msg_t m;
     zmq_msg_init(&m);
+    while (count > 0) {
+        uint16_t event;
+        must(zmq_msg_recv(&m, monitor, 0), "watching");
+        memcpy(&event, zmq_msg_data(&m), sizeof event);
+        must(zmq_msg_recv(&m, monitor, 0), "watching"); /* whose */
+        if (event != ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
+            side_die("a connection was not made");
+        }
+        count--;
+    }
+}
+
+/* One PUSH socket of many connections: a socket for each would be two open files for each. */
+static void idle(void)
+{
+    static const char watched[] = "inproc://watched";
+    uint64_t began = side_now_ns();
+    void *s = new_client_socket(ZMQ_PUSH), *monitor = zmq_socket(context, ZMQ_PAIR);
+    must(zmq_socket_monitor(s, watched,
+                            ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                                ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                                ZMQ_EVENT_HANDSHAKE_FAILED_AUTH),
+         "watching");
+    must(zmq_connect(monitor, watched), "watching");
     for (uint64_t up = 0; up < args.count;) {
-        void *some[DIALS_MAX];
         uint64_t n = args.count - up < DIALS_MAX ? args.count - up : DIALS_MAX;
         for (uint64_t i = 0; i < n; i++) {
-            some[i] = greet();
+            connect_to(s, PULL);
         }
-        for (uint64_t i = 0; i < n; i++, up++) {
-            must(zmq_msg_recv(&m, some[i], 0), "receiving");
-            check_answer(&m, 0);
-        }
+        await_handshakes(monitor, n);
+        up += n;
     }
     side_print_held(args.count, side_now_ns() - began);
     while (side_orders(args.count)) {
@@ -477,8 +509,7 @@ int main(int argc, char **argv)
     if (args.connections > 1 && (args.mode != SIDE_ONEWAY || args.size <= NUMBER_SIZE)) {
         side_cannot("several connections are for mode oneway, and more than %d bytes", NUMBER_SIZE);
     }
-    if ((args.mode == SIDE_HANDSHAKE || args.mode == SIDE_IDLE) &&
-        args.size == sizeof(struct order)) {
+    if (args.mode == SIDE_HANDSHAKE && args.size == sizeof(struct order)) {
         side_cannot("greetings of that size are taken for orders");
     }
     context = zmq_ctx_new();
