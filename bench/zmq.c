@@ -506,7 +506,8 @@ int main(int argc, char **argv)
     if (args.mode == SIDE_HANDSHAKE && args.kind != SIDE_FULL) {
         side_cannot("CURVE resumes no sessions, and has no early data");
     }
-    if (args.connections > 1 && (args.mode != SIDE_ONEWAY || args.size <= NUMBER_SIZE)) {
+    if (args.connections > 1 && args.mode != SIDE_SERVER &&
+        (args.mode != SIDE_ONEWAY || args.size <= NUMBER_SIZE)) {
         side_cannot("several connections are for mode oneway, and more than %d bytes", NUMBER_SIZE);
     }
     if (args.mode == SIDE_HANDSHAKE && args.size == sizeof(struct order)) {
