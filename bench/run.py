@@ -318,8 +318,8 @@ class OneWay(Mode):
     word = "oneway"
     cpu_unit = "ns/B"
 
-    def __init__(self, name, size, what, bulk, connections=None):
-        options = {"--size": size, **({"--connections": connections} if connections else {})}
+    def __init__(self, name, size, what, bulk, connections=1):
+        options = {"--size": size, **({"--connections": connections} if connections > 1 else {})}
         super().__init__(name, what, options)
         self.bulk, self.unit = bulk, "Gbit/s" if bulk else "1000/s"
 
@@ -386,8 +386,8 @@ MODES = [
     Handshakes("early", "resumed sessions with the first message as early data"),
     Idle(1000, None),
     Idle(10000, 2),
-    *[OneWay(f"grow-{n}", 100, f"one way, messages of 100 bytes, all of {n:,} connections together",
-             False, n) for n in (1, 10, 100, 1000)],
+    *[OneWay(f"grow-{n}", 100, f"one way, messages of 100 bytes, connections: {n:,}", False, n)
+      for n in (1, 10, 100, 1000)],
 ]
 
 
