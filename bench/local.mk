@@ -35,12 +35,12 @@ endif
 CLEANFILES += $(EXTRA_PROGRAMS)
 EXTRA_DIST += bench/run.py bench/plots.py
 
-# On this machine alone: `make bench RUNS=5 SECONDS=2 ONLY='bulk rate' PROGRAMS=libtbquic,floor
+# On this machine alone: `make bench RUNS=5 SECONDS=2 ONLY='bulk rate' WITH=libtbquic,floor
 # JSON=out.json`. tools/setup bench brings what it is compared with.
 bench: all $(bench_programs)
 	@builddir='$(abs_builddir)' $(PYTHON3) '$(srcdir)/bench/run.py' \
 	    $(if $(RUNS),--runs '$(RUNS)') $(if $(SECONDS),--seconds '$(SECONDS)') \
-	    $(if $(PROGRAMS),--programs '$(PROGRAMS)') $(if $(JSON),--json '$(abspath $(JSON))') $(ONLY)
+	    $(if $(WITH),--programs '$(WITH)') $(if $(JSON),--json '$(abspath $(JSON))') $(ONLY)
 
 # What it measured, as pictures for docs/: `make bench-plots JSON=out.json`.
 bench-plots:

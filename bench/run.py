@@ -45,6 +45,7 @@ SERVER_CORE, CLIENT_CORE = "0", "1"
 KIB, MIB = 1 << 10, 1 << 20
 US, SECOND = 1e3, 1e9  # nanoseconds
 FILE_SIZE = 512 * MIB  # what ngtcp2's examples carry
+QUIET = 0.5  # load average
 FILES = 1 << 17  # open files of a process
 PATIENCE = 60  # seconds beyond what a run should take
 FLOOR_TO_EXAMPLES, FLOOR_TO_AES = 1.5, 0.2
@@ -190,7 +191,7 @@ class Program:
         with Process(SERVER_CORE, self.path, "server", *words) as server:
             address = server.need("ready", PATIENCE)["address"]
             before = server.mark()
-            timed = [] if isinstance(mode, Idle) else ["--seconds", str(seconds)]
+            timed = [] if isinstance(mode, Idle) else ["--seconds", f"{seconds:g}"]
             with Process(CLIENT_CORE, self.path, "client", address, mode.word, *words,
                          *timed) as client:
                 if isinstance(mode, Idle):
@@ -682,6 +683,9 @@ def main():
     report = {**about(), "runs": a.runs, "seconds": a.seconds, "modes": [], "aes Gbit/s": []}
     print(f"{report['cpu']}, {report['cores']} cores, kernel {report['kernel']}, load "
           f"{report['load'][0]:.2f}, " + ", ".join(f"{k} {v}" for k, v in report["versions"].items()))
+    if report["load"][0] > QUIET:
+        print("something else is running here, which these figures will show")
+    sys.stdout.flush()
     for mode in a.modes:
         entry = measure(mode, a.chosen, a.runs, a.seconds, report["aes Gbit/s"])
         report["modes"].append(entry)
