@@ -11,9 +11,9 @@ bench-links: all bench/links_peer tests/net/wire
 	    $(if $(RUNS),--runs '$(RUNS)') $(if $(JSON),--json '$(abspath $(JSON))') $(ONLY)
 
 # Programs that bench/run.py compares: both sides of the same work, each over something else.
-# bench/side.h has what they agree on; a new one is named in bench_programs.
+# bench/side.h has what they agree on.
 bench_side = bench/side.c bench/side.h
-bench_programs = bench/aes bench/tls
+bench_compared = bench/aes bench/floor bench/speed bench/tls bench/zmq
 
 EXTRA_PROGRAMS += bench/aes
 bench_aes_SOURCES = bench/aes.c $(bench_side)
@@ -25,7 +25,6 @@ bench_tls_LDADD = $(GNUTLS_LIBS)
 
 # Only where there is a libzmq: nothing else wants one.
 if HAVE_ZMQ
-bench_programs += bench/zmq
 EXTRA_PROGRAMS += bench/zmq
 bench_zmq_SOURCES = bench/zmq.c $(bench_side)
 bench_zmq_CPPFLAGS = $(AM_CPPFLAGS) $(ZMQ_CFLAGS)
@@ -37,7 +36,7 @@ EXTRA_DIST += bench/run.py bench/plots.py
 
 # On this machine alone: `make bench RUNS=5 SECONDS=2 ONLY='bulk rate' WITH=libtbquic,floor
 # JSON=out.json`. tools/setup bench brings what it is compared with.
-bench: all $(bench_programs)
+bench: all $(filter $(addsuffix $(EXEEXT),$(bench_compared)),$(EXTRA_PROGRAMS))
 	@builddir='$(abs_builddir)' $(PYTHON3) '$(srcdir)/bench/run.py' \
 	    $(if $(RUNS),--runs '$(RUNS)') $(if $(SECONDS),--seconds '$(SECONDS)') \
 	    $(if $(WITH),--programs '$(WITH)') $(if $(JSON),--json '$(abspath $(JSON))') $(ONLY)
