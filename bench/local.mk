@@ -1,12 +1,47 @@
-# Benchmarks: EXTRA_PROGRAMS, built and run by `make bench-...`, never by `make check`.
+# Benchmarks: EXTRA_PROGRAMS, built and run by `make bench` and `make bench-...`, never by
+# `make check`.
 EXTRA_PROGRAMS += bench/links_peer
 bench_links_peer_SOURCES = bench/links_peer.c tests/net/program.h
 bench_links_peer_LDADD = lib/libtbquic.la
-CLEANFILES += bench/links_peer
 EXTRA_DIST += bench/links.py
 
 # Over emulated links, as root: `make bench-links RUNS=3 ONLY='acks crowd' JSON=out.json`.
 bench-links: all bench/links_peer tests/net/wire
 	@builddir='$(abs_builddir)' TBQ='$(abs_builddir)/cli/tbq' $(PYTHON3) '$(srcdir)/bench/links.py' \
 	    $(if $(RUNS),--runs '$(RUNS)') $(if $(JSON),--json '$(abspath $(JSON))') $(ONLY)
-.PHONY: bench-links
+
+# Programs that bench/run.py compares: both sides of the same work, each over something else.
+# bench/side.h has what they agree on.
+bench_side = bench/side.c bench/side.h
+bench_compared = bench/aes bench/floor bench/speed bench/tls bench/zmq
+
+EXTRA_PROGRAMS += bench/aes
+bench_aes_SOURCES = bench/aes.c $(bench_side)
+bench_aes_LDADD = $(GNUTLS_LIBS)
+
+EXTRA_PROGRAMS += bench/tls
+bench_tls_SOURCES = bench/tls.c bench/tls_conn.c bench/tls_conn.h $(bench_side)
+bench_tls_LDADD = $(GNUTLS_LIBS)
+
+# Only where there is a libzmq: nothing else wants one.
+if HAVE_ZMQ
+EXTRA_PROGRAMS += bench/zmq
+bench_zmq_SOURCES = bench/zmq.c $(bench_side)
+bench_zmq_CPPFLAGS = $(AM_CPPFLAGS) $(ZMQ_CFLAGS)
+bench_zmq_LDADD = $(ZMQ_LIBS)
+endif
+
+CLEANFILES += $(EXTRA_PROGRAMS)
+EXTRA_DIST += bench/run.py bench/plots.py
+
+# On this machine alone: `make bench RUNS=5 SECONDS=2 ONLY='bulk rate' WITH=libtbquic,floor
+# JSON=out.json`. tools/setup bench brings what it is compared with.
+bench: all $(filter $(addsuffix $(EXEEXT),$(bench_compared)),$(EXTRA_PROGRAMS))
+	@builddir='$(abs_builddir)' $(PYTHON3) '$(srcdir)/bench/run.py' \
+	    $(if $(RUNS),--runs '$(RUNS)') $(if $(SECONDS),--seconds '$(SECONDS)') \
+	    $(if $(WITH),--programs '$(WITH)') $(if $(JSON),--json '$(abspath $(JSON))') $(ONLY)
+
+# What it measured, as pictures for docs/: `make bench-plots JSON=out.json`.
+bench-plots:
+	@$(PYTHON3) '$(srcdir)/bench/plots.py' '$(abspath $(JSON))' '$(srcdir)/docs/plots'
+.PHONY: bench bench-links bench-plots
