@@ -279,9 +279,8 @@ static void print_result(const struct sum *sum)
 static void ask(struct conn *c, size_t size)
 {
     if (o.mode == ROUNDTRIP) {
-        run.asked_at[run.asked % o.outstanding] = bare.now;
+        run.asked_at[run.asked++ % o.outstanding] = bare.now;
     }
-    run.asked++;
     flow_put(c, ASK, NULL, size);
     conn_ready(c);
 }
@@ -332,12 +331,12 @@ static void send_more(struct floor *f)
 
 static void dial_one(void)
 {
-    bool early = is_kind("early");
-    const struct ticket *ticket = is_kind("full") ? NULL : &bare.newest;
-    struct conn *c = floor_dial(&bare, &run.to, o.mode == HANDSHAKE ? ticket : NULL,
-                                o.mode == HANDSHAKE && early);
+    bool early = o.mode == HANDSHAKE && is_kind("early");
+    bool again = o.mode == HANDSHAKE && !is_kind("full");
+    struct conn *c = floor_dial(&bare, &run.to, again ? &bare.newest : NULL, early);
 
-    if (o.mode == HANDSHAKE && early) {
+    run.asked++; /* when it is up, or now */
+    if (early) {
         ask(c, SMALL_SIZE);
     }
 }
