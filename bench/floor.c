@@ -37,7 +37,8 @@
 #define SMALL_SIZE 32U    /* bytes of the message that shows that a connection is of use */
 #define DIALS_MAX 32U     /* of idle connections that are under way at once */
 #define LINE_SIZE 64
-#define FINE 128U /* steps from one power of two to the next, in the table of times: 0.8 % */
+#define FINE                                                                                       \
+    UINT64_C(128) /* steps from one power of two to the next, in the table of times: 0.8 % */
 
 enum mode { ONEWAY, ROUNDTRIP, HANDSHAKE, IDLE };
 static const char *const mode_names[] = {"oneway", "roundtrip", "handshake", "idle"};
@@ -214,19 +215,19 @@ static void serve(void)
 /* ---- times of answers ---- */
 
 /* Below FINE each ns has its place; above, each power of two has FINE of them. */
-static size_t place_of_time(uint64_t ns)
+static uint64_t place_of_time(uint64_t ns)
 {
     unsigned shift = 0;
     while (ns >> shift >= 2 * FINE) {
         shift++;
     }
-    return shift * FINE + (size_t)(ns >> shift);
+    return shift * FINE + (ns >> shift);
 }
 
-static uint64_t time_at_place(size_t place)
+static uint64_t time_at_place(uint64_t place)
 {
-    size_t shift = place < 2 * FINE ? 0 : place / FINE - 1;
-    return (uint64_t)(place - shift * FINE) << shift;
+    uint64_t shift = place < 2 * FINE ? 0 : place / FINE - 1;
+    return (place - shift * FINE) << shift;
 }
 
 /* What `part` of a thousand answers took at most. */

@@ -130,7 +130,8 @@ static void put_bytes(struct conn *c, const uint8_t *bytes, size_t size)
 {
     while (size > 0) {
         size_t n = size;
-        memcpy(make_room(c, &n), bytes, n);
+        uint8_t *to = make_room(c, &n);
+        memcpy(to, bytes, n);
         bytes += n;
         size -= n;
     }
