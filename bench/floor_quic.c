@@ -620,14 +620,15 @@ static bool turn(struct floor *f)
 /* Until a packet, a line of input, or the next timer. */
 static void wait_for_more(struct floor *f, bool may_sleep)
 {
+    bool listens = f->on_input != NULL;
     struct pollfd fds[2] = {{.fd = f->udp.fd, .events = POLLIN},
-                            {.fd = f->on_input != NULL ? STDIN_FILENO : -1, .events = POLLIN}};
+                            {.fd = listens ? STDIN_FILENO : -1, .events = POLLIN}};
     uint64_t due = f->count > 0 ? f->heap[0]->due : NEVER, now = now_ns();
     uint64_t ns = may_sleep && due > now ? due - now : 0;
     struct timespec at_most = {.tv_sec = (time_t)(ns / SECOND_NS),
                                .tv_nsec = (long)(ns % SECOND_NS)};
 
-    if (ppoll(fds, 2, may_sleep && due == NEVER ? NULL : &at_most, NULL) > 0 &&
+    if (ppoll(fds, 2, may_sleep && due == NEVER ? NULL : &at_most, NULL) > 0 && listens &&
         fds[1].revents != 0) {
         f->on_input(f);
     }
