@@ -47,12 +47,13 @@ static struct options {
     enum mode mode;
     const char *kind;
     const char *cc;
-    uint64_t size, seconds, outstanding, under_way, count, port;
+    const char *seconds;
+    uint64_t size, ns, outstanding, under_way, count, port;
     struct settings settings;
 } o = {.kind = "full",
        .cc = "cubic",
        .size = 65536,
-       .seconds = 5,
+       .seconds = "5",
        .outstanding = 64,
        .under_way = 8,
        .count = 100,
@@ -62,7 +63,7 @@ static struct options {
                     .ack_thresh = 8,
                     .window = 16U << 20,
                     .buffer = 8U << 20,
-                    .slots = 16,
+                    .slots = 32,
                     .ahead = 128U << 10,
                     .spin = 0,
                     .pacing = 1}};
@@ -347,7 +348,7 @@ static void begin(const struct sum *sum)
     run.sum_began = *sum;
     run.began = bare.now = now_ns();
     run.cpu_began = cpu_ns();
-    run.until = run.began + o.seconds * SECOND_NS;
+    run.until = run.began + o.ns;
     run.going = true;
     if (o.mode == HANDSHAKE) {
         if (bare.newest.session.data == NULL) {
@@ -500,6 +501,18 @@ static uint64_t number_of(const char *text)
     return value;
 }
 
+/* Of seconds, with a point perhaps. */
+static uint64_t ns_of(const char *text)
+{
+    char *end;
+    double value = strtod(text, &end);
+
+    if (*text < '0' || *text > '9' || *end != '\0' || !(value < 1e6)) {
+        misused("%s is not a number of seconds", text);
+    }
+    return (uint64_t)(value * (double)SECOND_NS);
+}
+
 static void set_option(const char *name, const char *value)
 {
     static const struct {
@@ -510,7 +523,7 @@ static void set_option(const char *name, const char *value)
         {"--kind", &o.kind, NULL},
         {"--cc", &o.cc, NULL},
         {"--size", NULL, &o.size},
-        {"--seconds", NULL, &o.seconds},
+        {"--seconds", &o.seconds, NULL},
         {"--outstanding", NULL, &o.outstanding},
         {"--under-way", NULL, &o.under_way},
         {"--count", NULL, &o.count},
@@ -556,6 +569,7 @@ static void check_options(void)
         misused("--cc is cubic, reno or bbr; --kind is full, resumed or early");
     }
     o.settings.cc = known[i].cc;
+    o.ns = ns_of(o.seconds);
     if (o.settings.payload < 1200 || o.settings.payload > PACKET_MAX || o.settings.slots == 0 ||
         o.outstanding == 0 || o.under_way == 0 || o.count == 0 || o.port > UINT16_MAX) {
         misused("an option is too small or too large");
