@@ -156,7 +156,9 @@ void tls_session(struct conn *c, const struct ticket *ticket, bool early)
 {
     struct tls *t = &c->floor->tls;
     gnutls_datum_t protocol = {.data = (unsigned char *)(uintptr_t)alpn, .size = sizeof alpn - 1};
-    unsigned flags = c->floor->server ? GNUTLS_SERVER | GNUTLS_NO_AUTO_SEND_TICKET : GNUTLS_CLIENT;
+    /* Else a client makes a key of P-256 in each handshake besides, for servers without X25519. */
+    unsigned flags = c->floor->server ? GNUTLS_SERVER | GNUTLS_NO_AUTO_SEND_TICKET
+                                      : GNUTLS_CLIENT | GNUTLS_KEY_SHARE_TOP;
 
     flags |= early || c->floor->server ? GNUTLS_ENABLE_EARLY_DATA : 0;
     /* QUIC knows no EndOfEarlyData: RFC 9001, section 8.3. */
