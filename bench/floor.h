@@ -165,6 +165,7 @@ struct conn {
     int64_t stream; /* -1: none yet */
     struct out out;
     struct in in;
+    bool up;         /* the handshake is complete */
     bool flight_due; /* a client's last handshake packets may not be written yet */
     bool listed;     /* in the list of those that may have something to send */
     bool closing;    /* CONNECTION_CLOSE comes next */
@@ -193,6 +194,7 @@ struct floor {
     struct conn **heap; /* the one that is due first in front */
     size_t count, heap_size;
     struct conn *ready, **ready_end;
+    bool hurry; /* what is ready has cost much work, and so will its answer */
     struct conn *gone;
     struct ticket newest; /* that came to a client */
     struct sum sum;       /* of what came to a server */

@@ -187,6 +187,7 @@ static int on_handshake_completed(ngtcp2_conn *qc, void *user)
     } else if (c->stream < 0 && ngtcp2_conn_open_bidi_stream(qc, &c->stream, NULL) != 0) {
         return NGTCP2_ERR_CALLBACK_FAILURE;
     }
+    c->up = true;
     c->flight_due = !f->server;
     f->on_up(c);
     return 0;
@@ -303,6 +304,7 @@ struct conn *floor_dial(struct floor *f, const struct sockaddr_in *to, const str
     if (early && ngtcp2_conn_open_bidi_stream(c->qc, &c->stream, NULL) != 0) {
         die("the ticket lets no early data pass");
     }
+    f->hurry = true;
     conn_ready(c);
     return c;
 }
@@ -416,6 +418,7 @@ static void read_packet(struct floor *f, struct slot *s, const uint8_t *data, si
     if (c == NULL || c->gone) {
         return; /* what is still under way to a connection that has ended */
     }
+    f->hurry |= !c->up;
     ngtcp2_path path = path_of(f, &s->from);
     int rv = ngtcp2_conn_read_pkt(c->qc, &path, &pi, data, size, f->now);
     if (rv == NGTCP2_ERR_DRAINING || rv == NGTCP2_ERR_DROP_CONN) {
@@ -424,17 +427,6 @@ static void read_packet(struct floor *f, struct slot *s, const uint8_t *data, si
         conn_failed(c, "reading", rv);
     } else {
         conn_ready(c);
-    }
-}
-
-static void read_slots(struct floor *f, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct slot *s = &f->udp.slots[i];
-        for (size_t at = 0; at < s->size; at += s->segment) {
-            size_t left = s->size - at;
-            read_packet(f, s, s->data + at, left < s->segment ? left : s->segment);
-        }
     }
 }
 
@@ -561,6 +553,8 @@ static void write_ready(struct floor *f)
 {
     struct conn *c = f->ready, *next;
 
+    f->now = now_ns(); /* to read may have taken a while */
+    f->hurry = false;
     f->ready = NULL;
     f->ready_end = &f->ready;
     for (; c != NULL; c = next) {
@@ -580,7 +574,6 @@ static void write_ready(struct floor *f)
 
 void floor_flush(struct floor *f)
 {
-    f->now = now_ns();
     while (f->ready != NULL) {
         write_ready(f);
     }
@@ -601,6 +594,22 @@ void floor_init(struct floor *f, const struct settings *s, bool server, uint16_t
     udp_open(&f->udp, port, s->buffer, s->slots);
 }
 
+/* All is read before anything is written, but for handshakes: each costs so much that the other
+ * side would have nothing to do meanwhile. */
+static void read_slots(struct floor *f, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct slot *s = &f->udp.slots[i];
+        for (size_t at = 0; at < s->size; at += s->segment) {
+            size_t left = s->size - at;
+            read_packet(f, s, s->data + at, left < s->segment ? left : s->segment);
+        }
+        if (f->hurry) {
+            write_ready(f);
+        }
+    }
+}
+
 /* False: nothing has come, and nothing is left to send. */
 static bool turn(struct floor *f)
 {
@@ -608,7 +617,7 @@ static bool turn(struct floor *f)
 
     f->now = now_ns();
     read_slots(f, n);
-    f->now = now_ns(); /* to read may have taken a while */
+    f->now = now_ns();
     expire(f);
     if (f->work != NULL) {
         f->work(f);
