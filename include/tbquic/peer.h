@@ -34,14 +34,16 @@ typedef struct tbq_peer_stats {
 /* One connection that carries messages to and from a peer, as it was when it was asked for. What it
  * has lost is not told: QUIC's own repair hides it, and ngtcp2 counts it for itself alone. */
 typedef struct tbq_path {
-    const char *address;     /* the peer's, "192.0.2.1:8443" */
-    const char *local;       /* this machine's; NULL: the system has not told yet */
-    bool dialled;            /* by this node */
-    bool suspect;            /* what is under way on it is not acknowledged in time */
-    bool known_by;           /* the one that `address` and `rtt_ns` of the peer tell of */
-    uint64_t rtt_us;         /* smoothed round trip, RFC 9002, microseconds; 0: not measured */
-    uint64_t rate;           /* bytes a second that congestion control lets out; 0: not known */
-    uint64_t bytes_sent;     /* of UDP payload, all that QUIC says included */
+    const char *address; /* the peer's, "192.0.2.1:8443" */
+    const char *local;   /* this machine's; NULL: the system has not told yet */
+    bool dialled;        /* by this node */
+    bool suspect;        /* what is under way on it is not acknowledged in time */
+    bool known_by;       /* the one that `address` and `rtt_ns` of the peer tell of */
+    uint64_t rtt_us;     /* smoothed round trip, RFC 9002, microseconds; 0: not measured */
+    uint64_t rate;       /* bytes a second that congestion control lets out; 0: not known */
+    uint32_t loss;       /* permille of the packets with data that it sent of late, estimated: as
+                            many carried again what earlier ones had not brought */
+    uint64_t bytes_sent; /* of UDP payload, all that QUIC says included */
     uint64_t bytes_received; /* the same */
 } tbq_path;
 #define TBQ_PATHS_MAX 8 /* that are told of one peer, its processes together */
@@ -75,7 +77,7 @@ typedef struct tbq_peer {
     uint64_t datagrams_dropped;  /* arrived when as many waited to be released as may */
 
     /* Its connections that are up, of its newest process first. */
-    const tbq_path *paths;
+    const tbq_path *const *paths;
     size_t paths_len; /* at most TBQ_PATHS_MAX */
 
     bool resting; /* not connected, for want of use: the next send dials it, see link_idle_ms */

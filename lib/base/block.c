@@ -3,20 +3,21 @@
 
 #include <string.h>
 
+/* The bytes lie behind the struct, in one piece of memory, until they outgrow it. */
+static uint8_t *behind(struct tbi_block *b)
+{
+    return (uint8_t *)(b + 1);
+}
+
 struct tbi_block *tbi_block_new(const struct tbi_alloc *a, size_t capacity)
 {
-    struct tbi_block *b = tbi_calloc(a, 1, sizeof *b);
+    struct tbi_block *b =
+        capacity <= SIZE_MAX - sizeof *b ? tbi_malloc(a, sizeof *b + capacity) : NULL;
     if (b == NULL) {
         return NULL;
     }
-    b->data = tbi_malloc(a, capacity);
-    if (b->data == NULL) {
-        tbi_free(a, b);
-        return NULL;
-    }
-    b->alloc = a;
-    b->refs = 1;
-    b->capacity = capacity;
+    *b = (struct tbi_block){.alloc = a, .refs = 1, .capacity = capacity};
+    b->data = behind(b);
     return b;
 }
 
@@ -43,8 +44,29 @@ void tbi_block_unref(struct tbi_block *b)
     if (b == NULL || --b->refs > 0) {
         return;
     }
-    tbi_free(b->alloc, b->data);
+    if (b->data != behind(b)) {
+        tbi_free(b->alloc, b->data);
+    }
     tbi_free(b->alloc, b);
+}
+
+/* Room for that many bytes in all, at least. */
+static int grow(struct tbi_block *b, size_t size)
+{
+    bool moves = b->data == behind(b);
+    void *bytes = moves ? NULL : b->data;
+    size_t capacity = b->capacity;
+    int rv = tbi_grow(b->alloc, &bytes, &capacity, size, 1);
+
+    if (rv < 0) {
+        return rv;
+    }
+    if (moves) {
+        memcpy(bytes, b->data, b->size);
+    }
+    b->data = bytes;
+    b->capacity = capacity;
+    return 0;
 }
 
 int tbi_block_append(struct tbi_block *b, const void *data, size_t size)
@@ -55,9 +77,7 @@ int tbi_block_append(struct tbi_block *b, const void *data, size_t size)
     if (size > SIZE_MAX - b->size) {
         return TBQ_ERR_NOMEM;
     }
-    void *bytes = b->data;
-    int rv = tbi_grow(b->alloc, &bytes, &b->capacity, b->size + size, 1);
-    b->data = bytes;
+    int rv = b->size + size > b->capacity ? grow(b, b->size + size) : 0;
     if (rv == 0 && size > 0) {
         memcpy(b->data + b->size, data, size);
         b->size += size;

@@ -22,6 +22,12 @@ static inline bool tbi_list_empty(const struct tbi_list *head)
     return head->next == head;
 }
 
+/* Whether a list has this element and no other. */
+static inline bool tbi_list_alone(const struct tbi_list *e)
+{
+    return e->next == e->prev && e->next != e;
+}
+
 static inline void tbi_list_push(struct tbi_list *head, struct tbi_list *e) /* at the end */
 {
     e->prev = head->prev;

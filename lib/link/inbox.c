@@ -601,7 +601,6 @@ static void answer(struct tbi_delivery *d, struct tbi_now now, bool taken, uint6
         path->conn.consume(path->conn.user, d->lane, o->credit);
     }
     delivered_free(o);
-    tbi_link_pump(link, now);
 }
 
 void tbi_delivery_take(struct tbi_delivery *d, struct tbi_now now)

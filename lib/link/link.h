@@ -65,7 +65,8 @@ void tbi_link_free(struct tbi_link *link);
 
 void tbi_link_ack_now(struct tbi_link *link, struct tbi_now now); /* what would wait a while */
 uint64_t tbi_link_deadline(const struct tbi_link *link);          /* ns, monotonic; or TBI_NEVER */
-void tbi_link_tick(struct tbi_link *link, struct tbi_now now);    /* does what is due */
+/* Does what is due: after a number of sends and takes, and when its deadline has come. */
+void tbi_link_tick(struct tbi_link *link, struct tbi_now now);
 
 /* --- Sending --------------------------------------------------------------------------------- */
 
@@ -84,8 +85,9 @@ struct tbi_outgoing {
     uint64_t cookie;
 };
 
-/* Queues a message; a connection need not exist. Its number is drawn when it is first written, so
- * that one which expires unwritten leaves no gap (section 6.2).
+/* Queues a message, which the next tbi_link_tick() writes; a connection need not exist. Its number
+ * is drawn when it is first written, so that one which expires unwritten leaves no gap (section
+ * 6.2).
  * 0; TBQ_ERR_AGAIN (a WRITABLE action follows when the outbox is half empty); TBQ_ERR_TOO_LARGE
  * (for the peer, as far as its limit is known); TBQ_ERR_INVALID; TBQ_ERR_NOMEM. */
 int tbi_link_send(struct tbi_link *link, struct tbi_now now, const struct tbi_outgoing *o);
@@ -237,7 +239,7 @@ struct tbi_delivery {
     void *user;             /* the owner's; NULL at first */
 };
 
-/* The application is done with it: TAKEN. Frees the delivery. */
+/* The application is done with it: TAKEN, as the next tbi_link_tick() tells. Frees the delivery. */
 void tbi_delivery_take(struct tbi_delivery *d, struct tbi_now now);
 
 /* It will never be taken: DECLINED. Frees the delivery. */

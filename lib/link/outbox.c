@@ -148,7 +148,6 @@ int tbi_link_send(struct tbi_link *link, struct tbi_now now, const struct tbi_ou
     link->stats.outbox_messages++;
     link->stats.outbox_bytes += m->bytes;
     expires(link, m);
-    tbi_link_pump(link, now);
     return 0;
 }
 

@@ -14,6 +14,7 @@ static void maybe_free(struct tbi_body_out *o)
     if (o->fate == NULL && o->under_way == 0 && !o->owes_end) {
         o->bond->started -= o->started;
         tbi_list_remove(&o->entry);
+        tbi_block_unref(o->held);
         tbi_free(o->node->alloc, o);
     }
 }
@@ -46,8 +47,8 @@ static void settle(struct tbi_body_out *o)
     maybe_free(o);
 }
 
-/* The receiver is told that no more comes, where it may wait for more: without room it is tried
- * again when there is some. */
+/* The receiver is told that no more comes, where it may wait for more: without room or memory it is
+ * tried again when the link has moved on. */
 static void send_end(struct tbi_body_out *o)
 {
     uint8_t head[TBI_LINK_HEAD_MAX];
@@ -60,7 +61,8 @@ static void send_end(struct tbi_body_out *o)
     tbi_put_init(&w, head, sizeof head);
     tbi_put_body_part(&w, &part);
     out.head_size = tbi_put_size(&w);
-    o->owes_end = tbi_link_send(o->bond->link, o->node->now, &out) == TBQ_ERR_AGAIN;
+    int rv = tbi_bond_send(o->bond, &out);
+    o->owes_end = rv == TBQ_ERR_AGAIN || rv == TBQ_ERR_NOMEM;
 }
 
 /* Ends it where it has not failed before; may free it. */
@@ -133,6 +135,13 @@ void tbi_bodies_look(struct tbi_bond *b)
     }
 }
 
+static void hold(struct tbi_body_out *o, struct tbi_block *bytes, bool last)
+{
+    o->holds = true;
+    o->held = bytes != NULL ? tbi_block_ref(bytes) : NULL;
+    o->held_last = last;
+}
+
 /* Hands what was read to the link; `bytes` may be NULL: none. */
 static void send_part(struct tbi_body_out *o, struct tbi_block *bytes, bool last)
 {
@@ -154,7 +163,11 @@ static void send_part(struct tbi_body_out *o, struct tbi_block *bytes, bool last
     tbi_put_init(&w, head, sizeof head);
     tbi_put_body_part(&w, &part);
     out.head_size = tbi_put_size(&w);
-    int rv = tbi_link_send(o->bond->link, o->node->now, &out);
+    int rv = tbi_bond_send(o->bond, &out);
+    if (rv == TBQ_ERR_AGAIN) { /* who was asked to read has filled the outbox itself */
+        hold(o, bytes, last);
+        return;
+    }
     if (rv < 0) {
         fail(o, rv, tbq_strerror(rv), true);
         return;
@@ -162,6 +175,16 @@ static void send_part(struct tbi_body_out *o, struct tbi_block *bytes, bool last
     o->under_way++;
     o->read += size;
     o->complete = last;
+}
+
+static void send_held(struct tbi_body_out *o)
+{
+    struct tbi_block *bytes = o->held;
+
+    o->holds = false;
+    o->held = NULL;
+    send_part(o, bytes, o->held_last);
+    tbi_block_unref(bytes);
 }
 
 /* The application may do nearly anything meanwhile: what is held here is looked up again. */
@@ -228,10 +251,15 @@ static void feed(struct tbi_bond *b)
     tbi_list_push(&b->bodies_out, &o->entry);
     if (o->owes_end) {
         send_end(o);
+        if (o->owes_end) { /* memory is out: with the link's next word */
+            tbi_list_remove(&b->hungry);
+        }
         settle(o);
-        return;
+    } else if (o->holds) {
+        send_held(o);
+    } else {
+        read_part(o);
     }
-    read_part(o);
 }
 
 void tbi_bodies_feed(struct tbi_node *node)

@@ -16,8 +16,9 @@ static bool may_go(const struct tbi_peer *peer, bool idle)
         const struct tbi_bond *b = TBI_CONTAINER(it, struct tbi_bond, entry);
         struct tbi_link_stats stats;
         tbi_link_stats(b->link, &stats);
-        if (b->sessions > 0 || b->contacts > 0 || b->owed > 0 || !tbi_link_outbox_empty(b->link) ||
-            stats.held_messages > 0 || !tbi_list_empty(&b->bodies_out) ||
+        if (!tbi_list_empty(&b->sessions) || !tbi_list_empty(&b->contacts) || b->owed > 0 ||
+            !tbi_link_outbox_empty(b->link) || stats.held_messages > 0 ||
+            !tbi_list_empty(&b->bodies_out) ||
             (idle && (!tbi_link_idle(b->link) || !tbi_list_empty(&b->bodies_in)))) {
             return false;
         }
@@ -114,12 +115,15 @@ struct tbi_bond *tbi_bond_new(struct tbi_node *node, struct tbi_peer *peer)
     }
     b->node = node;
     tbi_list_init(&b->entry);
+    tbi_list_init(&b->contacts);
+    tbi_list_init(&b->sessions);
     tbi_list_init(&b->carriers);
     tbi_list_init(&b->joiners);
     tbi_list_init(&b->dials);
     tbi_list_init(&b->bodies_out);
     tbi_list_init(&b->bodies_in);
     tbi_list_init(&b->hungry);
+    tbi_list_init(&b->touched);
     b->further_at = TBI_NEVER;
     b->rest_at = TBI_NEVER;
     if (tbi_timer_register(&node->timers, &b->timer, b, TBI_TIMER_BOND) < 0) {
@@ -152,35 +156,44 @@ void tbi_bond_free(struct tbi_bond *b)
     tbi_bodies_out_free(b);
     tbi_bodies_in_end(b, TBQ_ERR_LOST);
     tbi_list_remove(&b->hungry);
+    tbi_list_remove(&b->touched);
     tbi_free(node->alloc, b);
     if (peer != NULL && tbi_list_empty(&peer->bonds)) {
         tbi_peer_free(peer);
     }
 }
 
-/* Frees it when nothing leads here any more. */
-static void free_if_unused(struct tbi_bond *b)
+void tbi_bond_left(struct tbi_bond *b)
 {
-    if (b->sessions == 0 && b->contacts == 0 && b->given_up) {
+    if (tbi_list_empty(&b->sessions) && tbi_list_empty(&b->contacts) && b->given_up) {
         tbi_bond_free(b);
     }
 }
 
-void tbi_bond_leave(struct tbi_bond *b)
+void tbi_bond_enter(struct tbi_bond *b, struct tbi_session *s)
 {
-    b->sessions--;
-    free_if_unused(b);
+    s->bond = b;
+    tbi_list_push(&b->sessions, &s->member);
 }
 
-void tbi_bond_let_go(struct tbi_bond *b)
+void tbi_bond_hold(struct tbi_bond *b, struct tbi_contact *c)
 {
-    b->contacts--;
+    c->bond = b;
+    tbi_list_push(&b->contacts, &c->held);
+}
+
+void tbi_bond_let_go(struct tbi_contact *c)
+{
+    struct tbi_bond *b = c->bond;
+
+    c->bond = NULL;
+    tbi_list_remove(&c->held);
     tbi_bond_drain(b);
-    if (b->contacts == 0 && b->session == NULL && b->lost_at == 0) {
+    if (tbi_list_empty(&b->contacts) && b->session == NULL && b->lost_at == 0) {
         tbi_bond_give_up(b, TBQ_ERR_CLOSED); /* never was up: nobody will come back */
         return;
     }
-    free_if_unused(b);
+    tbi_bond_left(b);
 }
 
 struct tbi_bond *tbi_bond_find(struct tbi_node *node, const tbq_peer_id *id,
@@ -356,6 +369,20 @@ void tbi_bond_drain(struct tbi_bond *b)
     tbi_timer_set(&b->node->timers, &b->timer, at);
 }
 
+void tbi_bond_touch(struct tbi_bond *b)
+{
+    if (tbi_list_empty(&b->touched)) {
+        tbi_list_push(&b->node->touched, &b->touched);
+    }
+}
+
+int tbi_bond_send(struct tbi_bond *b, const struct tbi_outgoing *out)
+{
+    int rv = tbi_link_send(b->link, b->node->now, out);
+    tbi_bond_touch(b);
+    return rv;
+}
+
 void tbi_bond_timer(struct tbi_bond *b)
 {
     uint64_t end = b->lost_at + (uint64_t)b->node->cfg.settings.peer_timeout_ms * TBI_NS_PER_MS;
@@ -425,6 +452,9 @@ void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s, int reason)
     if (b->session != NULL || !move_over(b)) {
         tbi_bond_drain(b);
     }
+    if (b->session == NULL) {
+        tbi_rest_look(b); /* a contact that rested beside this connection */
+    }
 }
 
 void tbi_bond_replaced(struct tbi_bond *b, const struct tbi_addr *where)
@@ -444,9 +474,9 @@ void tbi_bond_give_up(struct tbi_bond *b, int reason)
         tbi_bodies_out_give_up(b, reason);
         tbi_link_give_up(b->link, b->node->now, reason);
         tbi_bodies_in_end(b, reason);
-        b->given_up = b->contacts == 0;
+        b->given_up = tbi_list_empty(&b->contacts);
         b->lost_at = 0;
         tbi_bond_drain(b);
     }
-    free_if_unused(b);
+    tbi_bond_left(b);
 }

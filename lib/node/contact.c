@@ -15,6 +15,8 @@ struct tbi_contact *tbi_contact_new(struct tbi_node *node)
     }
     c->node = node;
     c->handle = node->next_number++;
+    tbi_list_init(&c->held);
+    tbi_list_init(&c->lookup);
     tbi_list_init(&c->attempts);
     if (tbi_timer_register(&node->timers, &c->timer, c, TBI_TIMER_CONTACT) < 0) {
         tbi_free(node->alloc, c);
@@ -36,8 +38,9 @@ void tbi_contact_free(struct tbi_contact *c)
     tbi_map_remove(&node->contacts, &c->handle);
     tbi_timer_unregister(&node->timers, &c->timer);
     tbi_event_free(c->failed);
+    tbi_list_remove(&c->lookup);
     if (c->bond != NULL) {
-        tbi_bond_let_go(c->bond);
+        tbi_bond_let_go(c);
     }
     tbi_free(node->alloc, c);
     tbi_discovery_want(node);
@@ -78,14 +81,13 @@ static void tell_end(struct tbi_contact *c, int reason, const char *text)
 /* Those of the peer that only the contact was there for, also what is on its way to become one. */
 static void close_further(struct tbi_contact *c)
 {
-    struct tbi_map *all = &c->node->sessions;
-
-    if (c->bond == NULL || c->bond->contacts > 1) {
+    if (!tbi_list_alone(&c->held)) {
         return;
     }
-    for (struct tbi_map_entry *e = tbi_map_first(all); e != NULL; e = tbi_map_next(e)) {
-        struct tbi_session *s = tbi_map_value(e);
-        if (s->bond == c->bond && s->contact == NULL) {
+    TBI_LIST_FOREACH(it, &c->bond->sessions)
+    {
+        struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, member);
+        if (s->contact == NULL) {
             tbi_session_close(s, TBI_CLOSE_NONE, "");
         }
     }
@@ -107,7 +109,7 @@ void tbi_contact_end(struct tbi_contact *c, int reason, const char *text)
     if (!replaced) {
         close_further(c);
     }
-    if (c->bond != NULL && c->bond->session == NULL && c->bond->contacts == 1 && !replaced) {
+    if (tbi_list_alone(&c->held) && c->bond->session == NULL && !replaced) {
         tbi_bond_give_up(c->bond, reason);
     }
     tbi_contact_free(c);
@@ -136,6 +138,9 @@ void tbi_contact_round_failed(struct tbi_contact *c)
     bool replaced = c->last_reason == TBQ_ERR_EXISTS; /* by one that will be here in a moment */
     if (c->was_up && !in_time && !replaced && c->bond != NULL && c->bond->session == NULL) {
         tbi_bond_give_up(c->bond, TBQ_ERR_LOST); /* persistent: goes on, with nothing to send */
+    }
+    if (c->rested && !in_time) { /* the application holds it to be there */
+        tell_end(c, TBQ_ERR_LOST, c->last_text);
     }
     c->state = TBI_CONTACT_WAITING;
     tbi_timer_set(&node->timers, &c->timer, node->now.mono_ns + backoff_ns(c));
@@ -175,22 +180,21 @@ void tbi_contact_begin(struct tbi_contact *c)
     }
     c->addrs_len = 0;
     c->state = TBI_CONTACT_RESOLVING;
-    c->lookup_pending = true;
+    tbi_list_remove(&c->lookup);
+    tbi_list_push(&node->lookups, &c->lookup);
     tbi_timer_set(&node->timers, &c->timer, node->now.mono_ns + timeout);
 }
 
 bool tbi_node_next_lookup(struct tbi_node *node, struct tbi_lookup *lookup)
 {
-    for (struct tbi_map_entry *e = tbi_map_first(&node->contacts); e; e = tbi_map_next(e)) {
-        struct tbi_contact *c = tbi_map_value(e);
-        if (c->lookup_pending) {
-            c->lookup_pending = false;
-            *lookup = (struct tbi_lookup){
-                .contact = c->handle, .host = c->target.host, .port = c->target.port};
-            return true;
-        }
+    struct tbi_list *e = tbi_list_shift(&node->lookups);
+
+    if (e != NULL) {
+        struct tbi_contact *c = TBI_CONTAINER(e, struct tbi_contact, lookup);
+        *lookup = (struct tbi_lookup){
+            .contact = c->handle, .host = c->target.host, .port = c->target.port};
     }
-    return false;
+    return e != NULL;
 }
 
 void tbi_node_resolved(struct tbi_node *node, struct tbi_now now, tbq_connection contact,
@@ -230,7 +234,7 @@ void tbi_contact_timer(struct tbi_contact *c)
         c->last_reason = TBQ_ERR_NAME;
         tbi_text(c->last_text, sizeof c->last_text, "%s: the name was not resolved in time",
                  c->target.host);
-        c->lookup_pending = false;
+        tbi_list_remove(&c->lookup);
         tbi_contact_round_failed(c);
         return;
     case TBI_CONTACT_DIALLING:
@@ -359,13 +363,12 @@ void tbi_contact_follow(struct tbi_bond *b)
  * one, as the contact of an accepted connection ends with it, it gets a new one. */
 int tbi_contact_adopt(struct tbi_session *s)
 {
-    struct tbi_map *all = &s->node->contacts;
-
-    for (struct tbi_map_entry *e = tbi_map_first(all); e != NULL; e = tbi_map_next(e)) {
-        struct tbi_contact *c = tbi_map_value(e);
-        if (c->bond == s->bond && c->dialled && !c->closed && c->session == NULL) {
+    TBI_LIST_FOREACH(it, &s->bond->contacts)
+    {
+        struct tbi_contact *c = TBI_CONTAINER(it, struct tbi_contact, held);
+        if (c->dialled && !c->closed && c->session == NULL) {
             tbi_race_abandon(c, TBI_CLOSE_NONE, "another connection came up first");
-            c->lookup_pending = false;
+            tbi_list_remove(&c->lookup);
             s->contact = c;
             c->session = s;
             return 0;
@@ -376,8 +379,7 @@ int tbi_contact_adopt(struct tbi_session *s)
         return TBQ_ERR_LIMIT;
     }
     s->contact->session = s;
-    s->contact->bond = s->bond;
-    s->bond->contacts++;
+    tbi_bond_hold(s->bond, s->contact);
     return 0;
 }
 
@@ -396,16 +398,16 @@ static int new_dial(struct tbi_node *node, const struct tbi_target *target, bool
     struct tbi_peer *peer = NULL;
     if (target->pinned) {
         peer = tbi_peer_get(node, &target->id, true);
-        c->bond = peer != NULL ? tbi_peer_newest(peer) : NULL;
     }
-    if (c->bond == NULL) {
-        c->bond = peer != NULL || !target->pinned ? tbi_bond_new(node, peer) : NULL;
-        if (c->bond == NULL) {
+    struct tbi_bond *b = peer != NULL ? tbi_peer_newest(peer) : NULL;
+    if (b == NULL) {
+        b = peer != NULL || !target->pinned ? tbi_bond_new(node, peer) : NULL;
+        if (b == NULL) {
             tbi_contact_free(c);
             return TBQ_ERR_NOMEM;
         }
     }
-    c->bond->contacts++;
+    tbi_bond_hold(b, c);
     *made = c;
     return 0;
 }

@@ -185,11 +185,8 @@ static int send_body(struct tbi_bond *b, tbq_kind kind, tbq_lane lane, const str
     if (out.payload == NULL) {
         return TBQ_ERR_NOMEM;
     }
-    int rv = tbi_link_send(b->link, b->node->now, &out);
+    int rv = tbi_bond_send(b, &out);
     tbi_block_unref(out.payload);
-    if (b->session != NULL) {
-        tbi_session_touch(b->session);
-    }
     return rv;
 }
 

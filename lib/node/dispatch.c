@@ -99,13 +99,6 @@ static int encode(struct tbi_node *node, struct tbi_bond *b, const tbq_message *
     return TBQ_ERR_INVALID;
 }
 
-static int hand_to_link(struct tbi_bond *b, struct tbi_outgoing *out)
-{
-    int rv = tbi_link_send(b->link, b->node->now, out);
-    tbi_bond_drain(b);
-    return rv;
-}
-
 /* A message as a link takes it: what stands before the bytes, and the bytes as a block. */
 struct prepared {
     tbq_kind kind;
@@ -177,7 +170,7 @@ static int post(struct tbi_bond *b, const struct prepared *p, tbq_connection con
         .want_fate = true,
         .cookie = (uintptr_t)fate,
     };
-    int rv = hand_to_link(b, &out);
+    int rv = tbi_bond_send(b, &out);
     if (rv == 0) {
         tbi_rest_used(b);
         tbi_rest_wake(b);
@@ -267,7 +260,7 @@ int tbi_dispatch_ping(struct tbi_bond *b)
     tbi_put_ping(&w, &ping);
     out.head_size = tbi_put_size(&w);
     note_ping(b, ping.id, true);
-    return hand_to_link(b, &out);
+    return tbi_bond_send(b, &out);
 }
 
 /* --- In --------------------------------------------------------------------------------------- */
@@ -321,7 +314,7 @@ static int on_ping(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor
     out.head_size = tbi_put_size(&w);
     tbi_delivery_take(d, b->node->now);
     /* A full outbox: no answer, as if it had been lost; the other side's own ping tells as much. */
-    (void)tbi_link_send(b->link, b->node->now, &out);
+    (void)tbi_bond_send(b, &out);
     return 0;
 }
 
@@ -518,6 +511,7 @@ void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d)
 
     tbi_cur_init(&body, d->body->data, d->body->size);
     int rv = dispatch(b, d, body);
+    tbi_bond_touch(b); /* what was taken or refused here is to be told */
     if (rv == TBQ_ERR_UNSUPPORTED && d->skippable) { /* as a kind that nobody knows */
         tbi_delivery_take(d, b->node->now);
     } else if (rv < 0) {
@@ -553,7 +547,7 @@ static void settle(struct tbi_event *e, bool take)
             tbi_delivery_refuse(d, e->node->now, TBI_DECLINE_REFUSED);
         }
         if (b != NULL) {
-            tbi_bond_drain(b);
+            tbi_bond_touch(b);
         }
     }
     tbi_event_free(e);

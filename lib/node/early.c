@@ -77,7 +77,9 @@ int tbi_early_ping_in(struct tbi_session *s, struct tbi_cursor body)
     struct tbi_early_ping f;
     int rv = tbi_get_early_ping(body, &f);
 
-    if (rv == 0 && s->early_ping == 0) { /* one for each connection */
+    if (rv == 0 && s->early_ping != 0) { /* one for each connection */
+        tbi_early_wrong(s);
+    } else if (rv == 0) {
         s->early_ping = f.id;
         tbi_early_answer(s);
     }

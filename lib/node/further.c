@@ -125,8 +125,7 @@ static int dial(struct tbi_bond *b, const struct way *way, bool needed)
     }
     s->further = true;
     s->peer_id = b->peer->id; /* whom trust must find there */
-    s->bond = b;
-    b->sessions++;
+    tbi_bond_enter(b, s);
     b->further++;
     tbi_list_push(&b->dials, &s->attempt);
     return 0;

@@ -54,7 +54,7 @@ static void message_bytes(struct tbi_session *s, struct tbi_instream *in, const 
         if (fin) {
             tbi_session_violation(s, TBQ_ERR_PROTOCOL, "a lane stream ended");
         }
-        tbi_session_touch(s);
+        tbi_bond_touch(s->bond);
         return;
     }
     if (in->own == NULL) {
@@ -67,7 +67,7 @@ static void message_bytes(struct tbi_session *s, struct tbi_instream *in, const 
     if (fin) {
         tbi_instream_free(in);
     }
-    tbi_session_touch(s);
+    tbi_bond_touch(s->bond);
 }
 
 void tbi_instreams_to_link(struct tbi_session *s)

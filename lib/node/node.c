@@ -117,6 +117,7 @@ int tbi_node_new(struct tbi_node **made, const struct tbi_node_config *config, s
     tbi_list_init(&node->touched);
     tbi_list_init(&node->bindings);
     tbi_list_init(&node->hungry);
+    tbi_list_init(&node->lookups);
     /* Dials and accepted connections, and as many peers that were here a moment ago. */
     size_t most = 2 * (size_t)config->settings.max_connections + 64;
     tbi_map_init(&node->contacts, node->alloc, secret, sizeof(tbq_connection), most);
@@ -261,7 +262,7 @@ static void drain(struct tbi_node *node)
             if (s->path != NULL) {
                 tbi_link_suspect(s->path, node->now, a.suspect);
                 tbi_contact_follow(s->bond);
-                tbi_session_touch(s);
+                tbi_bond_touch(s->bond);
             }
             break;
         case TBI_QUIC_EARLY_REJECTED:
@@ -280,15 +281,14 @@ static void drain(struct tbi_node *node)
     }
 }
 
-/* Links that were touched by bytes that came in: their actions, and their next deadlines. */
+/* Links that were touched: what they have to do and to tell, and their next deadlines. */
 static void drain_bonds(struct tbi_node *node)
 {
     struct tbi_list *entry;
     while ((entry = tbi_list_shift(&node->touched)) != NULL) {
-        struct tbi_session *s = TBI_CONTAINER(entry, struct tbi_session, touched);
-        if (s->bond != NULL) {
-            tbi_bond_drain(s->bond);
-        }
+        struct tbi_bond *b = TBI_CONTAINER(entry, struct tbi_bond, touched);
+        tbi_link_tick(b->link, node->now);
+        tbi_bond_drain(b);
     }
 }
 
@@ -377,6 +377,7 @@ uint64_t tbi_node_deadline(const struct tbi_node *node)
     at = other < at ? other : at;
     at = node->certificate_at < at ? node->certificate_at : at;
     at = tbi_list_empty(&node->hungry) ? at : 0; /* a body can go on */
+    at = tbi_list_empty(&node->touched) ? at : 0;
     if (node->stopping && !node->stopped && node->stop_at < at) {
         at = node->stop_at;
     }

@@ -51,6 +51,8 @@ bool tbi_node_must_send(const struct tbi_node *node);
 
 /* Does what is due. After it, and after every command, send and ask for the deadline again. */
 void tbi_node_step(struct tbi_node *node, struct tbi_now now);
+/* Does what sends and releases since the last call have left to do. */
+void tbi_node_settle(struct tbi_node *node);
 uint64_t tbi_node_deadline(const struct tbi_node *node); /* ns; TBI_NEVER */
 
 /* --- Events ----------------------------------------------------------------------------------- */

@@ -53,7 +53,7 @@ enum tbi_contact_state {
 
 struct tbi_contact {
     struct tbi_node *node;
-    struct tbi_list entry;
+    struct tbi_list held; /* in its bond's contacts */
     tbq_connection handle;
     bool dialled;
     bool paced;      /* its first address may be dialled: that was asked already */
@@ -61,14 +61,14 @@ struct tbi_contact {
     bool by_itself;  /* the node dials it for company: nobody asked, nobody is told of failures */
     bool closed;     /* by the application: it only waits for the end of its session */
     bool was_up;
-    bool lookup_pending; /* the server has not fetched the name yet */
-    bool announced;      /* CONNECTED was told for the present session */
-    bool rested;         /* RESTING was told: CONNECTED or DISCONNECTED will follow */
+    bool announced; /* CONNECTED was told for the present session */
+    bool rested;    /* RESTING was told: CONNECTED or DISCONNECTED will follow */
     enum tbi_contact_state state;
     struct tbi_target target;
     struct tbi_addr addrs[TBI_CONTACT_ADDRESSES_MAX];
     size_t addrs_len;
     size_t addrs_next;           /* those before are dialled already */
+    struct tbi_list lookup;      /* in the node's, until the server fetches the name */
     struct tbi_list attempts;    /* sessions that race: the first one that may speak wins */
     uint64_t round_ends_at;      /* ns; of all attempts */
     bool refused;                /* for good, by somebody in this round: that is its reason */
@@ -112,6 +112,7 @@ struct tbi_session {
     struct tbi_contact *contact;
     struct tbi_list attempt;    /* of the contact, while others may be faster; or of the bond */
     struct tbi_bond *bond;      /* from the moment that the peer is known */
+    struct tbi_list member;     /* in the bond's sessions */
     struct tbi_link_path *path; /* of the bond's link, while it is up, or speaks ahead of that */
     struct tbi_list carries;    /* in the bond's carriers, while it is up */
     struct tbi_addr remote;
@@ -138,7 +139,6 @@ struct tbi_session {
     uint64_t early_ping; /* the id of the client's; 0: none */
     struct tbi_early_pong early_pong; /* the server's, until it is trusted; id 0: none */
     struct tbi_block *referrals;      /* the body of its BUSY, until it is trusted */
-    struct tbi_list touched;          /* in the node's list: its link has something to tell */
     tbq_peer_id peer_id;
     uint8_t peer_key[TBQ_PUBLIC_KEY_SIZE];
     struct tbi_hello hello;     /* the peer's */
@@ -169,6 +169,7 @@ struct tbi_bond {
     bool have_boot;
     uint8_t boot_id[TBI_BOOT_ID_SIZE];
     struct tbi_link *link;
+    struct tbi_list touched;     /* in the node's list: the link has something to do or to tell */
     struct tbi_list carriers;    /* sessions that are up: each is a path of the link */
     struct tbi_session *session; /* the one of them that the peer is known by; NULL: none */
     struct tbi_session *chosen;  /* the one that we sent CONFIRM on last; it may come up */
@@ -179,8 +180,8 @@ struct tbi_bond {
     size_t further_next;         /* the number of the way that is tried next */
     unsigned further_failures;   /* rounds in a row that came to nothing */
     uint64_t further_at;         /* ns; when one more is dialled; TBI_NEVER */
-    size_t contacts;             /* that point here */
-    size_t sessions;             /* that point here, those that are closing too */
+    struct tbi_list contacts;    /* that point here */
+    struct tbi_list sessions;    /* that point here, those that are closing too */
     size_t owed;                 /* requests of this process that have no answer yet */
     uint64_t used_at;            /* ns; the application's last message, either way */
     uint64_t rest_at;            /* ns; when it is looked whether it may rest; TBI_NEVER */
@@ -250,12 +251,15 @@ struct tbi_body_out {
     uint64_t taken;   /* bytes */
     size_t under_way; /* parts without a fate */
     tbq_lane fate_lane;
-    bool started;  /* counts in the bond's `started` */
-    bool waits;    /* until the application says that there is something to read */
-    bool complete; /* its last part was handed to the link */
-    bool failed;   /* nothing more is read: */
-    bool missed;   /* a part was certainly not taken */
-    bool owes_end; /* the receiver is to be told that no more comes */
+    bool started;           /* counts in the bond's `started` */
+    bool waits;             /* until the application says that there is something to read */
+    bool complete;          /* its last part was handed to the link */
+    bool failed;            /* nothing more is read: */
+    bool missed;            /* a part was certainly not taken */
+    bool owes_end;          /* the receiver is to be told that no more comes */
+    bool holds;             /* a part that was read, and for which the outbox had no room: */
+    struct tbi_block *held; /* its bytes; NULL: none */
+    bool held_last;
     int reason;
     const char *text;       /* static */
     struct tbi_event *fate; /* reserved; NULL: told */
@@ -330,7 +334,8 @@ struct tbi_node {
     struct tbi_map bodies_out; /* by id */
     struct tbi_map bodies_in;  /* by id */
     struct tbi_list hungry;    /* bonds with bodies that could go on */
-    struct tbi_list touched;   /* sessions whose links have something to tell */
+    struct tbi_list lookups;   /* contacts whose names are to be resolved */
+    struct tbi_list touched;   /* bonds whose links have something to do or to tell */
     struct tbi_list bonds;     /* whose peer is not known yet */
     struct tbi_list bindings;  /* of first use, that the server has not fetched */
     struct tbi_discovery discovery;
@@ -444,7 +449,8 @@ void tbi_rest_asked(struct tbi_session *s, struct tbi_cursor body);
 bool tbi_rest_follows(const struct tbi_contact *c, uint64_t close_code);
 void tbi_rest_contact(struct tbi_contact *c); /* it does, from now on */
 void tbi_rest_over(struct tbi_contact *c);    /* no longer, for whatever reason */
-void tbi_rest_wake(struct tbi_bond *b);       /* there is something to say: dials where it can */
+void tbi_rest_look(struct tbi_bond *b); /* without a connection: what waits wakes one that rests */
+void tbi_rest_wake(struct tbi_bond *b); /* there is something to say: dials where it can */
 
 /* --- room.c: a place for an own dial --- */
 /* max_connections is reached. 0: one was closed, dial in its place; TBQ_ERR_AGAIN: one is about to
@@ -481,7 +487,6 @@ int tbi_session_open(struct tbi_session *s, const struct tbi_prologue *p, unsign
 int tbi_session_write_control(struct tbi_session *s, const struct tbi_writer *w);
 void tbi_session_timer(struct tbi_session *s);
 void tbi_session_ping_later(struct tbi_session *s); /* it is the one of its peer that pings */
-void tbi_session_touch(struct tbi_session *s);      /* its link has something to tell */
 void tbi_session_close(struct tbi_session *s, uint64_t code, const char *text);
 void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint64_t close_code);
 
@@ -511,9 +516,15 @@ void tbi_peer_free(struct tbi_peer *peer); /* its bonds are gone already */
 /* The bond for a process that has just said HELLO; moves what waits in `waiting` there. */
 struct tbi_bond *tbi_bond_for(struct tbi_node *node, const tbq_peer_id *id,
                               const uint8_t boot_id[TBI_BOOT_ID_SIZE], struct tbi_bond *waiting);
-void tbi_bond_let_go(struct tbi_bond *b); /* one contact less; frees it when nothing needs it */
-void tbi_bond_leave(struct tbi_bond *b);  /* one session less; the same */
-void tbi_bond_drain(struct tbi_bond *b);  /* the link's actions; re-arms its timer */
+void tbi_bond_hold(struct tbi_bond *b, struct tbi_contact *c);  /* for the first time */
+void tbi_bond_let_go(struct tbi_contact *c);                    /* frees it if nothing needs it */
+void tbi_bond_enter(struct tbi_bond *b, struct tbi_session *s); /* its bond is known */
+void tbi_bond_left(struct tbi_bond *b);                         /* frees it if nothing needs it */
+void tbi_bond_drain(struct tbi_bond *b); /* the link's actions; re-arms its timer */
+/* The link has something to do or to tell: it is ticked and drained before the node sends, or tells
+ * when it wants to be called next. So a thousand sends or releases in a row cost one turn. */
+void tbi_bond_touch(struct tbi_bond *b);
+int tbi_bond_send(struct tbi_bond *b, const struct tbi_outgoing *out); /* to the link; touches */
 void tbi_bond_carried(struct tbi_bond *b, struct tbi_session *s);          /* by one more session */
 void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s, int reason); /* one less */
 /* Another process of the peer answers at that address: connections to there that are silent are of
@@ -625,7 +636,6 @@ void tbi_requests_forget(struct tbi_node *node, struct tbi_bond *b); /* the requ
 struct tbi_request *tbi_request_owed(struct tbi_bond *b, uint64_t their_id, uint64_t timeout_ms);
 void tbi_request_free(struct tbi_request *r, struct tbi_map *from);
 
-void tbi_node_settle(struct tbi_node *node); /* everything that the parts have to tell each other */
 void tbi_node_warn(struct tbi_node *node, const tbq_peer_id *peer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -13,6 +13,7 @@ struct told_peer {
     uint8_t key[TBQ_PUBLIC_KEY_SIZE];
     char address[TBI_ADDR_TEXT_SIZE];
     tbq_path path[TBQ_PATHS_MAX];
+    const tbq_path *paths[TBQ_PATHS_MAX];
     char path_text[TBQ_PATHS_MAX][2][TBI_ADDR_TEXT_SIZE]; /* the peer's address and ours */
     const char *claim[TBI_RECORD_ADDRESSES_MAX];
     char claim_text[TBI_RECORD_ADDRESSES_MAX][TBI_ADDR_TEXT_SIZE];
@@ -88,6 +89,7 @@ static void tell_path(struct told_peer *t, const struct tbi_session *s)
         .known_by = s->bond->session == s,
         .rtt_us = f.rtt_ns / 1000,
         .rate = f.rate,
+        .loss = f.loss,
         .bytes_sent = f.bytes_out,
         .bytes_received = f.bytes_in,
     };
@@ -95,7 +97,7 @@ static void tell_path(struct told_peer *t, const struct tbi_session *s)
         tbi_addr_to_text(tbi_conn_local(conn), t->path_text[n][1]);
         t->path[n].local = t->path_text[n][1];
     }
-    t->pub.paths_len++;
+    t->paths[t->pub.paths_len++] = &t->path[n];
 }
 
 static void tell_bonds(struct told_peer *t, const struct tbi_peer *peer)
@@ -136,7 +138,7 @@ static int add_peer(struct told_peers *all, const tbq_peer_id *id, const struct 
     }
     t->pub.id = *id;
     t->pub.addresses = t->claim;
-    t->pub.paths = t->path;
+    t->pub.paths = t->paths;
     if (known != NULL) {
         t->pub.last_seen_ms = known->seen_ms;
         tell_claims(t, known->record);

@@ -62,7 +62,7 @@ struct tbi_request *tbi_request_owed(struct tbi_bond *b, uint64_t their_id, uint
 void tbi_requests_forget(struct tbi_node *node, struct tbi_bond *b)
 {
     struct tbi_map_entry *next;
-    for (struct tbi_map_entry *e = tbi_map_first(&node->owed); e != NULL; e = next) {
+    for (struct tbi_map_entry *e = tbi_map_first(&node->owed); e != NULL && b->owed > 0; e = next) {
         struct tbi_request *r = tbi_map_value(e);
         next = tbi_map_next(e);
         if (r->bond == b) {
@@ -178,7 +178,7 @@ int tbi_node_respond(struct tbi_node *node, struct tbi_now now, tbq_request_id r
     }
     fate->silent = true; /* a stop waits for it all the same */
     out.cookie = (uintptr_t)fate;
-    int rv = tbi_link_send(b->link, now, &out);
+    int rv = tbi_bond_send(b, &out);
     tbi_block_unref(body);
     if (rv < 0) {
         tbi_event_free(fate);
@@ -188,7 +188,6 @@ int tbi_node_respond(struct tbi_node *node, struct tbi_now now, tbq_request_id r
     }
     if (rv == 0) {
         tbi_request_free(r, &node->owed);
-        tbi_bond_drain(b);
         tbi_rest_used(b);
         tbi_rest_wake(b);
     }

@@ -29,11 +29,9 @@ static bool may_rest(const struct tbi_contact *c)
 
 static bool all_may_rest(const struct tbi_bond *b)
 {
-    struct tbi_map *all = &b->node->contacts;
-
-    for (struct tbi_map_entry *e = tbi_map_first(all); e != NULL; e = tbi_map_next(e)) {
-        const struct tbi_contact *c = tbi_map_value(e);
-        if (c->bond == b && !may_rest(c)) {
+    TBI_LIST_FOREACH(it, &b->contacts)
+    {
+        if (!may_rest(TBI_CONTAINER(it, struct tbi_contact, held))) {
             return false;
         }
     }
@@ -78,6 +76,7 @@ void tbi_rest_used(struct tbi_bond *b)
 {
     b->used_at = b->node->now.mono_ns;
     b->rest_asks = 0;
+    b->room_at = 0;
 }
 
 void tbi_rest_ask(struct tbi_bond *b)
@@ -184,8 +183,12 @@ void tbi_rest_contact(struct tbi_contact *c)
     b->resting++;
     c->node->links_rested++;
     c->node->closed_for_room += b->room_at != 0;
-    if (!tbi_link_outbox_empty(b->link) ||
-        !tbi_list_empty(&b->bodies_out)) { /* sent while the other side closed */
+    tbi_rest_look(b); /* it may have been sent while the other side closed */
+}
+
+void tbi_rest_look(struct tbi_bond *b)
+{
+    if (b->resting > 0 && (!tbi_link_outbox_empty(b->link) || !tbi_list_empty(&b->bodies_out))) {
         tbi_rest_wake(b);
     }
 }
@@ -216,11 +219,10 @@ static void wake(struct tbi_contact *c)
 
 static struct tbi_contact *resting_one(struct tbi_bond *b)
 {
-    struct tbi_map *all = &b->node->contacts;
-
-    for (struct tbi_map_entry *e = tbi_map_first(all); e != NULL; e = tbi_map_next(e)) {
-        struct tbi_contact *c = tbi_map_value(e);
-        if (c->bond == b && c->state == TBI_CONTACT_RESTING) {
+    TBI_LIST_FOREACH(it, &b->contacts)
+    {
+        struct tbi_contact *c = TBI_CONTAINER(it, struct tbi_contact, held);
+        if (c->state == TBI_CONTACT_RESTING) {
             return c;
         }
     }
@@ -232,8 +234,8 @@ static struct tbi_contact *way_back(struct tbi_bond *b)
 {
     struct tbi_addr place;
 
-    if (!b->left_to_rest || b->contacts > 0 || b->peer == NULL || tbi_peer_newest(b->peer) != b ||
-        b->node->cfg.settings.network_mode == TBQ_MODE_SERVER ||
+    if (!b->left_to_rest || !tbi_list_empty(&b->contacts) || b->peer == NULL ||
+        tbi_peer_newest(b->peer) != b || b->node->cfg.settings.network_mode == TBQ_MODE_SERVER ||
         tbi_discovery_places(b->node, &b->peer->id, &place, 1) == 0) {
         return NULL;
     }

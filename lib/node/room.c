@@ -14,11 +14,9 @@
 /* Whether its contacts may lose it. */
 static bool may_lose_it(const struct tbi_bond *b)
 {
-    struct tbi_map *all = &b->node->contacts;
-
-    for (struct tbi_map_entry *e = tbi_map_first(all); e != NULL; e = tbi_map_next(e)) {
-        const struct tbi_contact *c = tbi_map_value(e);
-        if (c->bond == b && tbi_contact_named(c)) {
+    TBI_LIST_FOREACH(it, &b->contacts)
+    {
+        if (tbi_contact_named(TBI_CONTAINER(it, struct tbi_contact, held))) {
             return false;
         }
     }

@@ -22,7 +22,7 @@ struct tbi_session *tbi_session_new(struct tbi_node *node, uint64_t conn, bool d
     s->remote = *remote;
     s->began = node->now.mono_ns;
     s->control_out = -1;
-    tbi_list_init(&s->touched);
+    tbi_list_init(&s->member);
     tbi_list_init(&s->attempt);
     tbi_list_init(&s->carries);
     tbi_frame_reader_init(&s->control_in);
@@ -55,7 +55,7 @@ static void leave_link(struct tbi_session *s, int reason)
     if (path != NULL) {
         s->path = NULL;
         tbi_link_detach(path, s->node->now, reason);
-        tbi_session_touch(s);
+        tbi_bond_touch(s->bond);
     }
 }
 
@@ -74,15 +74,14 @@ void tbi_session_free(struct tbi_session *s)
     tbi_further_settled(s);
     if (s->bond != NULL) {
         s->bond->session = s->bond->session == s ? NULL : s->bond->session;
-        s->bond->sessions--;
     }
+    tbi_list_remove(&s->member);
     tbi_list_remove(&s->carries);
     for (size_t i = 0; i < TBI_INSTREAMS_MAX; i++) {
         tbi_instream_free(&s->in[i]);
     }
     tbi_block_unref(s->record);
     tbi_block_unref(s->referrals);
-    tbi_list_remove(&s->touched);
     tbi_list_remove(&s->attempt);
     tbi_map_remove(&node->sessions, &s->conn);
     tbi_timer_unregister(&node->timers, &s->timer);
@@ -117,13 +116,6 @@ void tbi_session_violation(struct tbi_session *s, int error, const char *what)
                     : error == TBQ_ERR_LIMIT     ? TBI_CLOSE_LIMIT
                                                  : TBI_CLOSE_PROTOCOL;
     tbi_session_breaks(s, code, what);
-}
-
-void tbi_session_touch(struct tbi_session *s)
-{
-    if (tbi_list_empty(&s->touched)) {
-        tbi_list_push(&s->node->touched, &s->touched);
-    }
 }
 
 /* --- What a link writes ----------------------------------------------------------------------- */
@@ -333,8 +325,7 @@ static bool is_further(struct tbi_session *s)
     if (b == NULL || b->session == NULL) {
         return false; /* here the link has none (any more): then it is the first one */
     }
-    s->bond = b;
-    b->sessions++;
+    tbi_bond_enter(b, s);
     return true;
 }
 
@@ -398,18 +389,17 @@ static void get_ready_alone(struct tbi_session *s)
         }
         s->contact->session = s;
     }
-    s->bond = tbi_bond_for(node, &s->peer_id, s->hello.boot_id, waiting);
-    if (s->bond == NULL) {
+    struct tbi_bond *b = tbi_bond_for(node, &s->peer_id, s->hello.boot_id, waiting);
+    if (b == NULL) {
         tbi_session_close(s, TBI_CLOSE_BUSY, tbi_close_text(TBI_CLOSE_BUSY));
         return;
     }
-    s->bond->sessions++;
-    if (waiting != s->bond) {
-        s->bond->contacts++;
-        s->contact->bond = s->bond;
+    tbi_bond_enter(b, s);
+    if (waiting != b) {
         if (waiting != NULL) {
-            tbi_bond_let_go(waiting);
+            tbi_bond_let_go(s->contact);
         }
+        tbi_bond_hold(b, s->contact);
     }
     if (choose(s)) {
         send_confirm(s);
@@ -471,7 +461,7 @@ static void speak_ahead(struct tbi_session *s)
         tbi_dispatch_pings_leave(s->bond);
         s->path =
             tbi_link_attach_ahead(s->bond->link, s->node->now, &conn, &limits, TBI_EARLY_BYTES_MAX);
-        tbi_session_touch(s);
+        tbi_bond_touch(s->bond);
     }
 }
 
@@ -528,7 +518,7 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
     tbi_instreams_to_link(s);
     tbi_contact_follow(s->bond);
     tbi_further_up(s);
-    tbi_session_touch(s);
+    tbi_bond_touch(s->bond);
 }
 
 /* A client's CONFIRM comes in the same packet as the end of its handshake: before it was asked
@@ -656,7 +646,7 @@ static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cu
         tbi_rest_asked(s, body);
     } else if (s->path != NULL && (type & 1) == 0) {
         tbi_link_control(s->path, s->node->now, type, body);
-        tbi_session_touch(s);
+        tbi_bond_touch(s->bond);
     }
 }
 
@@ -760,11 +750,10 @@ void tbi_session_ended(struct tbi_session *s, int reason, const char *text, uint
         tbi_further_lost(b, s, reason);
     }
     struct tbi_addr remote = s->remote;
-    s->bond = NULL;
     s->contact = NULL;
     tbi_session_free(s);
     if (b != NULL) {
-        tbi_bond_leave(b);
+        tbi_bond_left(b);
     }
     if (c != NULL && rests) {
         tbi_rest_contact(c);

@@ -528,6 +528,7 @@ static ngtcp2_ssize write_some(struct tbi_conn *c, ngtcp2_path *path, ngtcp2_pkt
         return rv;
     }
     if (used >= 0) {
+        c->fresh += (size_t)used;
         after_write(c, o, (size_t)used, fin);
     }
     switch (rv) {
@@ -594,6 +595,7 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
         }
         *ecn = pi.ecn & 3U;
         c->bytes_out += (uint64_t)rv;
+        tbi_loss_wrote(c, (size_t)rv);
         tbi_conn_wrote(c, &ps.path, (size_t)rv);
     }
     return (size_t)rv;
@@ -759,6 +761,7 @@ void tbi_conn_facts(const struct tbi_conn *c, struct tbi_conn_facts *facts)
         .streams_left = ngtcp2_conn_get_streams_uni_left(c->qc),
         .bytes_in = c->bytes_in,
         .bytes_out = c->bytes_out,
+        .loss = tbi_loss_permille(c),
     };
     TBI_LIST_FOREACH(it, &c->streams)
     {

@@ -14,6 +14,7 @@ lib_quic_libtbi_quic_la_SOURCES = \
 	lib/quic/quic.h \
 	lib/quic/replay.c \
 	lib/quic/route.c \
+	lib/quic/loss.c \
 	lib/quic/silence.c \
 	lib/quic/stateless.c \
 	lib/quic/stream.c \

@@ -192,6 +192,9 @@ struct tbi_conn {
     uint64_t
         asked_at; /* ns; of what is in flight, since an acknowledgement came last; 0: nothing */
     bool suspect; /* which was told */
+    size_t fresh; /* new bytes of streams in the packet that is written */
+    uint32_t data_packets;  /* large ones, of late, */
+    uint32_t again_packets; /* and those of them that carried again what was lost */
 };
 
 struct tbi_queued_action {
@@ -268,6 +271,10 @@ void tbi_conn_ended(struct tbi_conn *c, enum tbi_closed_by who, int reason, uint
 
 /* The transport or TLS found a fault, an NGTCP2_ERR_*: closes with it. */
 void tbi_conn_fail(struct tbi_conn *c, int liberr);
+
+/* --- loss.c: how much is lost --- */
+void tbi_loss_wrote(struct tbi_conn *c, size_t size); /* a packet of that size */
+uint32_t tbi_loss_permille(const struct tbi_conn *c);
 
 /* --- migrate.c: our addresses --- */
 struct tbi_path {

@@ -174,6 +174,7 @@ struct tbi_conn_facts {
     uint64_t streams_left; /* that may be opened now */
     uint64_t bytes_in;     /* UDP payload that came, so far */
     uint64_t bytes_out;    /* and that was sent */
+    uint32_t loss;         /* permille of the packets with data, of late; estimated */
 };
 void tbi_conn_facts(const struct tbi_conn *c, struct tbi_conn_facts *facts);
 

@@ -25,6 +25,7 @@ size_t tbq_server_pollfds(tbq_server *s, struct pollfd *fds, size_t max)
 /* The nearest moment at which there is something to do, ns. */
 static uint64_t deadline(tbq_server *s, uint64_t now)
 {
+    tbi_node_settle(s->node);
     uint64_t at = tbi_node_deadline(s->node);
     uint64_t names = tbi_names_deadline(s->names, now);
 

@@ -170,6 +170,7 @@ static void drain(struct peer *p)
 {
     struct tbi_link_action a;
 
+    tbi_link_tick(p->link, p->now);
     while (tbi_link_next_action(p->link, &a)) {
         if (a.type == TBI_LINK_DELIVER) {
             require(a.u.delivery->body->size <= MESSAGE_SIZE + TBI_MESSAGE_HEAD_MAX);

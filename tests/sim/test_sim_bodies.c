@@ -13,6 +13,7 @@
 #define HALF_MIB (1 << 19)
 #define BODIES_MAX 128
 #define PARTS_MAX 4096
+#define NO_BODY 999 /* tag of a message */
 
 struct body {
     struct story *story;
@@ -22,6 +23,7 @@ struct body {
     uint64_t given;  /* bytes that were read */
     uint64_t pause;  /* there is nothing for now when so much was given; 0: never */
     int64_t fails;   /* what reading answers then, instead; 0: the end */
+    uint64_t fills;  /* when so much was given, it fills the outbox itself; 0: never */
     tbq_body id;
     size_t fates[4];
     int reason;
@@ -58,6 +60,20 @@ static uint8_t byte_at(size_t n, uint64_t offset)
     return (uint8_t)(n * 91 + offset * 7 + (offset >> 9) * 13 + (offset >> 20));
 }
 
+static void fill_outbox(struct story *t)
+{
+    const tbq_message m = {.kind = TBQ_TRANSITION, .u.transition = {t, sizeof *t}};
+    tbq_send_options o;
+    int rv;
+
+    tbq_send_options_init(&o);
+    o.tag = NO_BODY;
+    do {
+        rv = tbi_node_send_to(t->a->node, sim_now(t->sim), tbi_identity_id(t->b->identity), &m, &o);
+    } while (rv == 0);
+    ck_assert_int_eq(rv, TBQ_ERR_AGAIN);
+}
+
 static int64_t read_body(void *user, void *buffer, size_t size)
 {
     struct body *b = user;
@@ -76,6 +92,10 @@ static int64_t read_body(void *user, void *buffer, size_t size)
         out[i] = byte_at((size_t)(b - t->body), b->given + i);
     }
     b->given += n;
+    if (b->fills != 0 && b->given >= b->fills) {
+        b->fills = 0;
+        fill_outbox(t);
+    }
     if (t->bodies == 1 && b->given - b->arrived > t->lead) {
         t->lead = b->given - b->arrived;
     }
@@ -90,7 +110,7 @@ static bool on_a(struct sim_node *n, tbq_event *e)
         t->disconnects++;
         sim_link(t->a, t->b)->cut = sim_link(t->b, t->a)->cut = false;
         sim_say(n, "lost the connection");
-    } else if (e->type == TBQ_EVENT_FATE) {
+    } else if (e->type == TBQ_EVENT_FATE && e->tag != NO_BODY) {
         struct body *b = &t->body[e->tag];
         b->fates[e->fate]++;
         b->reason = e->reason;
@@ -588,6 +608,20 @@ START_TEST(there_is_nothing_to_read_for_a_while)
 }
 END_TEST
 
+START_TEST(who_reads_may_fill_the_outbox)
+{
+    struct story *t = begin((struct sim_link){.delay_ms = 5});
+    boot(t);
+    struct body *b = add(t, MIB(3), true);
+    b->fills = MIB(1);
+    ck_assert_int_eq(try_send(t, b), 0);
+    ck_assert(sim_run(t->sim, 60000, all_told, t));
+    comes_whole(t, b);
+    ck_assert(t->message);
+    end(t);
+}
+END_TEST
+
 START_TEST(two_bodies_take_turns)
 {
     struct story *t = begin((struct sim_link){.delay_ms = 5});
@@ -653,6 +687,7 @@ int main(void)
     tcase_add_test(c, a_body_is_given_up);
     tcase_add_test(c, what_it_is_read_from_fails);
     tcase_add_test(c, there_is_nothing_to_read_for_a_while);
+    tcase_add_test(c, who_reads_may_fill_the_outbox);
     tcase_add_test(c, two_bodies_take_turns);
     tcase_add_test(c, a_hundred_bodies_wait_for_their_turn);
     tcase_add_test(c, no_more_bodies_than_a_server_sends_at_once);

@@ -532,10 +532,10 @@ static const struct {
      "0000000000000000"
      "0404"
      "00000000",
-     true},                          /* CONFIRM */
-    {"0a020000", true},              /* SETTLED */
-    {"0f080000000000000007", false}, /* a second EARLY_PING: not answered */
-    {"3d0161", false},               /* what nobody knows is skipped */
+     true},                         /* CONFIRM */
+    {"0a020000", true},             /* SETTLED */
+    {"0f080000000000000007", true}, /* a second EARLY_PING */
+    {"3d0161", false},              /* what nobody knows is skipped */
 };
 
 START_TEST(a_client_that_says_more_early_is_refused)

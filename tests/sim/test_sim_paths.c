@@ -522,10 +522,9 @@ static void one_more(uint8_t number)
     ck_assert_ptr_nonnull(s);
     s->further = true;
     s->peer_id = bond->peer->id;
-    s->bond = bond;
+    tbi_bond_enter(bond, s);
     /* As if to another place each: none replaces the other. */
     s->remote.u.in.sin_port = htons((uint16_t)(9000 + number));
-    bond->sessions++;
     bond->further++;
     tbi_list_push(&bond->dials, &s->attempt);
 }
@@ -712,12 +711,39 @@ END_TEST
 static const tbq_path *path_at(const tbq_peer *p, const char *address)
 {
     for (size_t i = 0; i < p->paths_len; i++) {
-        if (strcmp(p->paths[i].address, address) == 0) {
-            return &p->paths[i];
+        if (strcmp(p->paths[i]->address, address) == 0) {
+            return p->paths[i];
         }
     }
     return NULL;
 }
+
+/* What the sender tells of the loss towards b after 3 MB in one direction. */
+static uint32_t loss_told(unsigned permille)
+{
+    const tbq_peers *peers;
+
+    begin(TBQ_FAILOVER, 1);
+    sim_link(r.a, r.b)->loss = permille;
+    for (int i = 0; i < 300; i++) {
+        ck_assert_int_eq(ledger_send(&r.ab, 10000, TBQ_LANE_NORMAL, false, 0), 0);
+    }
+    ck_assert(sim_run(r.sim, 120000, settled, NULL));
+    ck_assert_int_eq(tbi_node_peers(r.a->node, tbi_identity_id(r.b->identity), &peers), 0);
+    uint32_t told = peers->peer[0]->paths[0]->loss;
+    tbi_peers_free(peers);
+    end();
+    return told;
+}
+
+START_TEST(the_loss_of_a_path_is_estimated)
+{
+    ck_assert_uint_le(loss_told(0), 5);
+    uint32_t some = loss_told(20), much = loss_told(100);
+    ck_assert_msg(some >= 10 && some <= 40, "2 %%: told as %u permille", some);
+    ck_assert_msg(much >= 70 && much <= 150, "10 %%: told as %u permille", much);
+}
+END_TEST
 
 START_TEST(each_path_is_told_of)
 {
@@ -785,6 +811,7 @@ int main(void)
     tcase_add_loop_test(c, the_end_of_all_connections_tells_all_fates, 0, 4);
     tcase_add_test(c, whatever_becomes_of_the_ways_every_message_arrives_once);
     tcase_add_test(c, each_path_is_told_of);
+    tcase_add_test(c, the_loss_of_a_path_is_estimated);
     suite_add_tcase(s, c);
     return tbi_test_main(s);
 }

@@ -155,9 +155,8 @@ static void tell(struct world *w, const struct sealed *record, size_t n)
         ck_assert_int_eq(tbi_put_error(&writer), 0);
         out.payload = tbi_block_copy(b->node->alloc, bytes, tbi_put_size(&writer));
         ck_assert_ptr_nonnull(b->session);
-        ck_assert_int_eq(tbi_link_send(b->link, sim_now(w->sim), &out), 0);
+        ck_assert_int_eq(tbi_bond_send(b, &out), 0);
         tbi_block_unref(out.payload);
-        tbi_session_touch(b->session);
     }
     tbi_node_settle(w->liar->node);
 }

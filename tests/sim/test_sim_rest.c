@@ -348,6 +348,47 @@ START_TEST(what_cannot_be_woken_is_told_as_it_is)
 }
 END_TEST
 
+/* One that is dialled for ever goes on; but nobody is there, and the application hears that. */
+START_TEST(who_is_named_and_cannot_be_woken_is_told_as_gone)
+{
+    make(12);
+    sim_settings(q.a)->peer_timeout_ms = 20000;
+    sim_settings(q.a)->link_idle_named = true;
+    begin(true);
+    ck_assert(rests_within(3 * IDLE_MS));
+    sim_link(q.a, q.b)->cut = true;
+    ck_assert_int_eq(say(&q.ab), 0);
+    run(60000);
+    ck_assert_uint_eq(q.ab.told[TBQ_NOT_DELIVERED], 1);
+    ck_assert_uint_eq(q.seen[0].disconnected, 1);
+    sim_link(q.a, q.b)->cut = false;
+    run(60000);
+    ck_assert_uint_eq(q.seen[0].disconnected, 1);
+    ck_assert_uint_eq(q.seen[0].connected, 2);
+    end();
+}
+END_TEST
+
+/* B dials while A's own contact rests: what A sends as B closes wakes that one. */
+START_TEST(what_rests_beside_a_connection_is_there_when_that_ends)
+{
+    make(13);
+    sim_settings(q.b)->network_mode = TBQ_MODE_HYBRID;
+    begin(false);
+    ck_assert(rests_within(3 * IDLE_MS));
+    tbq_connection other = sim_dial(q.b, q.a, false);
+    run(1000);
+    ck_assert_uint_eq(q.seen[1].connected, 2);
+    ck_assert_int_eq(tbi_node_close(q.b->node, sim_now(q.sim), other), 0);
+    ck_assert_int_eq(say(&q.ab), 0);
+    ck_assert(sim_run(q.sim, 1000, settled, NULL));
+    ck_assert_uint_eq(q.ab.told[TBQ_DELIVERED], 1);
+    ck_assert_uint_eq(q.ab.repeats, 1); /* B has closed for good, and remembers nothing */
+    q.ab.repeats = 0;
+    end();
+}
+END_TEST
+
 START_TEST(a_broadcast_wakes_and_closing_ends_it)
 {
     tbq_message m = {.kind = TBQ_TRANSITION, .u.transition = {"all", 3}};
@@ -489,6 +530,8 @@ int main(void)
     tcase_add_test(c, a_send_that_races_with_the_close_arrives_once);
     tcase_add_test(c, who_was_dialled_dials_back_where_it_can);
     tcase_add_test(c, what_cannot_be_woken_is_told_as_it_is);
+    tcase_add_test(c, who_is_named_and_cannot_be_woken_is_told_as_gone);
+    tcase_add_test(c, what_rests_beside_a_connection_is_there_when_that_ends);
     tcase_add_test(c, a_broadcast_wakes_and_closing_ends_it);
     tcase_add_test(c, all_connections_of_a_link_rest_together);
     tcase_add_test(c, random_histories_keep_the_promise);

@@ -680,6 +680,7 @@ void world_drain(struct world *w, int at)
     struct world_end *e = &w->end[at];
     struct tbi_link_action a;
 
+    tbi_link_tick(e->link, w->now);
     while (tbi_link_next_action(e->link, &a)) {
         switch (a.type) {
         case TBI_LINK_DELIVER:

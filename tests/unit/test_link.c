@@ -310,6 +310,7 @@ START_TEST(the_outbox_of_an_anonymous_dial_joins_the_known_peers)
     world_send(&w, A, TBQ_LANE_NORMAL, 1, "first");
     w.now.mono_ns++;
     ck_assert_int_eq(tbi_link_send(dial, w.now, &m), 0);
+    tbi_link_tick(dial, w.now);
     w.now.mono_ns++;
     world_send(&w, A, TBQ_LANE_NORMAL, 3, "third");
     tbi_link_absorb(w.end[A].link, dial, w.now);
