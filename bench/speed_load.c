@@ -286,8 +286,7 @@ static void send_for(uint64_t ns)
 {
     run.ends_ns = side_now_ns() + ns;
     run.sending = true;
-    while (run.sending || run.outstanding > 0) {
-        send_more();
+    for (send_more(); run.sending || run.outstanding > 0; send_more()) {
         loop_turn(run.sending && run.outstanding == 0 ? 10 : 1000);
         loop_must_go_on();
     }
