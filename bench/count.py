@@ -36,19 +36,19 @@ SKIP = 77
 # name: what bench/count is told, how many of it in the shorter run (the longer one has twice as
 # many), and how many pieces each of them is.
 MEASURES = {
-    "engine/message-100": ("engine", "flood", 100, 10000, 1),
-    "engine/message-1024": ("engine", "flood", 1024, 5000, 1),
-    "engine/byte-of-64-KiB": ("engine", "flood", 65536, 200, 65536),
-    "engine/roundtrip-64": ("engine", "talk", 64, 2000, 1),
-    "engine/request-64": ("engine", "request", 64, 2000, 1),
-    "engine/handshake-full": ("engine", "full", 8, 20, 1),
-    "engine/handshake-resumed": ("engine", "resumed", 8, 20, 1),
-    "engine/idle-30-s": ("engine", "idle", 8, 200, 1),
-    "sockets/message-100": ("sockets", "flood", 100, 10000, 1),
-    "sockets/message-1024": ("sockets", "flood", 1024, 5000, 1),
-    "sockets/byte-of-64-KiB": ("sockets", "flood", 65536, 200, 65536),
-    "sockets/roundtrip-64": ("sockets", "talk", 64, 2000, 1),
-    "sockets/request-64": ("sockets", "request", 64, 2000, 1),
+    "engine/message-100": ("engine", "flood", 100, 4000, 1),
+    "engine/message-1024": ("engine", "flood", 1024, 2000, 1),
+    "engine/byte-of-64-KiB": ("engine", "flood", 65536, 100, 65536),
+    "engine/roundtrip-64": ("engine", "talk", 64, 400, 1),
+    "engine/request-64": ("engine", "request", 64, 400, 1),
+    "engine/handshake-full": ("engine", "full", 8, 6, 1),
+    "engine/handshake-resumed": ("engine", "resumed", 8, 6, 1),
+    "engine/idle-30-s": ("engine", "idle", 8, 60, 1),
+    "sockets/message-100": ("sockets", "flood", 100, 4000, 1),
+    "sockets/message-1024": ("sockets", "flood", 1024, 2000, 1),
+    "sockets/byte-of-64-KiB": ("sockets", "flood", 65536, 100, 65536),
+    "sockets/roundtrip-64": ("sockets", "talk", 64, 400, 1),
+    "sockets/request-64": ("sockets", "request", 64, 400, 1),
 }
 
 

@@ -45,7 +45,9 @@ static bool is_actor(void)
 
 static void look_at_input(void)
 {
-    loop.over = loop.over || !side_orders(loop.connections());
+    if (loop.connections != NULL && !side_orders(loop.connections())) {
+        loop.over = true;
+    }
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */
