@@ -3,6 +3,7 @@
 #     make            sets up what is missing, builds in build/
 #     make check      the same, then every test; ends with `N passed, N failed`
 #     make demo       a server and two clients talking to each other
+#     make bench      how fast it is here, beside others (tools/setup bench brings those)
 #     make TARGET...  whatever else automake offers: install, dist, distcheck, clean, ...
 #
 # BUILD=folder builds elsewhere, CONFIGURE='--enable-sanitizers CC=clang' configures so. An

@@ -139,5 +139,20 @@ else
     }
 fi
 
+n=$((n + 1))
+what="words are kept in the command that is told"
+got=$(TBQUIC_INTEROP=$PWD/nowhere "$setup" bench --check 2>&1)
+status=$?
+case "$status $got" in
+0*) echo "ok $n - $what # SKIP nothing is missing" ;;
+"2 "*"/tools/setup bench
+"*) echo "ok $n - $what" ;;
+*)
+    failed=1
+    echo "not ok $n - $what"
+    printf 'exit %s\n%s\n' "$status" "$got" | sed 's/^/# /'
+    ;;
+esac
+
 echo "1..$n"
 exit $failed
