@@ -17,9 +17,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define CLERK 0U          /* the node that gives orders; the others dial */
 #define DIALS_MAX 50U     /* of a crowd, at once: the handshakes are not under test */
+#define PART_MAX 2000U    /* of a crowd, in one process */
 #define MESSAGE_SIZE 32U  /* bytes of what is answered */
 #define NET UINT32_C(127) /* 127.1.0.0 and on, without those that end with 0 or 255 */
 #define HOSTS_EACH 254U
@@ -302,35 +305,104 @@ static uint64_t held(void)
     return run.done;
 }
 
-void speed_idle(const struct speed_args *a)
+/* Dials from that many nodes, so many at once; false: standard input has ended before. */
+static bool gather(uint64_t count, uint64_t at_once)
 {
     static const struct node_setup setup = {.mode = TBQ_MODE_CLIENT, .on_event = on_idle_event};
+    bool open = true;
 
-    run.a = a;
-    run.len = (size_t)a->side.count;
+    run.len = (size_t)count;
     run.dials = calloc(run.len, sizeof *run.dials);
     if (run.dials == NULL) {
         side_die("out of memory");
     }
-    loop_begin(a->drive, run.len);
+    loop_begin(run.a->drive, run.len);
     for (size_t i = 0; i < run.len; i++) {
         loop_start(&run.dials[i].node, &setup);
     }
     loop_obey(held);
-    uint64_t began_ns = side_now_ns();
-    bool open = true;
     for (size_t next = 0; run.done < run.len && open; open = loop_turn(1000)) {
-        for (; next < run.len && run.under_way < DIALS_MAX; run.under_way++) {
-            loop_dial(&run.dials[next++].node, a->side.address);
+        for (; next < run.len && run.under_way < at_once; run.under_way++) {
+            loop_dial(&run.dials[next++].node, run.a->side.address);
         }
         loop_must_go_on();
     }
-    if (open) {
-        side_print_held(run.done, side_now_ns() - began_ns);
-    }
-    while (open) {
-        open = loop_turn(1000);
+    return open;
+}
+
+static void hold(void)
+{
+    while (loop_turn(1000)) {
     }
     loop_end();
     free(run.dials);
+}
+
+/* A node has four descriptors, and a process may not have as many as a large crowd wants. */
+static void part_of_crowd(uint64_t count, uint64_t at_once, int up)
+{
+    pid_t pid = fork();
+
+    if (pid < 0) {
+        side_die("no process for a part of the crowd");
+    }
+    if (pid == 0) {
+        if (gather(count, at_once) && write(up, "", 1) != 1) {
+            side_die("nobody waits for this part of the crowd");
+        }
+        close(up);
+        hold();
+        exit(0);
+    }
+}
+
+/* So many bytes: each tells that a part is up. Or, for a number without end, the end of the file.
+ */
+static bool wait_for(int fd, uint64_t bytes)
+{
+    char byte;
+
+    for (; bytes > 0; bytes--) {
+        if (read(fd, &byte, 1) != 1) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void crowd(uint64_t count, uint64_t parts)
+{
+    uint64_t began_ns = side_now_ns();
+    int up[2];
+
+    if (pipe(up) < 0) {
+        side_die("no pipe");
+    }
+    for (uint64_t i = 0; i < parts; i++) {
+        part_of_crowd((count + i) / parts, 1 + DIALS_MAX / parts, up[1]);
+    }
+    close(up[1]);
+    if (!wait_for(up[0], parts)) {
+        side_die("a part of the crowd has failed");
+    }
+    side_print_held(count, side_now_ns() - began_ns);
+    (void)wait_for(STDIN_FILENO, UINT64_MAX); /* they see its end too */
+    while (wait(NULL) > 0) {
+    }
+}
+
+void speed_idle(const struct speed_args *a)
+{
+    uint64_t began_ns = side_now_ns();
+    uint64_t count = a->side.count;
+
+    run.a = a;
+    if (count > PART_MAX) {
+        crowd(count, (count + PART_MAX - 1) / PART_MAX);
+        return;
+    }
+    if (gather(count, DIALS_MAX)) {
+        side_print_held(run.done, side_now_ns() - began_ns);
+    }
+    hold();
 }
