@@ -8,6 +8,13 @@
 #include <stdlib.h>
 
 #define LOOK_EVERY 16U /* sends between two looks at the clock */
+#define DIALS_MAX 50U  /* at once: the handshakes are not under test */
+/* Messages without a fate that several connections have in all, and one has at least; one alone has
+ * as many as its outbox takes. Else a thousand connections would have a thousand full outboxes to
+ * empty when the time is over. */
+#define SHARED_MESSAGES 8192U
+#define SHARED_LEAST 64U
+#define ORDER_TAG 1U /* tells the fates of orders from those of messages */
 
 struct slot { /* what waits for its answer */
     uint64_t number;
@@ -23,6 +30,7 @@ struct load {
     bool filled; /* with the message of number `sent`: it was refused for want of room */
     bool full;   /* until WRITABLE */
     uint64_t sent, answered;
+    uint64_t told;      /* fates, but of orders */
     struct slot *slots; /* of roundtrip, as many as may be outstanding */
 };
 
@@ -34,6 +42,7 @@ static struct {
     size_t told;          /* connections whose last order is answered */
     size_t full;          /* connections whose outbox is */
     uint64_t outstanding; /* of all */
+    uint64_t window;      /* of a connection: messages without a fate */
     uint64_t ends_ns, last_ns;
     uint64_t server_cpu_ns; /* the most that was told */
     uint64_t bytes;
@@ -82,12 +91,17 @@ static int send_one(struct load *l, struct slot *slot)
     return tbq_send(l->node.server, l->node.conn, &m, NULL);
 }
 
+static bool may_send(const struct load *l)
+{
+    return !l->full && (goes_back() || l->sent - l->told < run.window);
+}
+
 /* False: not now. */
 static bool send_next(struct load *l)
 {
     struct slot *slot = goes_back() ? free_slot(l) : NULL;
 
-    if (l->full || (goes_back() && slot == NULL)) {
+    if (!may_send(l) || (goes_back() && slot == NULL)) {
         return false;
     }
     uint64_t began = slot != NULL ? side_now_ns() : 0;
@@ -154,8 +168,9 @@ static bool give_order(struct load *l, uint64_t what)
     struct order o = {.what = what, .size = run.a->side.size, .messages = l->sent};
     tbq_send_options how;
     tbq_message m = order_message(&o, &how);
-    int rv = tbq_send(l->node.server, l->node.conn, &m, &how);
 
+    how.tag = ORDER_TAG;
+    int rv = tbq_send(l->node.server, l->node.conn, &m, &how);
     if (rv < 0 && rv != TBQ_ERR_AGAIN) {
         side_die("an order: %s", tbq_strerror(rv));
     }
@@ -235,6 +250,7 @@ static void on_event(struct node *n, const tbq_event *e)
         on_writable(l);
         break;
     case TBQ_EVENT_FATE:
+        l->told += e->tag != ORDER_TAG;
         if (e->fate != TBQ_DELIVERED) {
             side_die("a message was not delivered: %s", e->text);
         }
@@ -249,12 +265,17 @@ static void on_event(struct node *n, const tbq_event *e)
 
 /* ---- one after another ----------------------------------------------------------------------- */
 
-static void wait_for_all(void)
+static void wait_for(size_t many)
 {
-    while (run.told < run.len) {
+    while (run.told < many) {
         loop_turn(1000);
         loop_must_go_on();
     }
+}
+
+static void wait_for_all(void)
+{
+    wait_for(run.len);
     run.told = 0;
 }
 
@@ -329,6 +350,8 @@ void speed_load(const struct speed_args *a)
 
     run.a = a;
     run.len = (size_t)a->side.connections;
+    run.window = run.len == 1 ? UINT64_MAX : SHARED_MESSAGES / run.len;
+    run.window = run.window < SHARED_LEAST ? SHARED_LEAST : run.window;
     run.loads = calloc(run.len, sizeof *run.loads);
     if (run.loads == NULL) {
         side_die("out of memory");
@@ -336,6 +359,7 @@ void speed_load(const struct speed_args *a)
     loop_begin(a->drive, run.len);
     for (size_t i = 0; i < run.len; i++) {
         start(&run.loads[i]);
+        wait_for(i < DIALS_MAX ? 0 : i - DIALS_MAX);
     }
     wait_for_all();
     measure(&r);
