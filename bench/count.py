@@ -163,7 +163,7 @@ def check(arguments):
     other = differences(about, stored)
     if other and not arguments.update:
         return skip(f"those in bench/instructions.json are of another machine. {'; '.join(other)}."
-                    " `make bench-check UPDATE=1` there and here tells what has changed.")
+                    " To compare here: `make bench-check UPDATE=1` before a change, without it after.")
     values = measure_all(names, arguments.runs, arguments.jobs)
     more, less = compare(values, {} if other else stored["instructions"])
     if arguments.json:
