@@ -80,7 +80,10 @@ TBQ_API int tbq_server_fd(tbq_server *server);
  * TBQ_ERR_NOMEM: something is left to do, call again later; TBQ_ERR_BUSY from inside a callback. */
 TBQ_API int tbq_server_process(tbq_server *server);
 
-/* The next event, or NULL. Give every one back with tbq_event_release(). */
+/* The next event, or NULL: then also what was sent, answered and released since the last
+ * tbq_server_process() is on its way. So pull until NULL comes, then wait: answers leave with what
+ * acknowledges the questions, and need no turn of their own. Give every event back with
+ * tbq_event_release(). */
 TBQ_API tbq_event *tbq_server_next_event(tbq_server *server);
 
 /* Ends the event. A MESSAGE or REQUEST counts as taken from here on: its sender is told

@@ -29,13 +29,13 @@ int tbi_alloc_init(struct tbi_alloc *a, const tbq_allocator *hook)
         .alloc = libc_alloc, .realloc = libc_realloc, .free = libc_free};
 
     if (hook == NULL || (hook->alloc == NULL && hook->realloc == NULL && hook->free == NULL)) {
-        a->hook = libc;
+        *a = (struct tbi_alloc){.hook = libc};
         return 0;
     }
     if (hook->alloc == NULL || hook->realloc == NULL || hook->free == NULL) {
         return TBQ_ERR_INVALID;
     }
-    a->hook = *hook;
+    *a = (struct tbi_alloc){.hook = *hook};
     return 0;
 }
 
@@ -114,4 +114,90 @@ void tbi_wipe(void *data, size_t size)
     while (size-- > 0) {
         *p++ = 0;
     }
+}
+
+/* --- Pieces ----------------------------------------------------------------------------------- */
+
+#define CLASS_SIZE 64U /* bytes; a cache line */
+#define CLASSES (TBI_PIECE_MAX / CLASS_SIZE)
+
+struct piece {
+    struct piece *next;
+};
+
+struct tbi_spare {
+    struct {
+        struct piece *first;
+        size_t count;
+    } of[CLASSES];
+};
+
+int tbi_alloc_keep(struct tbi_alloc *a)
+{
+#ifndef TBI_SEES_EVERY_USE /* a sanitizer, which could not tell whose a piece is now */
+    a->spare = tbi_calloc(a, 1, sizeof *a->spare);
+    return a->spare != NULL ? 0 : TBQ_ERR_NOMEM;
+#else
+    a->spare = NULL;
+    return 0;
+#endif
+}
+
+void tbi_alloc_release(struct tbi_alloc *a)
+{
+    for (size_t i = 0; a->spare != NULL && i < CLASSES; i++) {
+        while (a->spare->of[i].first != NULL) {
+            struct piece *p = a->spare->of[i].first;
+            a->spare->of[i].first = p->next;
+            tbi_free(a, p);
+        }
+    }
+    tbi_free(a, a->spare);
+    a->spare = NULL;
+}
+
+static size_t class_of(size_t size)
+{
+    return size > 0 ? (size - 1) / CLASS_SIZE : 0;
+}
+
+void *tbi_piece_new(const struct tbi_alloc *a, size_t size)
+{
+    size_t i = class_of(size);
+
+    if (a->spare == NULL || i >= CLASSES) {
+        return tbi_malloc(a, size);
+    }
+    struct piece *p = a->spare->of[i].first;
+    if (p == NULL) {
+        return tbi_malloc(a, (i + 1) * CLASS_SIZE);
+    }
+    a->spare->of[i].first = p->next;
+    a->spare->of[i].count--;
+    return p;
+}
+
+void *tbi_piece_zeroed(const struct tbi_alloc *a, size_t size)
+{
+    void *piece = tbi_piece_new(a, size);
+
+    if (piece != NULL) {
+        memset(piece, 0, size);
+    }
+    return piece;
+}
+
+void tbi_piece_free(const struct tbi_alloc *a, void *piece, size_t size)
+{
+    size_t i = class_of(size);
+
+    if (piece == NULL || a->spare == NULL || i >= CLASSES ||
+        a->spare->of[i].count == TBI_PIECES_KEPT) {
+        tbi_free(a, piece);
+        return;
+    }
+    struct piece *p = piece;
+    p->next = a->spare->of[i].first;
+    a->spare->of[i].first = p;
+    a->spare->of[i].count++;
 }

@@ -6,12 +6,26 @@
 
 #include <tbquic/types.h>
 
+struct tbi_spare;
 struct tbi_alloc {
-    tbq_allocator hook; /* always complete: the C library's functions when none was given */
+    tbq_allocator hook;      /* always complete: the C library's functions when none was given */
+    struct tbi_spare *spare; /* pieces that wait for their next use; NULL: none are kept */
 };
 
 /* hook NULL: the C library. Returns 0 or TBQ_ERR_INVALID (some functions missing). */
 int tbi_alloc_init(struct tbi_alloc *a, const tbq_allocator *hook);
+
+/* Pieces: what comes and goes with every message. Some of those given back are kept, by size, for
+ * the next: taking one then costs a few instructions. Whoever gives one back tells its size.
+ * Keeping begins with tbi_alloc_keep() and ends, for copies of `a` too, with tbi_alloc_release();
+ * pieces that are in use stay valid. Without it, pieces are memory like any other. */
+#define TBI_PIECE_MAX 512    /* bytes; larger ones are never kept */
+#define TBI_PIECES_KEPT 4096 /* of each size, of which there is one for every 64 bytes */
+int tbi_alloc_keep(struct tbi_alloc *a); /* 0 or TBQ_ERR_NOMEM */
+void tbi_alloc_release(struct tbi_alloc *a);
+void *tbi_piece_new(const struct tbi_alloc *a, size_t size); /* not cleared; NULL: out of memory */
+void *tbi_piece_zeroed(const struct tbi_alloc *a, size_t size);
+void tbi_piece_free(const struct tbi_alloc *a, void *piece, size_t size); /* NULL is fine */
 
 /* All return NULL when out of memory; tbi_calloc also when count * size overflows. */
 void *tbi_malloc(const struct tbi_alloc *a, size_t size);

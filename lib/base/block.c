@@ -3,32 +3,61 @@
 
 #include <string.h>
 
-/* The bytes lie behind the struct, in one piece of memory, until they outgrow it. */
-static uint8_t *behind(struct tbi_block *b)
+/* Few bytes lie behind the struct, in one piece with it; many, which may grow, apart. */
+static struct tbi_block *make(const struct tbi_alloc *a, size_t front, size_t capacity)
 {
-    return (uint8_t *)(b + 1);
+    if (front > TBI_PIECE_MAX / 2 || capacity > SIZE_MAX - TBI_PIECE_MAX) {
+        return NULL;
+    }
+    bool apart = sizeof(struct tbi_block) + front + capacity > TBI_PIECE_MAX;
+    size_t piece = sizeof(struct tbi_block) + (apart ? 0 : front + capacity);
+    struct tbi_block *b = tbi_piece_new(a, piece);
+    if (b == NULL) {
+        return NULL;
+    }
+    uint8_t *bytes = apart ? tbi_malloc(a, front + capacity) : (uint8_t *)(b + 1);
+    if (bytes == NULL) {
+        tbi_piece_free(a, b, piece);
+        return NULL;
+    }
+    *b = (struct tbi_block){.alloc = a,
+                            .data = bytes + front,
+                            .capacity = capacity,
+                            .refs = 1,
+                            .piece = (uint16_t)piece,
+                            .front = (uint16_t)front,
+                            .apart = apart};
+    return b;
 }
 
 struct tbi_block *tbi_block_new(const struct tbi_alloc *a, size_t capacity)
 {
-    struct tbi_block *b =
-        capacity <= SIZE_MAX - sizeof *b ? tbi_malloc(a, sizeof *b + capacity) : NULL;
-    if (b == NULL) {
-        return NULL;
-    }
-    *b = (struct tbi_block){.alloc = a, .refs = 1, .capacity = capacity};
-    b->data = behind(b);
-    return b;
+    return make(a, 0, capacity);
 }
 
 struct tbi_block *tbi_block_copy(const struct tbi_alloc *a, const void *data, size_t size)
 {
-    struct tbi_block *b = tbi_block_new(a, size);
+    return tbi_block_behind(a, 0, data, size);
+}
+
+struct tbi_block *tbi_block_behind(const struct tbi_alloc *a, size_t front, const void *data,
+                                   size_t size)
+{
+    struct tbi_block *b = make(a, front, size);
     if (b != NULL && size > 0) {
         memcpy(b->data, data, size);
         b->size = size;
     }
     return b;
+}
+
+uint8_t *tbi_block_prefix(struct tbi_block *b, const void *prefix, size_t size)
+{
+    if (size > b->front || b->prefixed) {
+        return NULL;
+    }
+    b->prefixed = true;
+    return memcpy(b->data - size, prefix, size);
 }
 
 struct tbi_block *tbi_block_ref(struct tbi_block *b)
@@ -44,28 +73,28 @@ void tbi_block_unref(struct tbi_block *b)
     if (b == NULL || --b->refs > 0) {
         return;
     }
-    if (b->data != behind(b)) {
-        tbi_free(b->alloc, b->data);
+    if (b->apart) {
+        tbi_free(b->alloc, b->data - b->front);
     }
-    tbi_free(b->alloc, b);
+    tbi_piece_free(b->alloc, b, b->piece);
 }
 
 /* Room for that many bytes in all, at least. */
 static int grow(struct tbi_block *b, size_t size)
 {
-    bool moves = b->data == behind(b);
-    void *bytes = moves ? NULL : b->data;
-    size_t capacity = b->capacity;
-    int rv = tbi_grow(b->alloc, &bytes, &capacity, size, 1);
+    void *bytes = b->apart ? b->data - b->front : NULL;
+    size_t capacity = b->front + b->capacity;
+    int rv = tbi_grow(b->alloc, &bytes, &capacity, b->front + size, 1);
 
     if (rv < 0) {
         return rv;
     }
-    if (moves) {
-        memcpy(bytes, b->data, b->size);
+    if (!b->apart) {
+        memcpy((uint8_t *)bytes, b->data - b->front, b->front + b->size);
     }
-    b->data = bytes;
-    b->capacity = capacity;
+    b->apart = true;
+    b->data = (uint8_t *)bytes + b->front;
+    b->capacity = capacity - b->front;
     return 0;
 }
 
@@ -74,7 +103,7 @@ int tbi_block_append(struct tbi_block *b, const void *data, size_t size)
     if (b->refs != 1) {
         return TBQ_ERR_INTERNAL; /* another reader holds pointers into it */
     }
-    if (size > SIZE_MAX - b->size) {
+    if (size > SIZE_MAX - TBI_PIECE_MAX - b->size) {
         return TBQ_ERR_NOMEM;
     }
     int rv = b->size + size > b->capacity ? grow(b, b->size + size) : 0;

@@ -6,6 +6,7 @@
 #ifndef TBI_BASE_BLOCK_H
 #define TBI_BASE_BLOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,15 +14,25 @@
 
 struct tbi_block {
     const struct tbi_alloc *alloc;
-    size_t refs;
+    uint8_t *data;
     size_t size;     /* bytes that count */
     size_t capacity; /* bytes that there is room for */
-    uint8_t *data;
+    uint32_t refs;
+    uint16_t piece; /* bytes of the struct, with the room behind it where few bytes lie at first */
+    uint16_t front; /* bytes of room before `data` */
+    bool prefixed;  /* which is used */
+    bool apart;     /* the bytes have memory of their own */
 };
 
 /* One reference, size 0, room for `capacity` bytes. NULL when out of memory. */
 struct tbi_block *tbi_block_new(const struct tbi_alloc *a, size_t capacity);
 struct tbi_block *tbi_block_copy(const struct tbi_alloc *a, const void *data, size_t size);
+/* With room in front of the bytes. */
+struct tbi_block *tbi_block_behind(const struct tbi_alloc *a, size_t front, const void *data,
+                                   size_t size);
+/* Puts something directly before the bytes, where it joins them; the block's own bytes are as they
+ * were. NULL: there is no room, or it is used. */
+uint8_t *tbi_block_prefix(struct tbi_block *b, const void *prefix, size_t size);
 struct tbi_block *tbi_block_ref(struct tbi_block *b); /* returns b; NULL stays NULL */
 void tbi_block_unref(struct tbi_block *b);            /* NULL is fine */
 

@@ -25,7 +25,7 @@ static uint64_t rotate(uint64_t x, unsigned bits)
     return x << bits | x >> (64 - bits);
 }
 
-static void sip_round(uint64_t v[4])
+static inline void sip_round(uint64_t v[4])
 {
     v[0] += v[1];
     v[1] = rotate(v[1], 13) ^ v[0];
@@ -37,6 +37,13 @@ static void sip_round(uint64_t v[4])
     v[2] += v[1];
     v[1] = rotate(v[1], 17) ^ v[2];
     v[2] = rotate(v[2], 32);
+}
+
+static inline uint64_t word(const uint8_t *p) /* which compilers make one load of */
+{
+    return p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 |
+           (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 |
+           (uint64_t)p[7] << 56;
 }
 
 static uint64_t little_endian(const uint8_t *p, size_t size)
@@ -51,19 +58,19 @@ static uint64_t little_endian(const uint8_t *p, size_t size)
 uint64_t tbi_siphash(const uint8_t secret[16], const void *data, size_t size)
 {
     const uint8_t *p = data;
-    uint64_t k0 = little_endian(secret, 8);
-    uint64_t k1 = little_endian(secret + 8, 8);
+    uint64_t k0 = word(secret);
+    uint64_t k1 = word(secret + 8);
     /* The constants spell "somepseudorandomlygeneratedbytes". */
     uint64_t v[4] = {k0 ^ UINT64_C(0x736f6d6570736575), k1 ^ UINT64_C(0x646f72616e646f6d),
                      k0 ^ UINT64_C(0x6c7967656e657261), k1 ^ UINT64_C(0x7465646279746573)};
     uint64_t last = (uint64_t)size << 56;
 
     for (; size >= 8; p += 8, size -= 8) {
-        uint64_t word = little_endian(p, 8);
-        v[3] ^= word;
+        uint64_t m = word(p);
+        v[3] ^= m;
         sip_round(v);
         sip_round(v);
-        v[0] ^= word;
+        v[0] ^= m;
     }
     last |= little_endian(p, size);
     v[3] ^= last;

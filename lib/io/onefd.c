@@ -4,6 +4,7 @@
 #include <tbquic/error.h>
 
 #include "base/now.h"
+#include "io/clock.h"
 
 #if defined(__linux__)
 
@@ -69,6 +70,12 @@ static int set_deadline(struct tbi_onefd *o, uint64_t deadline)
 {
     /* Set again to the same time, a timer that has expired would only expire again. */
     if (deadline == o->deadline) {
+        return 0;
+    }
+    /* With traffic the deadline moves on with every turn: one wait that ends too early, now and
+     * then, costs less than to follow it. */
+    if (deadline != TBI_NEVER && deadline > o->deadline &&
+        o->deadline > tbi_clock_now().mono_ns) {
         return 0;
     }
     struct itimerspec t = {0};

@@ -73,34 +73,52 @@ static bool learn(struct tbi_ranges *known, const struct tbi_ack_set *s)
     return news;
 }
 
+static void settle_taken(struct tbi_link *link, struct tbi_tx_lane *l, const struct tbi_ack_set *s)
+{
+    uint64_t end = set_end(s);
+    size_t at = 0;
+    struct tbi_out *next;
+
+    for (struct tbi_out *m = tbi_outbox_next(l, NULL); m != NULL && m->fate.number < end;
+         m = next) {
+        next = tbi_outbox_next(l, m);
+        if (set_has(s, m->fate.number, &at)) {
+            tbi_outbox_settle(link, m, TBQ_DELIVERED, 0);
+        }
+    }
+}
+
+static void note_received(struct tbi_link *link, struct tbi_tx_lane *l, const struct tbi_ack_set *s)
+{
+    uint64_t end = set_end(s);
+    size_t at = 0;
+
+    for (struct tbi_out *m = tbi_outbox_unheard(l); m != NULL && m->fate.number < end;
+         m = tbi_outbox_next(l, m)) {
+        if (!m->received && set_has(s, m->fate.number, &at)) {
+            tbi_outbox_received(link, m);
+        }
+    }
+}
+
 static void got_ack(struct tbi_link_path *path, const struct tbi_ack *f)
 {
     struct tbi_link *link = path->link;
     struct tbi_tx_lane *l = &link->tx[f->lane];
     uint64_t received_end = set_end(&f->received), taken_end = set_end(&f->taken);
-    uint64_t end = received_end > taken_end ? received_end : taken_end;
-    size_t in_received = 0, in_taken = 0;
-    struct tbi_out *next;
 
-    if (end > l->next) {
+    if ((received_end > taken_end ? received_end : taken_end) > l->next) {
         tbi_path_fail(path, TBI_CLOSE_PROTOCOL, "ACK of a number that was never used");
         return;
     }
     if (f->taken.below > l->taken_below) {
         l->taken_below = f->taken.below;
     }
-    bool news = learn(&l->told_received, &f->received);
-    if (!learn(&l->told_taken, &f->taken) && !news) {
-        return;
+    if (learn(&l->told_taken, &f->taken)) {
+        settle_taken(link, l, &f->taken);
     }
-    for (struct tbi_out *m = tbi_outbox_next(l, NULL); m != NULL && m->fate.number < end;
-         m = next) {
-        next = tbi_outbox_next(l, m);
-        if (set_has(&f->taken, m->fate.number, &in_taken)) {
-            tbi_outbox_settle(link, m, TBQ_DELIVERED, 0);
-        } else if (!m->received && set_has(&f->received, m->fate.number, &in_received)) {
-            tbi_outbox_received(link, m);
-        }
+    if (learn(&l->told_received, &f->received)) {
+        note_received(link, l, &f->received);
     }
 }
 
@@ -436,8 +454,9 @@ static void next_holes(const struct tbi_tx_lane *l, uint64_t *from, struct tbi_n
 static void flush_holes(struct tbi_link *link, struct tbi_now now, tbq_lane lane)
 {
     struct tbi_tx_lane *l = &link->tx[lane];
-    struct tbi_numbers f = {.lane = lane};
+    struct tbi_numbers f;
 
+    f.lane = lane;
     while (l->holes_told < l->holes_to && room(link)) {
         uint64_t from = l->holes_told > l->taken_below ? l->holes_told : l->taken_below;
         next_holes(l, &from, &f);

@@ -223,11 +223,11 @@ static void deliver(struct source *s)
 {
     struct tbi_link *link = s->link;
     struct tbi_intake *in = s->in;
-    struct tbi_delivered *o = tbi_calloc(link->alloc, 1, sizeof *o);
+    struct tbi_delivered *o = tbi_piece_zeroed(link->alloc, sizeof *o);
 
     if (o == NULL || tbi_taken_reserve(s->l, link->alloc) < 0 ||
         tbi_taken_receive(s->l, in->head.number) < 0) {
-        tbi_free(link->alloc, o);
+        tbi_piece_free(link->alloc, o, sizeof *o);
         fail(s, TBI_CLOSE_INTERNAL, "out of memory");
         return;
     }
@@ -425,13 +425,12 @@ void tbi_link_lane_data(struct tbi_link_path *path, struct tbi_now now, tbq_lane
                        .l = &path->link->rx[lane],
                        .in = &path->in[lane]};
     feed(&s, data, size);
-    tbi_link_pump(path->link, now);
 }
 
 /* --- A message's own stream ------------------------------------------------------------------- */
 
-struct tbi_link_stream *tbi_link_stream_new(struct tbi_link_path *path, struct tbi_now now,
-                                            tbq_lane lane, bool unordered, uint64_t stream_id)
+struct tbi_link_stream *tbi_link_stream_new(struct tbi_link_path *path, tbq_lane lane,
+                                            bool unordered, uint64_t stream_id)
 {
     if (path->failed || (unsigned)lane >= TBQ_LANES) {
         return NULL;
@@ -439,7 +438,6 @@ struct tbi_link_stream *tbi_link_stream_new(struct tbi_link_path *path, struct t
     struct tbi_link_stream *stream = tbi_calloc(path->link->alloc, 1, sizeof *stream);
     if (stream == NULL) {
         tbi_path_fail(path, TBI_CLOSE_INTERNAL, "out of memory");
-        tbi_link_pump(path->link, now);
         return NULL;
     }
     stream->path = path;
@@ -475,7 +473,6 @@ void tbi_link_stream_data(struct tbi_link_stream *stream, struct tbi_now now, co
             fail(&s, TBI_CLOSE_PROTOCOL, "a message's own stream ends within the message");
         }
     }
-    tbi_link_pump(path->link, now);
 }
 
 void tbi_link_stream_free(struct tbi_link_stream *stream)
@@ -541,7 +538,7 @@ static void delivered_free(struct tbi_delivered *o)
     tbi_list_remove(&o->event.node);
     tbi_list_remove(&o->node);
     tbi_block_unref(o->d.body);
-    tbi_free(o->alloc, o);
+    tbi_piece_free(o->alloc, o, sizeof *o);
 }
 
 void tbi_inbox_drop_early(struct tbi_link *link)

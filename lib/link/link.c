@@ -50,7 +50,8 @@ void tbi_link_free(struct tbi_link *link)
     tbi_inbox_free(link);
     while ((node = tbi_list_shift(&link->events)) != NULL) { /* fates: the deliveries are gone */
         struct tbi_link_event *event = TBI_CONTAINER(node, struct tbi_link_event, node);
-        tbi_free(link->alloc, TBI_CONTAINER(event, struct tbi_out, event));
+        tbi_piece_free(link->alloc, TBI_CONTAINER(event, struct tbi_out, event),
+                       sizeof(struct tbi_out));
     }
     tbi_outbox_free(link);
     tbi_taken_free(link);
@@ -127,11 +128,8 @@ void tbi_link_confirm(struct tbi_link *link, struct tbi_confirm *confirm)
      * believing what the lost state had told it. */
     confirm->known = link->proven ? link->known : 0;
     for (size_t i = 0; i < TBQ_LANES; i++) {
-        const struct tbi_tx_lane *l = &link->tx[i];
-        const struct tbi_out *m = tbi_outbox_next(l, NULL);
-        while (m != NULL && m->received) {
-            m = tbi_outbox_next(l, m);
-        }
+        struct tbi_tx_lane *l = &link->tx[i];
+        const struct tbi_out *m = tbi_outbox_unheard(l);
         confirm->base[i] = m != NULL ? m->fate.number : l->next;
     }
 }
@@ -149,7 +147,7 @@ static void fetch(struct tbi_link *link, struct tbi_list *node, struct tbi_link_
     }
     struct tbi_out *m = TBI_CONTAINER(event, struct tbi_out, event);
     action->u.fate = m->fate;
-    tbi_free(link->alloc, m);
+    tbi_piece_free(link->alloc, m, sizeof *m);
     link->stats.outbox_messages--;
     tbi_outbox_check_room(link);
 }

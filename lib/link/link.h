@@ -38,9 +38,10 @@ struct tbi_link_stream;
 #define TBI_LINK_PATHS_MAX 9
 
 #define TBI_LINK_OUTBOX_BYTES (8U << 20) /* default: payload bytes kept for sending */
-#define TBI_LINK_OUTBOX_MESSAGES 4096U   /* default: messages whose fate is not yet fetched */
+#define TBI_LINK_OUTBOX_MESSAGES 16384U  /* default: messages whose fate is not yet fetched */
 #define TBI_LINK_ACK_DELAY_NS (25 * TBI_NS_PER_MS) /* section 7.1 */
 #define TBI_LINK_HEAD_MAX 32 /* bytes of a kind's fixed part in tbi_outgoing */
+#define TBI_LINK_FRONT 32    /* bytes before a payload that make most frames one piece with it */
 
 struct tbi_link_config {
     const struct tbi_alloc *alloc; /* outlives the link */
@@ -218,8 +219,8 @@ void tbi_link_lane_data(struct tbi_link_path *path, struct tbi_now now, tbq_lane
 /* A message's own stream, behind its prologue (type and lane). The owner has the handle and frees
  * it, before or after the end; stream_id is what the connection's functions get. NULL: out of
  * memory (an ERROR action follows), or the path has failed. */
-struct tbi_link_stream *tbi_link_stream_new(struct tbi_link_path *path, struct tbi_now now,
-                                            tbq_lane lane, bool unordered, uint64_t stream_id);
+struct tbi_link_stream *tbi_link_stream_new(struct tbi_link_path *path, tbq_lane lane,
+                                            bool unordered, uint64_t stream_id);
 void tbi_link_stream_data(struct tbi_link_stream *stream, struct tbi_now now, const uint8_t *data,
                           size_t size, bool fin);
 

@@ -35,7 +35,7 @@ static void free_list(struct tbi_link *link, struct tbi_list *list)
     while ((node = tbi_list_shift(list)) != NULL) {
         struct tbi_out *m = out_of(node);
         tbi_block_unref(m->payload);
-        tbi_free(link->alloc, m);
+        tbi_piece_free(link->alloc, m, sizeof *m);
     }
 }
 
@@ -66,6 +66,21 @@ struct tbi_out *tbi_outbox_next(const struct tbi_tx_lane *l, const struct tbi_ou
 {
     struct tbi_list *node = m != NULL ? m->event.node.next : l->sent.next;
     return node == &l->sent ? NULL : out_of(node);
+}
+
+struct tbi_out *tbi_outbox_unheard(struct tbi_tx_lane *l)
+{
+    while (l->unheard != NULL && l->unheard->received) {
+        l->unheard = tbi_outbox_next(l, l->unheard);
+    }
+    return l->unheard;
+}
+
+void tbi_outbox_numbered(struct tbi_tx_lane *l, struct tbi_out *m)
+{
+    tbi_list_remove(&m->event.node);
+    tbi_list_push(&l->sent, &m->event.node);
+    l->unheard = l->unheard != NULL ? l->unheard : m;
 }
 
 /* --- Sending -------------------------------------------------------------------------------- */
@@ -120,7 +135,7 @@ int tbi_link_send(struct tbi_link *link, struct tbi_now now, const struct tbi_ou
     if (rv < 0) {
         return rv;
     }
-    struct tbi_out *m = tbi_calloc(link->alloc, 1, sizeof *m);
+    struct tbi_out *m = tbi_piece_zeroed(link->alloc, sizeof *m);
     if (m == NULL) {
         return TBQ_ERR_NOMEM;
     }
@@ -173,9 +188,10 @@ void tbi_outbox_check_room(struct tbi_link *link)
 /* Takes a message out of the lane's books; it is in no list afterwards. */
 static void unlist(struct tbi_link *link, struct tbi_out *m)
 {
-    if (m->skip && !m->skip_told) {
-        link->tx[m->fate.lane].skips--;
-    }
+    struct tbi_tx_lane *l = &link->tx[m->fate.lane];
+
+    l->skips -= m->skip && !m->skip_told;
+    l->unheard = l->unheard == m ? tbi_outbox_next(l, m) : l->unheard;
     tbi_list_remove(&m->again);
     tbi_list_remove(&m->announce);
     tbi_list_remove(&m->event.node);
@@ -209,7 +225,7 @@ void tbi_outbox_settle(struct tbi_link *link, struct tbi_out *m, tbq_fate fate, 
         tbi_list_push(&link->events, &m->event.node);
     } else {
         link->stats.outbox_messages--;
-        tbi_free(link->alloc, m);
+        tbi_piece_free(link->alloc, m, sizeof *m);
     }
     tbi_outbox_check_room(link);
 }

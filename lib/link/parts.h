@@ -55,6 +55,7 @@ struct tbi_tx_lane {
     struct tbi_list waiting;  /* never written under this numbering, ordered */
     struct tbi_list aside;    /* the same, unordered: a stream each */
     struct tbi_list sent;     /* numbered and not settled, rising */
+    struct tbi_out *unheard;  /* of these, all before it are told RECEIVED; NULL: all are */
     struct tbi_list again;    /* of these, those that no usable path carries, rising */
     struct tbi_list announce; /* the same for their ELSEWHERE */
     uint64_t next;            /* the next unused number */
@@ -255,6 +256,9 @@ uint64_t tbi_outbox_lowest(const struct tbi_tx_lane *l); /* unsettled, or the ne
 
 /* The message after m in `sent`, or NULL; the first one for NULL. */
 struct tbi_out *tbi_outbox_next(const struct tbi_tx_lane *l, const struct tbi_out *m);
+/* The first one that was not told RECEIVED, or NULL. */
+struct tbi_out *tbi_outbox_unheard(struct tbi_tx_lane *l);
+void tbi_outbox_numbered(struct tbi_tx_lane *l, struct tbi_out *m); /* it goes into `sent` */
 
 /* The peer's receiving state was begun anew, at `base`: what it was told before counts no more. */
 void tbi_outbox_begin(struct tbi_link *link, const uint64_t base[TBQ_LANES]);

@@ -49,9 +49,9 @@ static bool too_large(struct tbi_link *link, struct tbi_out *m)
 
 /* --- One message, one path -------------------------------------------------------------------- */
 
-static bool is_lowest(const struct tbi_tx_lane *l, const struct tbi_out *m, uint64_t number)
+static bool is_lowest(struct tbi_tx_lane *l, const struct tbi_out *m, uint64_t number)
 {
-    for (const struct tbi_out *o = tbi_outbox_next(l, NULL); o != NULL && o != m;
+    for (const struct tbi_out *o = tbi_outbox_unheard(l); o != NULL && o != m;
          o = tbi_outbox_next(l, o)) {
         if (!o->received && !o->skip) {
             return false;
@@ -60,7 +60,7 @@ static bool is_lowest(const struct tbi_tx_lane *l, const struct tbi_out *m, uint
     return m->fate.numbered || number == l->next;
 }
 
-static bool may_open(const struct tbi_link_path *path, const struct tbi_tx_lane *l,
+static bool may_open(const struct tbi_link_path *path, struct tbi_tx_lane *l,
                      const struct tbi_out *m, uint64_t number)
 {
     struct tbi_path_facts f = {0};
@@ -70,7 +70,7 @@ static bool may_open(const struct tbi_link_path *path, const struct tbi_tx_lane 
 }
 
 /* Whether the message takes a stream of its own on that path. */
-static bool goes_aside(const struct tbi_link_path *path, const struct tbi_tx_lane *l,
+static bool goes_aside(const struct tbi_link_path *path, struct tbi_tx_lane *l,
                        const struct tbi_out *m, uint64_t number)
 {
     if (m->unordered || number < path->lane_next[m->fate.lane]) {
@@ -85,8 +85,8 @@ static bool allowed(const struct tbi_link_path *path, const struct tbi_out *m, u
     return !path->ahead || tbi_path_allows(path, message_head(m, number, head) + body_size(m));
 }
 
-static bool fits(const struct tbi_link_path *path, const struct tbi_tx_lane *l,
-                 const struct tbi_out *m, uint64_t number)
+static bool fits(const struct tbi_link_path *path, struct tbi_tx_lane *l, const struct tbi_out *m,
+                 uint64_t number)
 {
     if (!allowed(path, m, number)) {
         return false;
@@ -255,8 +255,7 @@ static void send_waiting(struct tbi_link *link, struct tbi_now now, struct tbi_t
         m->fate.numbered = true;
         m->fate.number = l->next++;
         m->written = true;
-        tbi_list_remove(&m->event.node);
-        tbi_list_push(&l->sent, &m->event.node);
+        tbi_outbox_numbered(l, m);
         link->stats.sent++;
         if (m->unordered) {
             tbi_list_push(&l->announce, &m->announce);

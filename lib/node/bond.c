@@ -53,7 +53,11 @@ static void make_room(struct tbi_node *node)
 
 struct tbi_peer *tbi_peer_get(struct tbi_node *node, const tbq_peer_id *id, bool make)
 {
-    struct tbi_peer *p = tbi_map_get(&node->peers, id->bytes);
+    struct tbi_peer *p = node->found;
+    if (p == NULL || memcmp(p->id.bytes, id->bytes, sizeof id->bytes) != 0) {
+        p = tbi_map_get(&node->peers, id->bytes);
+        node->found = p;
+    }
     if (p != NULL || !make) {
         return p;
     }
@@ -76,6 +80,7 @@ void tbi_peer_free(struct tbi_peer *peer)
 {
     struct tbi_node *node = peer->node;
 
+    node->found = NULL;
     tbi_map_remove(&node->peers, peer->id.bytes);
     tbi_free(node->alloc, peer);
     tbi_discovery_want(node); /* it may be dialled as a stranger now */

@@ -87,7 +87,7 @@ static void close_further(struct tbi_contact *c)
     TBI_LIST_FOREACH(it, &c->bond->sessions)
     {
         struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, member);
-        if (s->contact == NULL) {
+        if (s->contact == NULL) { /* what was dialled beside it, too */
             tbi_session_close(s, TBI_CLOSE_NONE, "");
         }
     }

@@ -139,7 +139,7 @@ static int prepare(struct tbi_node *node, struct tbi_bond *b, const tbq_message 
         memcpy(p->head, small, p->head_size);
     }
     if (bytes.size > 0) {
-        p->body = tbi_block_copy(node->alloc, bytes.data, bytes.size);
+        p->body = tbi_block_behind(node->alloc, TBI_LINK_FRONT, bytes.data, bytes.size);
     }
     return bytes.size > 0 && p->body == NULL ? TBQ_ERR_NOMEM : 0;
 }

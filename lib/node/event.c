@@ -43,14 +43,16 @@ static bool has_words(tbq_event_type type)
     return false;
 }
 
+struct whole {
+    struct tbi_event event;
+    struct tbi_event_words words;
+};
+
 struct tbi_event *tbi_event_new(struct tbi_events *q, struct tbi_node *node, tbq_event_type type)
 {
-    struct whole {
-        struct tbi_event event;
-        struct tbi_event_words words;
-    };
     bool words = has_words(type);
-    struct tbi_event *e = tbi_calloc(q->alloc, 1, words ? sizeof(struct whole) : sizeof *e);
+    struct tbi_event *e =
+        tbi_piece_zeroed(q->alloc, words ? sizeof(struct whole) : sizeof(struct tbi_event));
 
     if (e != NULL) {
         tbi_list_init(&e->entry);
@@ -154,5 +156,5 @@ void tbi_event_free(struct tbi_event *e)
     no_longer_owed(e);
     tbi_list_remove(&e->entry);
     tbi_block_unref(e->body);
-    tbi_free(e->alloc, e);
+    tbi_piece_free(e->alloc, e, e->words != NULL ? sizeof(struct whole) : sizeof *e);
 }

@@ -58,8 +58,8 @@ static void message_bytes(struct tbi_session *s, struct tbi_instream *in, const 
         return;
     }
     if (in->own == NULL) {
-        in->own = tbi_link_stream_new(s->path, s->node->now, in->lane, in->what == TBI_IN_UNORDERED,
-                                      (uint64_t)in->id);
+        in->own =
+            tbi_link_stream_new(s->path, in->lane, in->what == TBI_IN_UNORDERED, (uint64_t)in->id);
     }
     if (in->own != NULL) {
         tbi_link_stream_data(in->own, s->node->now, data, size, fin);

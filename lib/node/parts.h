@@ -328,6 +328,7 @@ struct tbi_node {
     struct tbi_map contacts;   /* by handle */
     struct tbi_map sessions;   /* by number of the QUIC connection */
     struct tbi_map peers;      /* by peer id */
+    struct tbi_peer *found;    /* that was asked for last; NULL: none */
     struct tbi_map asked;      /* own requests, by id */
     struct tbi_map owed;       /* peers' requests, by id */
     struct tbi_map broadcasts; /* by id */
@@ -525,7 +526,7 @@ void tbi_bond_drain(struct tbi_bond *b); /* the link's actions; re-arms its time
  * when it wants to be called next. So a thousand sends or releases in a row cost one turn. */
 void tbi_bond_touch(struct tbi_bond *b);
 int tbi_bond_send(struct tbi_bond *b, const struct tbi_outgoing *out); /* to the link; touches */
-void tbi_bond_carried(struct tbi_bond *b, struct tbi_session *s);          /* by one more session */
+void tbi_bond_carried(struct tbi_bond *b, struct tbi_session *s);      /* by one more session */
 void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s, int reason); /* one less */
 /* Another process of the peer answers at that address: connections to there that are silent are of
  * one that is gone. */

@@ -67,6 +67,7 @@ void tbi_conn_free(struct tbi_conn *c)
 {
     struct tbi_endpoint *ep = c->ep;
 
+    ep->found = NULL;
     if (c->qc != NULL) {
         ngtcp2_conn_del(c->qc);
     }

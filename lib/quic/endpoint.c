@@ -105,7 +105,10 @@ const struct tbi_endpoint_stats *tbi_endpoint_stats(const struct tbi_endpoint *e
 
 struct tbi_conn *tbi_endpoint_conn(struct tbi_endpoint *ep, uint64_t conn)
 {
-    return tbi_map_get(&ep->conns, &conn);
+    if (ep->found == NULL || ep->found->number != conn) { /* many calls in a row ask for one */
+        ep->found = tbi_map_get(&ep->conns, &conn);
+    }
+    return ep->found;
 }
 
 /* --- Connection ids --------------------------------------------------------------------------- */

@@ -55,18 +55,25 @@ struct tbi_cid_key {
 
 /* --- stream.c: what one outgoing stream still holds --- */
 
+/* Bytes of a stream, in a row; of a block, which they hold. */
+struct tbi_chunk {
+    struct tbi_block *block;
+    uint8_t *data;
+    size_t size;
+};
+
 struct tbi_ostream {
     struct tbi_list entry; /* of the connection, by priority */
     const struct tbi_alloc *alloc;
     int64_t id;
     unsigned priority;
-    struct tbi_block **block; /* queued, oldest first: from `first` on, `count` of them */
+    struct tbi_chunk *chunk; /* queued, oldest first: from `first` on, `count` of them */
     size_t capacity;
     size_t first;
     size_t count;
-    size_t next;      /* index from `first` of the block that is sent from */
+    size_t next;      /* index from `first` of the chunk that is sent from */
     size_t next_used; /* bytes of it that are in packets already */
-    uint64_t front;   /* stream offset at which block[first] begins */
+    uint64_t front;   /* stream offset at which chunk[first] begins */
     uint64_t acked;   /* all below this offset is acknowledged */
     size_t unsent;
     bool fin;
@@ -212,6 +219,7 @@ struct tbi_reply {
 
 struct tbi_endpoint {
     struct tbi_endpoint_config cfg;
+    struct tbi_conn *found; /* that was asked for last by its number; NULL: none */
     const struct tbi_alloc *alloc;
     struct tbi_rng rng;
     struct tbi_now now;

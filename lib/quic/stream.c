@@ -19,50 +19,59 @@ struct tbi_ostream *tbi_ostream_new(const struct tbi_alloc *a, int64_t id, unsig
 void tbi_ostream_free(struct tbi_ostream *o)
 {
     for (size_t i = 0; i < o->count; i++) {
-        tbi_block_unref(o->block[o->first + i]);
+        tbi_block_unref(o->chunk[o->first + i].block);
     }
     tbi_list_remove(&o->entry);
-    tbi_free(o->alloc, o->block);
+    tbi_free(o->alloc, o->chunk);
     tbi_free(o->alloc, o);
 }
 
-/* Room for two more blocks, moving what there is to the front when that is enough. */
+/* Room for two more chunks, moving what there is to the front when that is enough. */
 static int make_room(struct tbi_ostream *o)
 {
     if (o->first + o->count + 2 <= o->capacity) {
         return 0;
     }
     if (o->first > o->count) {
-        memmove(o->block, o->block + o->first, o->count * sizeof(struct tbi_block *));
+        memmove(o->chunk, o->chunk + o->first, o->count * sizeof *o->chunk);
         o->first = 0;
         return 0;
     }
-    void *blocks = o->block;
-    int rv = tbi_grow(o->alloc, &blocks, &o->capacity, o->first + o->count + 2,
-                      sizeof(struct tbi_block *));
-    o->block = blocks;
+    void *chunks = o->chunk;
+    int rv = tbi_grow(o->alloc, &chunks, &o->capacity, o->first + o->count + 2, sizeof *o->chunk);
+    o->chunk = chunks;
     return rv;
+}
+
+static void add(struct tbi_ostream *o, struct tbi_block *block, uint8_t *data, size_t size)
+{
+    o->chunk[o->first + o->count++] =
+        (struct tbi_chunk){.block = block, .data = data, .size = size};
+    o->unsent += size;
 }
 
 int tbi_ostream_push(struct tbi_ostream *o, const uint8_t *head, size_t head_size,
                      struct tbi_block *body)
 {
-    struct tbi_block *copy = NULL;
+    uint8_t *joined = NULL;
 
     if (make_room(o) < 0) {
         return TBQ_ERR_NOMEM;
     }
-    if (head_size > 0) {
-        copy = tbi_block_copy(o->alloc, head, head_size);
+    if (head_size > 0 && body != NULL) {
+        joined = tbi_block_prefix(body, head, head_size);
+    }
+    if (head_size > 0 && joined == NULL) {
+        struct tbi_block *copy = tbi_block_copy(o->alloc, head, head_size);
         if (copy == NULL) {
             return TBQ_ERR_NOMEM;
         }
-        o->block[o->first + o->count++] = copy;
-        o->unsent += head_size;
+        add(o, copy, copy->data, head_size);
     }
-    if (body != NULL && body->size > 0) {
-        o->block[o->first + o->count++] = tbi_block_ref(body);
-        o->unsent += body->size;
+    if (joined != NULL) {
+        add(o, tbi_block_ref(body), joined, head_size + body->size);
+    } else if (body != NULL && body->size > 0) {
+        add(o, tbi_block_ref(body), body->data, body->size);
     }
     return 0;
 }
@@ -74,9 +83,9 @@ size_t tbi_ostream_gather(const struct tbi_ostream *o, ngtcp2_vec *vec, size_t m
     size_t i = o->next;
 
     for (; i < o->count && n < max; i++, used = 0) {
-        struct tbi_block *b = o->block[o->first + i];
-        if (b->size > used) {
-            vec[n++] = (ngtcp2_vec){.base = b->data + used, .len = b->size - used};
+        const struct tbi_chunk *c = &o->chunk[o->first + i];
+        if (c->size > used) {
+            vec[n++] = (ngtcp2_vec){.base = c->data + used, .len = c->size - used};
         }
     }
     *all = i == o->count;
@@ -87,7 +96,7 @@ void tbi_ostream_sent(struct tbi_ostream *o, size_t size)
 {
     o->unsent -= size;
     while (size > 0) {
-        size_t left = o->block[o->first + o->next]->size - o->next_used;
+        size_t left = o->chunk[o->first + o->next].size - o->next_used;
         if (size < left) {
             o->next_used += size;
             return;
@@ -103,9 +112,9 @@ void tbi_ostream_acked(struct tbi_ostream *o, uint64_t offset, uint64_t size)
     if (offset + size > o->acked) {
         o->acked = offset + size;
     }
-    while (o->next > 0 && o->front + o->block[o->first]->size <= o->acked) {
-        o->front += o->block[o->first]->size;
-        tbi_block_unref(o->block[o->first]);
+    while (o->next > 0 && o->front + o->chunk[o->first].size <= o->acked) {
+        o->front += o->chunk[o->first].size;
+        tbi_block_unref(o->chunk[o->first].block);
         o->first++;
         o->count--;
         o->next--;

@@ -6,6 +6,9 @@
 /* How many times the socket is read before what waits to be sent gets its turn. */
 #define READS_PER_TURN 16
 
+#define PUT_OFF_NS TBI_NS_PER_MS /* how long packets wait for what the application answers */
+#define LOOK_EVERY 8             /* calls of a turn: at the clock */
+
 size_t tbq_server_pollfds(tbq_server *s, struct pollfd *fds, size_t max)
 {
     size_t n = 0;
@@ -22,10 +25,17 @@ size_t tbq_server_pollfds(tbq_server *s, struct pollfd *fds, size_t max)
     return n + tbi_names_pollfds(s->names, fds + n, max - n);
 }
 
-/* The nearest moment at which there is something to do, ns. */
+/* What calls since the last turn have left to do, so that it need not be a turn of its own. */
+static void settle(tbq_server *s)
+{
+    if (s->in_callback == 0) { /* else process is on its way, and does it */
+        tbi_node_settle(s->node);
+    }
+}
+
+/* The nearest moment at which there is something to do, ns; 0: at once. */
 static uint64_t deadline(tbq_server *s, uint64_t now)
 {
-    tbi_node_settle(s->node);
     uint64_t at = tbi_node_deadline(s->node);
     uint64_t names = tbi_names_deadline(s->names, now);
 
@@ -33,18 +43,36 @@ static uint64_t deadline(tbq_server *s, uint64_t now)
         at = TBI_NEVER; /* nothing can be sent before the socket takes more */
     }
     if (tbi_node_has_news(s->node)) {
-        return now; /* a call between two waits had events for answer: do not wait for them */
+        at = 0; /* a call between two waits had events for answer: do not wait for them */
     }
     at = names < at ? names : at;
     at = s->network_at < at ? s->network_at : at;
-    return s->book_at < at ? s->book_at : at;
+    at = s->book_at < at ? s->book_at : at;
+    if (at <= now && s->put_off > 0) {
+        at = s->put_off + PUT_OFF_NS; /* whoever pulls the events does it before */
+    }
+    return at > now ? at : 0;
+}
+
+struct tbi_now tbi_server_moment(tbq_server *s)
+{
+    bool in_turn = s->in_callback > 0 || s->put_off > 0;
+
+    if (!in_turn || ++s->calls % LOOK_EVERY == 0) {
+        s->moment = tbi_clock_now();
+    }
+    return s->moment;
 }
 
 const struct timespec *tbq_server_timeout(tbq_server *s, struct timespec *t)
 {
     uint64_t now = tbi_clock_now().mono_ns;
-    uint64_t at = s != NULL && t != NULL ? deadline(s, now) : TBI_NEVER;
 
+    if (s == NULL || t == NULL) {
+        return NULL;
+    }
+    settle(s);
+    uint64_t at = deadline(s, now);
     if (at == TBI_NEVER) {
         return NULL;
     }
@@ -54,20 +82,40 @@ const struct timespec *tbq_server_timeout(tbq_server *s, struct timespec *t)
     return t;
 }
 
-int tbq_server_fd(tbq_server *s)
+/* Tells the one descriptor what to wait for. */
+static int arm(tbq_server *s)
 {
     struct pollfd fds[TBQ_FDS_MAX];
+    size_t n = tbq_server_pollfds(s, fds, TBQ_FDS_MAX);
+    size_t stable = s->netwatch != NULL ? 3 : 2;
+    uint64_t at = deadline(s, tbi_clock_now().mono_ns);
+
+    s->at_once = at == 0;
+    return tbi_onefd_update(s->onefd, fds, n, stable, at);
+}
+
+/* Who waits on the one descriptor asks for nothing before the next wait, so it must know by itself
+ * of a call that may have changed what there is to wait for. In a callback process does it at its
+ * end; within a turn, the last event. Once it is to end the wait at once, nothing changes that. */
+int tbi_server_changed(tbq_server *s, int rv)
+{
+    if (s != NULL && s->onefd != NULL && s->in_callback == 0 && !s->at_once && s->put_off == 0) {
+        (void)arm(s);
+    }
+    return rv;
+}
+
+int tbq_server_fd(tbq_server *s)
+{
     if (s == NULL) {
         return TBQ_ERR_INVALID;
     }
     int rv = s->onefd != NULL ? 0 : tbi_onefd_new(&s->onefd, &s->alloc);
 
-    if (rv < 0) {
-        return rv;
+    if (rv == 0) {
+        settle(s);
+        rv = arm(s);
     }
-    size_t n = tbq_server_pollfds(s, fds, TBQ_FDS_MAX);
-    size_t stable = s->netwatch != NULL ? 3 : 2;
-    rv = tbi_onefd_update(s->onefd, fds, n, stable, deadline(s, tbi_clock_now().mono_ns));
     return rv < 0 ? rv : tbi_onefd_fd(s->onefd);
 }
 
@@ -83,8 +131,8 @@ static int receive(tbq_server *s, struct tbi_now now)
         if (rv < 0 && rv != TBQ_ERR_NOMEM) { /* without memory the datagrams count as lost */
             return rv;
         }
-        if (tbi_node_must_send(s->node)) {
-            return 0; /* what is left to read is there at the next call */
+        if (n == 1 || tbi_node_must_send(s->node)) {
+            return 0; /* what is left to read, if any, is there at the next call */
         }
     }
     return 0;
@@ -117,6 +165,48 @@ static int flush(tbq_server *s, struct tbi_now now)
             return rv;
         }
     }
+}
+
+/* Packets that wait for what the application answers to its events: it goes along with them, and
+ * the peer is woken once. Never for long: whoever sent what led here waits to hear that it came. */
+static bool may_put_off(const tbq_server *s)
+{
+    return !s->has_actor && s->put_off == 0 && tbi_node_has_news(s->node);
+}
+
+static int send_all(tbq_server *s, struct tbi_now now)
+{
+    s->put_off = 0;
+    return flush(s, now);
+}
+
+/* What the calls since the last turn have left to do is done now, so that it needs no other one. */
+static void go_on(tbq_server *s)
+{
+    struct tbi_now now = tbi_clock_now();
+
+    tbi_node_settle(s->node);
+    if (tbi_node_deadline(s->node) == 0) {
+        (void)send_all(s, now); /* a socket that is of no use is noticed by the next turn */
+    }
+    if (s->onefd != NULL) {
+        (void)arm(s);
+    }
+}
+
+tbq_event *tbq_server_next_event(tbq_server *s)
+{
+    tbq_event *e = s == NULL || s->has_actor ? NULL : tbi_node_next_event(s->node);
+
+    if (s == NULL || s->in_callback > 0 || s->unsent.size > 0) {
+        return e;
+    }
+    if (e == NULL ? tbi_node_deadline(s->node) == 0
+                  : s->put_off > 0 && ++s->calls % LOOK_EVERY == 0 &&
+                        tbi_clock_now().mono_ns > s->put_off + PUT_OFF_NS) {
+        go_on(s);
+    }
+    return e;
 }
 
 static void resolve(tbq_server *s, struct tbi_now now)
@@ -202,7 +292,7 @@ int tbq_server_process(tbq_server *s)
     if (rv < 0) {
         goto end;
     }
-    struct tbi_now now = tbi_clock_now();
+    struct tbi_now now = s->moment = tbi_clock_now();
     tbi_server_tend_network(s, now);
     s->in_callback++; /* bodies are read there */
     tbi_node_step(s->node, now);
@@ -210,7 +300,11 @@ int tbq_server_process(tbq_server *s)
     resolve(s, now);
     tbi_server_save_bindings(s);
     act(s);
-    rv = flush(s, now);
+    if (may_put_off(s)) {
+        s->put_off = now.mono_ns;
+    } else {
+        rv = send_all(s, now);
+    }
     if (rv == TBQ_ERR_IO) {
         give_up(s);
     }

@@ -32,6 +32,10 @@ struct tbq_server {
     struct tbi_names *names;
     struct tbi_netwatch *netwatch; /* NULL: none */
     struct tbi_onefd *onefd;       /* made when it is asked for */
+    bool at_once;                  /* it ends the next wait at once, whatever comes */
+    uint64_t put_off;      /* ns; since when packets wait for events to be pulled; 0: none */
+    unsigned calls;        /* of a turn, for a look at the clock now and then: */
+    struct tbi_now moment; /* the last one */
     struct tbi_node *node;
     tbq_loop *loop;
     tbq_actor actor;
@@ -55,8 +59,11 @@ int tbi_server_load_identity(struct tbq_server *s, struct tbi_now now);
 void tbi_server_save_bindings(struct tbq_server *s); /* that first use has made */
 int tbi_server_load_trust(struct tbq_server *s, char *text, size_t text_size);
 
-/* server.c: after a call that may have changed what there is to wait for; answers rv. */
+/* drive.c: after a call that may have changed what there is to wait for; answers rv. */
 int tbi_server_changed(struct tbq_server *s, int rv);
+/* The time, for calls that may be many: within a turn, from its beginning until there are no more
+ * events, as it was a few calls ago. */
+struct tbi_now tbi_server_moment(struct tbq_server *s);
 
 /* network.c: changes of this machine's addresses. 0 or TBQ_ERR_NOMEM. */
 int tbi_server_watch_network(struct tbq_server *s);

@@ -148,8 +148,9 @@ int tbq_server_start(tbq_server **server, const tbq_config *config, const tbq_ac
         return rv;
     }
     tbi_text(settings.c.error_text, settings.c.error_text_size, "%s", "");
-    tbq_server *s = tbi_calloc(&alloc, 1, sizeof *s);
+    tbq_server *s = tbi_alloc_keep(&alloc) == 0 ? tbi_calloc(&alloc, 1, sizeof *s) : NULL;
     if (s == NULL) {
+        tbi_alloc_release(&alloc);
         return TBQ_ERR_NOMEM;
     }
     s->alloc = alloc;
@@ -200,6 +201,7 @@ void tbq_server_free(tbq_server *s)
     struct tbi_alloc alloc = s->alloc;
     tbi_settings_free(&s->settings, &alloc);
     tbi_free(&alloc, s);
+    tbi_alloc_release(&alloc);
 }
 
 const tbq_peer_id *tbq_server_peer_id(const tbq_server *s)
@@ -220,17 +222,6 @@ const char *tbq_server_address(const tbq_server *s)
 const char *tbq_server_trust(const tbq_server *s)
 {
     return s != NULL ? tbi_trust_name(&s->trust) : NULL;
-}
-
-/* After a call that may have changed what there is to wait for: who waits on the one descriptor
- * asks for nothing before the next wait, so it must know by itself. In a callback process does it
- * at its end. */
-int tbi_server_changed(tbq_server *s, int rv)
-{
-    if (s != NULL && s->onefd != NULL && s->in_callback == 0) {
-        (void)tbq_server_fd(s);
-    }
-    return rv;
 }
 
 int tbq_server_stop(tbq_server *s, uint32_t deadline_ms)
@@ -263,11 +254,6 @@ int tbq_server_reload(tbq_server *s, char *text, size_t text_size)
 }
 
 /* --- Events and commands ---------------------------------------------------------------------- */
-
-tbq_event *tbq_server_next_event(tbq_server *s)
-{
-    return s == NULL || s->has_actor ? NULL : tbi_node_next_event(s->node);
-}
 
 void tbq_event_release(tbq_event *event)
 {
@@ -367,14 +353,20 @@ void tbq_actor_init_sized(tbq_actor *actor, size_t size)
     }
 }
 
+/* Only the order matters of most messages; what has a time of its own is exact. */
+static struct tbi_now time_for(tbq_server *s, const tbq_message *m, const tbq_send_options *o)
+{
+    return m->kind == TBQ_TRANSITION && o->ttl_ms == 0 ? tbi_server_moment(s) : tbi_clock_now();
+}
+
 int tbq_send(tbq_server *s, tbq_connection connection, const tbq_message *message,
              const tbq_send_options *options)
 {
     tbq_send_options o;
     int rv = s != NULL && message != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
     return rv < 0 ? rv
-                  : tbi_server_changed(
-                        s, tbi_node_send_on(s->node, tbi_clock_now(), connection, message, &o));
+                  : tbi_server_changed(s, tbi_node_send_on(s->node, time_for(s, message, &o),
+                                                           connection, message, &o));
 }
 
 int tbq_send_to(tbq_server *s, const tbq_peer_id *peer, const tbq_message *message,
@@ -385,7 +377,7 @@ int tbq_send_to(tbq_server *s, const tbq_peer_id *peer, const tbq_message *messa
         s != NULL && message != NULL && peer != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
     return rv < 0 ? rv
                   : tbi_server_changed(
-                        s, tbi_node_send_to(s->node, tbi_clock_now(), peer, message, &o));
+                        s, tbi_node_send_to(s->node, time_for(s, message, &o), peer, message, &o));
 }
 
 int tbq_broadcast(tbq_server *s, const tbq_message *message, const tbq_send_options *options)
@@ -420,7 +412,8 @@ int tbq_cancel(tbq_server *s, tbq_request_id request)
 int tbq_respond(tbq_server *s, tbq_request_id request, const tbq_answer *answer)
 {
     return s != NULL && answer != NULL
-               ? tbi_server_changed(s, tbi_node_respond(s->node, tbi_clock_now(), request, answer))
+               ? tbi_server_changed(
+                     s, tbi_node_respond(s->node, tbi_server_moment(s), request, answer))
                : TBQ_ERR_INVALID;
 }
 

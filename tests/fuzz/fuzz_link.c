@@ -210,7 +210,7 @@ static void stream_step(struct path *p, uint8_t how, const uint8_t *data, size_t
 
     if (p->stream[how] == NULL && !p->open[how]) {
         p->stream[how] =
-            tbi_link_stream_new(p->path, now, (tbq_lane)(how % TBQ_LANES), (how & 8U) != 0, how);
+            tbi_link_stream_new(p->path, (tbq_lane)(how % TBQ_LANES), (how & 8U) != 0, how);
         p->open[how] = p->stream[how] != NULL;
     }
     if (p->stream[how] == NULL) {

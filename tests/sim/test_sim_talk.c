@@ -600,7 +600,7 @@ START_TEST(a_peer_that_receives_and_never_takes)
     tbq_peer_stats s = stats_of_x(&w);
     ck_assert_uint_ge(s.again, 100);
     ck_assert_uint_le(s.outbox_messages, 1000);
-    within(&w, 768);
+    within(&w, 800);
     ck_assert_uint_eq(w.events[TBQ_EVENT_FATE], 0);
     recovers(&w);
     ck_assert_uint_eq(w.fates[TBQ_UNKNOWN], sent);

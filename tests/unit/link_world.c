@@ -546,7 +546,7 @@ static size_t move_own(struct world_end *to, struct world_stream *s, size_t most
         return 0;
     }
     if (s->in == NULL) {
-        s->in = tbi_link_stream_new(to->path, w->now, s->lane, s->unordered, s->id);
+        s->in = tbi_link_stream_new(to->path, s->lane, s->unordered, s->id);
     }
     bool fin = size == s->bytes.size;
     if (s->in != NULL) {

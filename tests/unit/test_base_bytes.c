@@ -279,6 +279,71 @@ START_TEST(sizes_do_not_overflow)
 }
 END_TEST
 
+START_TEST(pieces_are_kept_for_their_next_use)
+{
+    struct tbi_failing_alloc f;
+
+    tbi_failing_init(&f, 0);
+    ck_assert_int_eq(tbi_alloc_keep(&f.alloc), 0);
+    bool keeps = f.alloc.spare != NULL; /* not where every use is looked at */
+    size_t own = f.live;
+    void *first = tbi_piece_new(&f.alloc, 100);
+    tbi_piece_free(&f.alloc, first, 100);
+    size_t calls = f.calls;
+    uint8_t *next = tbi_piece_zeroed(&f.alloc, 128);
+    for (size_t i = 0; i < 128; i++) {
+        ck_assert_uint_eq(next[i], 0);
+    }
+    ck_assert(!keeps || (next == first && f.calls == calls));
+    void *other = tbi_piece_new(&f.alloc, 129); /* of another size */
+    ck_assert(other != next);
+    tbi_piece_free(&f.alloc, next, 128);
+    tbi_piece_free(&f.alloc, other, 129);
+    tbi_piece_free(&f.alloc, NULL, 1);
+
+    void *piece[TBI_PIECES_KEPT + 8];
+    for (size_t i = 0; i < TBI_PIECES_KEPT + 8; i++) {
+        piece[i] = tbi_piece_new(&f.alloc, TBI_PIECE_MAX);
+    }
+    for (size_t i = 0; i < TBI_PIECES_KEPT + 8; i++) {
+        tbi_piece_free(&f.alloc, piece[i], TBI_PIECE_MAX);
+    }
+    ck_assert_uint_eq(f.live, own + (keeps ? TBI_PIECES_KEPT + 2 : 0));
+    tbi_piece_free(&f.alloc, tbi_piece_new(&f.alloc, TBI_PIECE_MAX + 1), TBI_PIECE_MAX + 1);
+    ck_assert_uint_eq(f.live, own + (keeps ? TBI_PIECES_KEPT + 2 : 0));
+    next = tbi_piece_new(&f.alloc, 10); /* outlives it */
+    tbi_alloc_release(&f.alloc);
+    ck_assert_uint_eq(f.live, 1);
+    tbi_piece_free(&f.alloc, next, 10);
+    ck_assert_uint_eq(f.live, 0);
+}
+END_TEST
+
+START_TEST(a_prefix_joins_the_bytes_once)
+{
+    struct tbi_failing_alloc f;
+
+    tbi_failing_init(&f, 0);
+    for (size_t size = 4; size < 2000; size += 1000) { /* in one piece, and apart */
+        char text[2000] = "body";
+        struct tbi_block *b = tbi_block_behind(&f.alloc, 8, text, size);
+        ck_assert_ptr_null(tbi_block_prefix(b, "123456789", 9));
+        uint8_t *at = tbi_block_prefix(b, "head ", 5);
+        ck_assert_ptr_eq(at + 5, b->data);
+        ck_assert_mem_eq(at, "head body", 9);
+        ck_assert_uint_eq(b->size, size);
+        ck_assert_ptr_null(tbi_block_prefix(b, "x", 1)); /* somebody may be reading there */
+        ck_assert_int_eq(tbi_block_append(b, text, sizeof text), 0);
+        ck_assert_mem_eq(b->data - 5, "head body", 9);
+        ck_assert_mem_eq(b->data + size, "body", 4);
+        tbi_block_unref(b);
+    }
+    ck_assert_ptr_null(tbi_block_behind(&f.alloc, SIZE_MAX, "", 0));
+    ck_assert_ptr_null(tbi_block_new(&f.alloc, SIZE_MAX));
+    ck_assert_uint_eq(f.live, 0);
+}
+END_TEST
+
 START_TEST(a_block_lives_as_long_as_its_last_reader)
 {
     struct tbi_failing_alloc f;
@@ -344,6 +409,8 @@ int main(void)
     tcase_add_test(t, nothing_is_written_past_the_end);
     tcase_add_test(t, an_allocator_is_whole_or_none);
     tcase_add_test(t, sizes_do_not_overflow);
+    tcase_add_test(t, pieces_are_kept_for_their_next_use);
+    tcase_add_test(t, a_prefix_joins_the_bytes_once);
     tcase_add_test(t, a_block_lives_as_long_as_its_last_reader);
     tcase_add_test(t, blocks_survive_memory_running_out);
     suite_add_tcase(s, t);

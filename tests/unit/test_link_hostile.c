@@ -122,7 +122,7 @@ END_TEST
 
 START_TEST(a_duplicate_has_no_effect_but_one_ack)
 {
-    struct tbi_link_stream *s = tbi_link_stream_new(w.end[B].path, w.now, TBQ_LANE_LOW, true, 0);
+    struct tbi_link_stream *s = tbi_link_stream_new(w.end[B].path, TBQ_LANE_LOW, true, 0);
 
     message(0, 0, TRANSITION, "a");
     to_lane(TBQ_LANE_LOW);
@@ -242,7 +242,7 @@ static void on_stream(const void *data, size_t size, bool fin, const char *story
 
     world_cut(&w);
     world_connect(&w);
-    s = tbi_link_stream_new(w.end[B].path, w.now, TBQ_LANE_LOW, true, 0);
+    s = tbi_link_stream_new(w.end[B].path, TBQ_LANE_LOW, true, 0);
     ck_assert_ptr_nonnull(s);
     w.end[A].stream[0] = (struct world_stream){.open = true};
     tbi_link_stream_data(s, w.now, data, size, fin);
@@ -266,13 +266,13 @@ END_TEST
 
 START_TEST(half_a_stream_that_is_reset_is_forgotten)
 {
-    struct tbi_link_stream *s = tbi_link_stream_new(w.end[B].path, w.now, TBQ_LANE_LOW, true, 0);
+    struct tbi_link_stream *s = tbi_link_stream_new(w.end[B].path, TBQ_LANE_LOW, true, 0);
 
     w.end[A].stream[0] = (struct world_stream){.open = true};
     tbi_link_stream_data(s, w.now, (const uint8_t *)"\x20\x09\x00\x00\x06half", 9, false);
     tbi_link_stream_free(s);
     ck_assert(!w.end[A].stream[0].open);
-    s = tbi_link_stream_new(w.end[B].path, w.now, TBQ_LANE_LOW, true, 1);
+    s = tbi_link_stream_new(w.end[B].path, TBQ_LANE_LOW, true, 1);
     world_cut(&w); /* the handle is still the owner's */
     tbi_link_stream_data(s, w.now, (const uint8_t *)"\x20", 1, true);
     tbi_link_stream_free(s);
