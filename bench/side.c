@@ -396,6 +396,10 @@ void side_print_result(const struct side_args *a, const struct side_result *r)
         print_figure("p999_ns", side_percentile(r->times, 999));
     }
     print_figure("connections", a->connections);
+    if (r->fastest > 0 && a->connections > 1) {
+        print_figure("slowest", r->slowest);
+        print_figure("fastest", r->fastest);
+    }
     print_figure("ns", r->ns);
     print_figure("cpu_ns", r->cpu_ns);
     print_figure("server_cpu_ns", r->server_cpu_ns);

@@ -102,6 +102,9 @@ struct side_result {
     uint64_t
         server_cpu_ns; /* as the server told it, or SIDE_UNKNOWN: bench/run.py then has marks */
     const struct side_times *times; /* of roundtrip, else NULL */
+    /* Messages of the connection that had the fewest and of the one that had the most, where
+     * several share the work and the program tells it; else 0: not printed. */
+    uint64_t slowest, fastest;
 };
 /* With the fields that the mode of `a` has. */
 void side_print_result(const struct side_args *a, const struct side_result *r);

@@ -1,0 +1,76 @@
+/* bench/speed.c - the library measured by its public calls alone: see side.h for what all bench
+ * programs agree on.
+ *
+ * Options besides those of side.h:
+ *
+ *     --drive events|poll|actor|ev   how a node is driven, see speed.h; events, and for early
+ *                                    handshakes poll: on the one descriptor nothing goes early
+ *     --requests                     roundtrip: requests and responses in place of two messages
+ *     --greedy                       with --connections: each sends as fast as it goes, and the
+ *                                    result tells how far they came; else they take turns
+ *
+ * All else is as the library does it by itself: every message has its fate told, tickets are kept,
+ * certificates are of Ed25519. Finding peers is off: there are no others. */
+#include "speed.h"
+
+#include <string.h>
+
+static enum drive drive_of(const char *word)
+{
+    static const char *const words[] = {"events", "poll", "actor", "ev"};
+
+    for (unsigned i = 0; word != NULL && i < sizeof words / sizeof *words; i++) {
+        if (strcmp(word, words[i]) == 0) {
+            return (enum drive)i;
+        }
+    }
+    side_cannot("--drive wants events, poll, actor or ev");
+}
+
+/* Takes the own options out of the arguments; what is left is for side_args(). */
+static int own_options(struct speed_args *a, bool *told, int argc, char **argv)
+{
+    int left = 0;
+
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--drive") == 0) {
+            a->drive = drive_of(++i < argc ? argv[i] : NULL);
+            *told = true;
+        } else if (strcmp(argv[i], "--requests") == 0) {
+            a->requests = true;
+        } else if (strcmp(argv[i], "--greedy") == 0) {
+            a->greedy = true;
+        } else {
+            argv[left++] = argv[i];
+        }
+    }
+    return left;
+}
+
+int main(int argc, char **argv)
+{
+    struct speed_args a = {.drive = DRIVE_EVENTS};
+    bool told = false; /* --drive */
+
+    argc = own_options(&a, &told, argc, argv);
+    side_args(&a.side, argc, argv, NULL);
+    if (!told && a.side.mode == SIDE_HANDSHAKE && a.side.kind == SIDE_EARLY) {
+        a.drive = DRIVE_POLL;
+    }
+    switch (a.side.mode) {
+    case SIDE_SERVER:
+        speed_server(&a);
+        break;
+    case SIDE_ONEWAY:
+    case SIDE_ROUNDTRIP:
+        speed_load(&a);
+        break;
+    case SIDE_HANDSHAKE:
+        speed_dials(&a);
+        break;
+    case SIDE_IDLE:
+        speed_idle(&a);
+        break;
+    }
+    return 0;
+}
