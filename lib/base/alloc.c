@@ -204,7 +204,7 @@ void tbi_piece_free(const struct tbi_alloc *a, void *piece, size_t size)
     size_t i = class_of(size);
 
     if (piece == NULL || a->spare == NULL || i >= CLASSES ||
-        a->spare->of[i].count == TBI_PIECES_KEPT) {
+        (a->spare->of[i].count + 1) * (i + 1) * CLASS_SIZE > TBI_PIECES_BYTES) {
         tbi_free(a, piece);
         return;
     }

@@ -19,8 +19,8 @@ int tbi_alloc_init(struct tbi_alloc *a, const tbq_allocator *hook);
  * the next: taking one then costs a few instructions. Whoever gives one back tells its size.
  * Keeping begins with tbi_alloc_keep() and ends, for copies of `a` too, with tbi_alloc_release();
  * pieces that are in use stay valid. Without it, pieces are memory like any other. */
-#define TBI_PIECE_MAX 512     /* bytes; larger ones are never kept */
-#define TBI_PIECES_KEPT 16384 /* of each size, of which there is one for every 64 bytes */
+#define TBI_PIECE_MAX 2048               /* bytes; larger ones are never kept */
+#define TBI_PIECES_BYTES (2UL << 20)     /* that are kept, of each size: one for every 64 bytes */
 int tbi_alloc_keep(struct tbi_alloc *a); /* 0 or TBQ_ERR_NOMEM */
 void tbi_alloc_release(struct tbi_alloc *a);
 void tbi_alloc_trim(const struct tbi_alloc *a); /* half of what is kept goes: there is no traffic */

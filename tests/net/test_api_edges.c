@@ -88,6 +88,57 @@ START_TEST(the_one_descriptor_notices_calls_between_two_waits)
 }
 END_TEST
 
+static int socket_of(tbq_server *s)
+{
+    struct pollfd fds[TBQ_FDS_MAX];
+    ck_assert_uint_ge(tbq_server_pollfds(s, fds, TBQ_FDS_MAX), 1);
+    return fds[0].fd;
+}
+
+/* Both without anything on its way, and no timer near. */
+static void all_is_told(void)
+{
+    while (is_readable(socket_of(a.server)) || is_readable(socket_of(b.server))) {
+        ck_assert_int_eq(tbq_server_process(a.server), 0);
+        couple_pull(&a);
+        ck_assert_int_eq(tbq_server_process(b.server), 0);
+        couple_pull(&b);
+    }
+}
+
+START_TEST(the_end_of_the_events_sends_what_was_said)
+{
+    connect_them();
+    all_is_told();
+    send_text(&a, &b, "a word");
+    ck_assert(!is_readable(socket_of(b.server)));
+    ck_assert_ptr_null(tbq_server_next_event(a.server));
+    ck_assert(is_readable(socket_of(b.server)));
+    end();
+}
+END_TEST
+
+/* Who does not pull is asked to go on within a moment, and then the peer hears that it came. */
+START_TEST(what_waits_for_the_events_does_not_wait_for_ever)
+{
+    struct timespec t = {.tv_sec = 99};
+    connect_them();
+    all_is_told();
+    for (int i = 0; i < 20; i++) { /* enough for an acknowledgement at once */
+        send_text(&a, &b, "a word");
+        ck_assert_ptr_null(tbq_server_next_event(a.server));
+    }
+    ck_assert(is_readable(socket_of(b.server)));
+    ck_assert_int_eq(tbq_server_process(b.server), 0);
+    ck_assert(!is_readable(socket_of(a.server)));
+    ck_assert_ptr_nonnull(tbq_server_timeout(b.server, &t));
+    ck_assert(t.tv_sec == 0 && t.tv_nsec <= 1000000);
+    ck_assert_int_eq(tbq_server_process(b.server), 0);
+    ck_assert(is_readable(socket_of(a.server)));
+    end();
+}
+END_TEST
+
 static bool a_was_told(void *arg)
 {
     (void)arg;
@@ -254,6 +305,8 @@ int main(void)
     TCase *c = tcase_create("edges");
     tcase_set_timeout(c, 120);
     tcase_add_test(c, the_one_descriptor_notices_calls_between_two_waits);
+    tcase_add_test(c, the_end_of_the_events_sends_what_was_said);
+    tcase_add_test(c, what_waits_for_the_events_does_not_wait_for_ever);
     tcase_add_test(c, a_resume_wakes_for_what_was_held);
     tcase_add_test(c, what_was_posted_before_the_end_runs);
     tcase_add_test(c, a_socket_that_fails_ends_the_server_and_all_is_told);

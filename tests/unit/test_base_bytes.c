@@ -301,18 +301,19 @@ START_TEST(pieces_are_kept_for_their_next_use)
     tbi_piece_free(&f.alloc, other, 129);
     tbi_piece_free(&f.alloc, NULL, 1);
 
-    void *piece[TBI_PIECES_KEPT + 8];
-    for (size_t i = 0; i < TBI_PIECES_KEPT + 8; i++) {
+    static void *piece[TBI_PIECES_BYTES / TBI_PIECE_MAX + 8];
+    const size_t kept = TBI_PIECES_BYTES / TBI_PIECE_MAX;
+    for (size_t i = 0; i < kept + 8; i++) {
         piece[i] = tbi_piece_new(&f.alloc, TBI_PIECE_MAX);
     }
-    for (size_t i = 0; i < TBI_PIECES_KEPT + 8; i++) {
+    for (size_t i = 0; i < kept + 8; i++) {
         tbi_piece_free(&f.alloc, piece[i], TBI_PIECE_MAX);
     }
-    ck_assert_uint_eq(f.live, own + (keeps ? TBI_PIECES_KEPT + 2 : 0));
+    ck_assert_uint_eq(f.live, own + (keeps ? kept + 2 : 0));
     tbi_piece_free(&f.alloc, tbi_piece_new(&f.alloc, TBI_PIECE_MAX + 1), TBI_PIECE_MAX + 1);
-    ck_assert_uint_eq(f.live, own + (keeps ? TBI_PIECES_KEPT + 2 : 0));
+    ck_assert_uint_eq(f.live, own + (keeps ? kept + 2 : 0));
     tbi_alloc_trim(&f.alloc);
-    ck_assert_uint_eq(f.live, own + (keeps ? TBI_PIECES_KEPT / 2 : 0));
+    ck_assert_uint_eq(f.live, own + (keeps ? kept / 2 : 0));
     next = tbi_piece_new(&f.alloc, 10); /* outlives it */
     tbi_alloc_release(&f.alloc);
     ck_assert_uint_eq(f.live, 1);
