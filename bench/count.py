@@ -134,7 +134,7 @@ def write(path, data):
 
 def update(about, values, stored):
     figures = dict(stored.get("instructions", {}) if stored.get("measured_with") == about else {})
-    figures.update({name: round(statistics.median(runs), 3) for name, runs in values.items()})
+    figures.update({n: float(f"{statistics.median(runs):.6g}") for n, runs in values.items()})
     write(STORED, {"measured_with": about,
                    "instructions": {n: figures[n] for n in MEASURES if n in figures}})
 

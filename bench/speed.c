@@ -3,8 +3,7 @@
  *
  * Options besides those of side.h:
  *
- *     --drive events|poll|actor|ev   how a node is driven, see speed.h; events, and for early
- *                                    handshakes poll: on the one descriptor nothing goes early
+ *     --drive events|poll|actor|ev   how a node is driven, see speed.h; events
  *     --requests                     roundtrip: requests and responses in place of two messages
  *     --greedy                       with --connections: each sends as fast as it goes, and the
  *                                    result tells how far they came; else they take turns
@@ -28,14 +27,13 @@ static enum drive drive_of(const char *word)
 }
 
 /* Takes the own options out of the arguments; what is left is for side_args(). */
-static int own_options(struct speed_args *a, bool *told, int argc, char **argv)
+static int own_options(struct speed_args *a, int argc, char **argv)
 {
     int left = 0;
 
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "--drive") == 0) {
             a->drive = drive_of(++i < argc ? argv[i] : NULL);
-            *told = true;
         } else if (strcmp(argv[i], "--requests") == 0) {
             a->requests = true;
         } else if (strcmp(argv[i], "--greedy") == 0) {
@@ -50,13 +48,9 @@ static int own_options(struct speed_args *a, bool *told, int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct speed_args a = {.drive = DRIVE_EVENTS};
-    bool told = false; /* --drive */
 
-    argc = own_options(&a, &told, argc, argv);
+    argc = own_options(&a, argc, argv);
     side_args(&a.side, argc, argv, NULL);
-    if (!told && a.side.mode == SIDE_HANDSHAKE && a.side.kind == SIDE_EARLY) {
-        a.drive = DRIVE_POLL;
-    }
     switch (a.side.mode) {
     case SIDE_SERVER:
         speed_server(&a);

@@ -277,7 +277,7 @@ void speed_dials(const struct speed_args *a)
     r.server_cpu_ns = ask_server_cpu() - server_ns;
     wait_until_none();
     if (is_early() && run.before_up < run.done / 2) {
-        side_die("of %llu pings, %llu were answered before the connection was up; --drive poll?",
+        side_die("of %llu pings, %llu were answered before the connection was up",
                  (unsigned long long)run.done, (unsigned long long)run.before_up);
     }
     side_print_result(&a->side, &r);

@@ -1,3 +1,3 @@
 # The project's own tools.
-tool_scripts += tests/tools/runner.sh tests/tools/setup.sh tests/tools/completion.sh tests/tools/configure.sh tests/tools/bench.py
-dist_check_SCRIPTS += tests/tools/runner.sh tests/tools/setup.sh tests/tools/completion.sh tests/tools/configure.sh tests/tools/bench.py
+tool_scripts += tests/tools/runner.sh tests/tools/setup.sh tests/tools/completion.sh tests/tools/configure.sh tests/tools/bench.py tests/tools/count.py
+dist_check_SCRIPTS += tests/tools/runner.sh tests/tools/setup.sh tests/tools/completion.sh tests/tools/configure.sh tests/tools/bench.py tests/tools/count.py
