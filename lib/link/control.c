@@ -274,7 +274,6 @@ void tbi_link_control(struct tbi_link_path *path, struct tbi_now now, uint64_t t
     } else if (rv < 0) {
         tbi_path_fail(path, TBI_CLOSE_PROTOCOL, "malformed or misplaced control frame");
     }
-    tbi_link_pump(link, now);
 }
 
 /* --- Out ------------------------------------------------------------------------------------ */
@@ -310,8 +309,9 @@ static void told_declined(struct tbi_rx_lane *l, const struct tbi_declined *f)
 static void flush_declined(struct tbi_link *link, struct tbi_now now, tbq_lane lane)
 {
     struct tbi_rx_lane *l = &link->rx[lane];
-    struct tbi_declined f = {.lane = lane};
+    struct tbi_declined f;
 
+    f.lane = lane;
     while (l->untold && room(link)) {
         uint8_t frame[FRAME_MAX];
         struct tbi_writer w;

@@ -643,6 +643,7 @@ static void on_control_frame(struct tbi_session *s, uint64_t type, struct tbi_cu
     }
     if (type == TBI_FRAME_REST) {
         tbi_rest_asked(s, body);
+        tbi_bond_touch(s->bond);
     } else if (s->path != NULL && (type & 1) == 0) {
         tbi_link_control(s->path, s->node->now, type, body);
         tbi_bond_touch(s->bond);

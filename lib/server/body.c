@@ -44,7 +44,7 @@ int tbq_send_body(tbq_server *s, const tbq_peer_id *peer, tbq_read_fn read, void
         return TBQ_ERR_INVALID;
     }
     return tbi_server_changed(
-        s, tbi_node_send_body(s->node, tbi_clock_now(), peer, read, user, length, &o, body));
+        s, tbi_node_send_body(s->node, tbi_server_now(s), peer, read, user, length, &o, body));
 }
 
 int tbq_body_ready(tbq_server *s, tbq_body body)
@@ -54,7 +54,7 @@ int tbq_body_ready(tbq_server *s, tbq_body body)
 
 int tbq_body_cancel(tbq_server *s, tbq_body body)
 {
-    return s != NULL ? tbi_server_changed(s, tbi_node_body_cancel(s->node, tbi_clock_now(), body))
+    return s != NULL ? tbi_server_changed(s, tbi_node_body_cancel(s->node, tbi_server_now(s), body))
                      : TBQ_ERR_INVALID;
 }
 

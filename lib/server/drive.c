@@ -54,23 +54,29 @@ static uint64_t deadline(tbq_server *s, uint64_t now)
     return at > now ? at : 0;
 }
 
+/* The node is never told a time before one that it was told. */
+struct tbi_now tbi_server_now(tbq_server *s)
+{
+    s->moment = tbi_clock_now();
+    return s->moment;
+}
+
 struct tbi_now tbi_server_moment(tbq_server *s)
 {
     bool in_turn = s->in_callback > 0 || s->put_off > 0;
 
     if (!in_turn || ++s->calls % LOOK_EVERY == 0) {
-        s->moment = tbi_clock_now();
+        return tbi_server_now(s);
     }
     return s->moment;
 }
 
 const struct timespec *tbq_server_timeout(tbq_server *s, struct timespec *t)
 {
-    uint64_t now = tbi_clock_now().mono_ns;
-
     if (s == NULL || t == NULL) {
         return NULL;
     }
+    uint64_t now = tbi_server_now(s).mono_ns;
     settle(s);
     uint64_t at = deadline(s, now);
     if (at == TBI_NEVER) {
@@ -88,7 +94,7 @@ static int arm(tbq_server *s)
     struct pollfd fds[TBQ_FDS_MAX];
     size_t n = tbq_server_pollfds(s, fds, TBQ_FDS_MAX);
     size_t stable = s->netwatch != NULL ? 3 : 2;
-    uint64_t at = deadline(s, tbi_clock_now().mono_ns);
+    uint64_t at = deadline(s, tbi_server_now(s).mono_ns);
 
     s->at_once = at == 0;
     return tbi_onefd_update(s->onefd, fds, n, stable, at);
@@ -185,7 +191,7 @@ static int send_all(tbq_server *s, struct tbi_now now)
 /* What the calls since the last turn have left to do is done now, so that it needs no other one. */
 static void go_on(tbq_server *s)
 {
-    struct tbi_now now = tbi_clock_now();
+    struct tbi_now now = tbi_server_now(s);
 
     tbi_node_settle(s->node);
     if (tbi_node_deadline(s->node) == 0) {
@@ -205,7 +211,7 @@ tbq_event *tbq_server_next_event(tbq_server *s)
     }
     if (e == NULL ? tbi_node_deadline(s->node) == 0
                   : s->put_off > 0 && ++s->calls % LOOK_EVERY == 0 &&
-                        tbi_clock_now().mono_ns > s->put_off + PUT_OFF_NS) {
+                        tbi_server_now(s).mono_ns > s->put_off + PUT_OFF_NS) {
         go_on(s);
     }
     return e;
@@ -272,7 +278,7 @@ static void run_posts(tbq_server *s)
 /* The socket is gone, and with it the server: every outcome is told all the same. */
 static void give_up(tbq_server *s)
 {
-    struct tbi_now now = tbi_clock_now();
+    struct tbi_now now = tbi_server_now(s);
 
     tbi_node_stop(s->node, now, 0);
     act(s);
@@ -286,7 +292,7 @@ int tbq_server_process(tbq_server *s)
     if (s->in_callback > 0) {
         return TBQ_ERR_BUSY;
     }
-    int rv = receive(s, tbi_clock_now());
+    int rv = receive(s, tbi_server_now(s));
     if (rv == TBQ_ERR_IO) {
         give_up(s);
     }
@@ -294,7 +300,7 @@ int tbq_server_process(tbq_server *s)
     if (rv < 0) {
         goto end;
     }
-    struct tbi_now now = s->moment = tbi_clock_now();
+    struct tbi_now now = tbi_server_now(s);
     tbi_server_tend_network(s, now);
     s->in_callback++; /* bodies are read there */
     tbi_node_step(s->node, now);
@@ -302,6 +308,7 @@ int tbq_server_process(tbq_server *s)
     resolve(s, now);
     tbi_server_save_bindings(s);
     act(s);
+    now = tbi_server_now(s); /* who acts may take its time, and dial */
     if (may_put_off(s)) {
         s->put_off = now.mono_ns;
     } else {

@@ -66,5 +66,5 @@ void tbi_server_tend_network(struct tbq_server *s, struct tbi_now now)
 
 void tbi_server_network_changed(struct tbq_server *s)
 {
-    note(s, tbi_clock_now());
+    note(s, tbi_server_now(s));
 }

@@ -62,6 +62,7 @@ int tbi_server_load_trust(struct tbq_server *s, char *text, size_t text_size);
 
 /* drive.c: after a call that may have changed what there is to wait for; answers rv. */
 int tbi_server_changed(struct tbq_server *s, int rv);
+struct tbi_now tbi_server_now(struct tbq_server *s);
 /* The time, for calls that may be many: within a turn, from its beginning until there are no more
  * events, as it was a few calls ago. */
 struct tbi_now tbi_server_moment(struct tbq_server *s);

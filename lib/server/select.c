@@ -28,5 +28,5 @@ int tbq_select(tbq_server *s, const tbq_select_query *query, tbq_peer_id *out, s
     if (q.recent_ms == 0) {
         q.recent_ms = defaults.recent_ms;
     }
-    return tbi_node_select(s->node, tbi_clock_now(), &q, out, max);
+    return tbi_node_select(s->node, tbi_server_now(s), &q, out, max);
 }

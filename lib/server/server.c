@@ -77,7 +77,7 @@ static int check_pubkey(tbq_server *s, const uint8_t *pubkey)
 static int build(tbq_server *s, const tbq_actor *actor, const uint8_t *pubkey, tbq_loop *loop)
 {
     uint8_t seed[TBI_RNG_SEED_SIZE];
-    struct tbi_now now = tbi_clock_now();
+    struct tbi_now now = tbi_server_now(s);
     int rv = tbi_random_fill(seed, sizeof seed);
 
     if (rv < 0) {
@@ -229,7 +229,7 @@ int tbq_server_stop(tbq_server *s, uint32_t deadline_ms)
     if (s == NULL) {
         return TBQ_ERR_INVALID;
     }
-    tbi_node_stop(s->node, tbi_clock_now(), deadline_ms);
+    tbi_node_stop(s->node, tbi_server_now(s), deadline_ms);
     return tbi_server_changed(s, 0);
 }
 
@@ -250,7 +250,7 @@ int tbq_server_reload(tbq_server *s, char *text, size_t text_size)
         return TBQ_ERR_INVALID;
     }
     int rv = tbi_server_load_trust(s, text, text_size);
-    return rv < 0 ? rv : tbi_server_changed(s, tbi_node_ask_again(s->node, tbi_clock_now()));
+    return rv < 0 ? rv : tbi_server_changed(s, tbi_node_ask_again(s->node, tbi_server_now(s)));
 }
 
 /* --- Events and commands ---------------------------------------------------------------------- */
@@ -286,8 +286,8 @@ int tbq_server_connect(tbq_server *s, const char *address, tbq_connection *conne
     struct tbi_target target;
     int rv = s != NULL && address != NULL ? tbi_target_parse(&target, address) : TBQ_ERR_INVALID;
     return rv < 0 ? rv
-                  : tbi_server_changed(
-                        s, tbi_node_connect(s->node, tbi_clock_now(), &target, false, connection));
+                  : tbi_server_changed(s, tbi_node_connect(s->node, tbi_server_now(s), &target,
+                                                           false, connection));
 }
 
 int tbq_discover(tbq_server *s, uint64_t capabilities)
@@ -295,7 +295,7 @@ int tbq_discover(tbq_server *s, uint64_t capabilities)
     if (s == NULL) {
         return TBQ_ERR_INVALID;
     }
-    return tbi_server_changed(s, tbi_node_discover(s->node, tbi_clock_now(), capabilities));
+    return tbi_server_changed(s, tbi_node_discover(s->node, tbi_server_now(s), capabilities));
 }
 
 int tbq_announce(tbq_server *s)
@@ -303,7 +303,7 @@ int tbq_announce(tbq_server *s)
     if (s == NULL) {
         return TBQ_ERR_INVALID;
     }
-    return tbi_server_changed(s, tbi_node_announce(s->node, tbi_clock_now()));
+    return tbi_server_changed(s, tbi_node_announce(s->node, tbi_server_now(s)));
 }
 
 int tbq_server_set_load(tbq_server *s, uint32_t load, uint32_t capacity)
@@ -311,7 +311,7 @@ int tbq_server_set_load(tbq_server *s, uint32_t load, uint32_t capacity)
     if (s == NULL) {
         return TBQ_ERR_INVALID;
     }
-    return tbi_server_changed(s, tbi_node_set_load(s->node, tbi_clock_now(), load, capacity));
+    return tbi_server_changed(s, tbi_node_set_load(s->node, tbi_server_now(s), load, capacity));
 }
 
 int tbq_connection_close(tbq_server *s, tbq_connection connection)
@@ -319,7 +319,7 @@ int tbq_connection_close(tbq_server *s, tbq_connection connection)
     if (s == NULL) {
         return TBQ_ERR_INVALID;
     }
-    return tbi_server_changed(s, tbi_node_close(s->node, tbi_clock_now(), connection));
+    return tbi_server_changed(s, tbi_node_close(s->node, tbi_server_now(s), connection));
 }
 
 void tbq_send_options_init_sized(tbq_send_options *options, size_t size)
@@ -356,7 +356,7 @@ void tbq_actor_init_sized(tbq_actor *actor, size_t size)
 /* Only the order matters of most messages; what has a time of its own is exact. */
 static struct tbi_now time_for(tbq_server *s, const tbq_message *m, const tbq_send_options *o)
 {
-    return m->kind == TBQ_TRANSITION && o->ttl_ms == 0 ? tbi_server_moment(s) : tbi_clock_now();
+    return m->kind == TBQ_TRANSITION && o->ttl_ms == 0 ? tbi_server_moment(s) : tbi_server_now(s);
 }
 
 int tbq_send(tbq_server *s, tbq_connection connection, const tbq_message *message,
@@ -386,7 +386,7 @@ int tbq_broadcast(tbq_server *s, const tbq_message *message, const tbq_send_opti
     int rv = s != NULL && message != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
     return rv < 0
                ? rv
-               : tbi_server_changed(s, tbi_node_broadcast(s->node, tbi_clock_now(), message, &o));
+               : tbi_server_changed(s, tbi_node_broadcast(s->node, tbi_server_now(s), message, &o));
 }
 
 int tbq_request(tbq_server *s, const tbq_peer_id *peer, const void *data, size_t size,
@@ -399,7 +399,7 @@ int tbq_request(tbq_server *s, const tbq_peer_id *peer, const void *data, size_t
     }
     int rv = read_options(&o, options);
     return rv < 0 ? rv
-                  : tbi_server_changed(s, tbi_node_request(s->node, tbi_clock_now(), peer,
+                  : tbi_server_changed(s, tbi_node_request(s->node, tbi_server_now(s), peer,
                                                            (tbq_bytes){.data = data, .size = size},
                                                            timeout_ms, &o, request));
 }
@@ -438,6 +438,6 @@ int tbq_send_datagram(tbq_server *s, const tbq_peer_id *peer, const void *data, 
     if (s == NULL || peer == NULL || (data == NULL && size > 0)) {
         return TBQ_ERR_INVALID;
     }
-    return tbi_server_changed(s, tbi_node_send_datagram(s->node, tbi_clock_now(), peer,
+    return tbi_server_changed(s, tbi_node_send_datagram(s->node, tbi_server_now(s), peer,
                                                         (tbq_bytes){.data = data, .size = size}));
 }

@@ -102,9 +102,10 @@ void tbi_server_save_bindings(struct tbq_server *s)
 {
     const char *path = s->settings.c.known_peers_path;
     struct tbi_binding b;
-    char why[TBI_PATH_SIZE + 128] = "";
+    char why[TBI_PATH_SIZE + 128];
 
     while (tbi_node_next_binding(s->node, &b)) {
+        why[0] = '\0';
         int rv = path != NULL ? append(s, path, &b, why, sizeof why) : 0;
         if (rv < 0) {
             tbi_log(&s->log, TBQ_LOG_ERROR, "the key at %s could not be remembered: %s",

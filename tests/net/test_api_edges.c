@@ -272,6 +272,45 @@ START_TEST(an_actor_cannot_end_the_event_that_it_was_lent)
 }
 END_TEST
 
+#define DIALS 20
+
+/* Closes what is up, and dials again what is gone, as it hears of it. */
+static void redial(void *user, tbq_server *s, const tbq_event *e)
+{
+    int *dials = user;
+    tbq_connection c;
+
+    if (e->type == TBQ_EVENT_CONNECTED) {
+        ck_assert_int_eq(tbq_connection_close(s, e->connection), 0);
+    } else if (e->type == TBQ_EVENT_DISCONNECTED && ++*dials < DIALS) {
+        ck_assert_int_eq(tbq_server_connect(s, tbq_server_uri(b.server), &c), 0);
+    }
+}
+
+static bool dials_done(void *arg)
+{
+    return *(int *)arg == DIALS;
+}
+
+START_TEST(an_actor_may_dial_from_its_callback)
+{
+    tbq_config c = couple_config(&a);
+    tbq_connection first;
+    tbq_actor actor;
+    int dials = 0;
+
+    couple_start(&b);
+    tbq_actor_init(&actor);
+    actor.on_message = take;
+    actor.on_event = redial;
+    actor.user = &dials;
+    ck_assert_int_eq(tbq_server_start(&a.server, &c, &actor, NULL, NULL), 0);
+    ck_assert_int_eq(tbq_server_connect(a.server, tbq_server_uri(b.server), &first), 0);
+    ck_assert(couple_run(&a, &b, dials_done, &dials));
+    end();
+}
+END_TEST
+
 #define QUESTIONS 80 /* more than the answers that may wait (64), less than what a socket holds */
 
 /* Nobody reads on while answers fill their queue: each of many questions that waited in the socket
@@ -312,6 +351,7 @@ int main(void)
     tcase_add_test(c, a_socket_that_fails_ends_the_server_and_all_is_told);
     tcase_add_test(c, every_question_that_waited_is_answered);
     tcase_add_test(c, an_actor_cannot_end_the_event_that_it_was_lent);
+    tcase_add_test(c, an_actor_may_dial_from_its_callback);
     suite_add_tcase(s, c);
     return tbi_test_main(s);
 }
