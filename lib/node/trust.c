@@ -81,8 +81,7 @@ static int ask_application(struct tbi_session *s)
 
 static int ask(struct tbi_session *s, struct tbi_verdict *verdict)
 {
-    int rv = tbi_identity_peer_key(tbi_conn_peer_session(tbi_session_conn(s)), s->node->now.wall_ms,
-                                   s->peer_key, verdict);
+    int rv = tbi_conn_peer_key(tbi_session_conn(s), s->peer_key, verdict);
 
     rv = rv < 0 ? rv : tbq_peer_id_from_key(&s->peer_id, s->peer_key);
     return rv < 0 ? rv : ask_policy(s, verdict);

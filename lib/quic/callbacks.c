@@ -38,8 +38,7 @@ static void give_for_next_time(struct tbi_conn *c)
     uint8_t key[TBQ_PUBLIC_KEY_SIZE];
     struct tbi_verdict verdict;
 
-    if (tbi_identity_peer_key(c->tls, c->ep->now.wall_ms, key, &verdict) == 0 &&
-        gnutls_session_ticket_send(c->tls, 1, 0) != 0) {
+    if (tbi_conn_peer_key(c, key, &verdict) == 0 && gnutls_session_ticket_send(c->tls, 1, 0) != 0) {
         tbi_log(c->ep->cfg.log, TBQ_LOG_DEBUG, "no session ticket could be sent");
     }
     tbi_token_give(c);
@@ -228,9 +227,7 @@ static int on_new_cid(ngtcp2_conn *qc, ngtcp2_cid *cid, uint8_t *token, size_t s
 
     tbi_endpoint_new_cid(c->ep, cid);
     cid->datalen = size;
-    if (size != TBI_CID_SIZE ||
-        ngtcp2_crypto_generate_stateless_reset_token(token, c->ep->reset_secret,
-                                                     sizeof c->ep->reset_secret, cid) != 0 ||
+    if (size != TBI_CID_SIZE || tbi_reset_token(c->ep, cid, token) < 0 ||
         tbi_endpoint_add_cid(c->ep, cid, c) < 0) {
         return NGTCP2_ERR_CALLBACK_FAILURE;
     }

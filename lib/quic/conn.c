@@ -193,9 +193,7 @@ int tbi_conn_start_server(struct tbi_conn *c, const ngtcp2_pkt_hd *hd, const ngt
     }
     params.original_dcid_present = 1;
     params.stateless_reset_token_present = 1;
-    if (ngtcp2_crypto_generate_stateless_reset_token(params.stateless_reset_token,
-                                                     c->ep->reset_secret,
-                                                     sizeof c->ep->reset_secret, &scid) != 0) {
+    if (tbi_reset_token(c->ep, &scid, params.stateless_reset_token) < 0) {
         return TBQ_ERR_TLS;
     }
     if (ngtcp2_conn_server_new(&c->qc, &hd->scid, &scid, tbi_path_set(&p, 0, &c->remote),

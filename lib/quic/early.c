@@ -122,8 +122,7 @@ static void on_ticket_out(struct tbi_conn *c, const gnutls_datum_t *message)
     struct tbi_cursor ticket;
 
     (void)read_ticket(message, &ticket);
-    if (hash_of(ep, &ticket, hash) &&
-        tbi_identity_peer_key(c->tls, ep->now.wall_ms, key, &verdict) == 0) {
+    if (hash_of(ep, &ticket, hash) && tbi_conn_peer_key(c, key, &verdict) == 0) {
         /* Without memory it is not remembered, and brings no early data. */
         (void)tbi_replay_issued(&ep->replay, ep->now.mono_ns, key, hash);
     }

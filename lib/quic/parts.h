@@ -198,10 +198,12 @@ struct tbi_conn {
     uint64_t key_used;         /* packets sent since the key was changed from here */
     uint64_t
         asked_at; /* ns; of what is in flight, since an acknowledgement came last; 0: nothing */
-    bool suspect; /* which was told */
-    size_t fresh; /* new bytes of streams in the packet that is written */
-    uint32_t data_packets;  /* large ones, of late, */
-    uint32_t again_packets; /* and those of them that carried again what was lost */
+    bool key_known;
+    uint8_t peer_key[TBQ_PUBLIC_KEY_SIZE]; /* as its certificate tells it, once that is known */
+    bool suspect;                          /* which was told */
+    size_t fresh;                          /* new bytes of streams in the packet that is written */
+    uint32_t data_packets;                 /* large ones, of late, */
+    uint32_t again_packets;                /* and those of them that carried again what was lost */
 };
 
 struct tbi_queued_action {
@@ -307,6 +309,8 @@ void tbi_send_refusal(struct tbi_endpoint *ep, const struct tbi_datagram *d,
                       const ngtcp2_pkt_hd *hd, uint64_t error);
 void tbi_send_versions(struct tbi_endpoint *ep, const struct tbi_datagram *d,
                        const ngtcp2_version_cid *v);
+int tbi_reset_token(const struct tbi_endpoint *ep, const ngtcp2_cid *cid,
+                    uint8_t token[NGTCP2_STATELESS_RESET_TOKENLEN]); /* 0 or TBQ_ERR_TLS */
 void tbi_send_reset(struct tbi_endpoint *ep, const struct tbi_datagram *d, const uint8_t *dcid,
                     size_t size);
 

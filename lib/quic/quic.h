@@ -152,6 +152,11 @@ uint64_t tbi_conn_number(const struct tbi_conn *c);
 void tbi_conn_set_user(struct tbi_conn *c, void *user);
 void *tbi_conn_user(const struct tbi_conn *c);
 gnutls_session_t tbi_conn_peer_session(const struct tbi_conn *c); /* for the peer's certificate */
+struct tbi_verdict;
+/* The key of the peer's certificate, and whether that is as it must be: as tbi_identity_peer_key(),
+ * looked at once for each connection. */
+int tbi_conn_peer_key(struct tbi_conn *c, uint8_t key[TBQ_PUBLIC_KEY_SIZE],
+                      struct tbi_verdict *verdict);
 bool tbi_conn_resumed(const struct tbi_conn *c);
 
 /* Inside the sink's calls: the handshake is not complete, so an attacker may have sent these bytes

@@ -5,6 +5,7 @@
  * question too, so that a refusal can be told with its reason. */
 #include <string.h>
 
+#include "identity/identity.h"
 #include "quic/parts.h"
 
 /* AES-128-GCM first: where the processor has AES it is the fastest by far. Ed25519 certificates
@@ -122,4 +123,19 @@ bool tbi_tls_alpn_agreed(const struct tbi_conn *c)
     gnutls_datum_t chosen = {NULL, 0};
     return gnutls_alpn_get_selected_protocol(c->tls, &chosen) == 0 &&
            chosen.size == sizeof TBI_ALPN - 1 && memcmp(chosen.data, TBI_ALPN, chosen.size) == 0;
+}
+
+int tbi_conn_peer_key(struct tbi_conn *c, uint8_t key[TBQ_PUBLIC_KEY_SIZE],
+                      struct tbi_verdict *verdict)
+{
+    if (!c->key_known) { /* to read the certificate takes a tenth of a resumed handshake */
+        int rv = tbi_identity_peer_key(c->tls, c->ep->now.wall_ms, c->peer_key, verdict);
+        if (rv < 0) {
+            return rv;
+        }
+        c->key_known = true;
+    }
+    memset(verdict, 0, sizeof *verdict);
+    memcpy(key, c->peer_key, TBQ_PUBLIC_KEY_SIZE);
+    return 0;
 }
