@@ -3,18 +3,23 @@
 
 #include <time.h>
 
+/* Neither clock can fail: POSIX and our platforms have them. */
+
+uint64_t tbi_clock_mono_ns(void)
+{
+    struct timespec t = {0};
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * TBI_NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+uint64_t tbi_clock_wall_ms(void)
+{
+    struct timespec t = {0};
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / TBI_NS_PER_MS;
+}
+
 struct tbi_now tbi_clock_now(void)
 {
-    struct timespec mono = {0};
-    struct timespec wall = {0};
-
-    /* Neither can fail with these clocks, which POSIX and our platforms have. */
-    clock_gettime(CLOCK_MONOTONIC, &mono);
-    clock_gettime(CLOCK_REALTIME, &wall);
-
-    struct tbi_now now = {
-        .mono_ns = (uint64_t)mono.tv_sec * TBI_NS_PER_S + (uint64_t)mono.tv_nsec,
-        .wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / TBI_NS_PER_MS,
-    };
-    return now;
+    return (struct tbi_now){.mono_ns = tbi_clock_mono_ns(), .wall_ms = tbi_clock_wall_ms()};
 }

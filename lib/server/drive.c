@@ -57,13 +57,17 @@ static uint64_t deadline(tbq_server *s, uint64_t now)
 /* The node is never told a time before one that it was told. */
 struct tbi_now tbi_server_now(tbq_server *s)
 {
-    s->moment = tbi_clock_now();
+    s->moment.mono_ns = tbi_clock_mono_ns();
+    if (s->moment.mono_ns >= s->wall_at) { /* the other clock is needed to the millisecond only */
+        s->moment.wall_ms = tbi_clock_wall_ms();
+        s->wall_at = s->moment.mono_ns + TBI_NS_PER_MS;
+    }
     return s->moment;
 }
 
 struct tbi_now tbi_server_moment(tbq_server *s)
 {
-    bool in_turn = s->in_callback > 0 || s->put_off > 0;
+    bool in_turn = s->in_callback > 0 || s->put_off > 0 || tbi_node_deadline(s->node) == 0;
 
     if (!in_turn || ++s->calls % LOOK_EVERY == 0) {
         return tbi_server_now(s);

@@ -37,6 +37,7 @@ struct tbq_server {
     uint64_t put_off;      /* ns; since when packets wait for events to be pulled; 0: none */
     unsigned calls;        /* of a turn, for a look at the clock now and then: */
     struct tbi_now moment; /* the last one */
+    uint64_t wall_at;      /* ns; when the wall clock is looked at again */
     struct tbi_node *node;
     tbq_loop *loop;
     tbq_actor actor;
@@ -64,7 +65,7 @@ int tbi_server_load_trust(struct tbq_server *s, char *text, size_t text_size);
 int tbi_server_changed(struct tbq_server *s, int rv);
 struct tbi_now tbi_server_now(struct tbq_server *s);
 /* The time, for calls that may be many: within a turn, from its beginning until there are no more
- * events, as it was a few calls ago. */
+ * events, and while something waits to be sent, as it was a few calls ago. */
 struct tbi_now tbi_server_moment(struct tbq_server *s);
 
 /* network.c: changes of this machine's addresses. 0 or TBQ_ERR_NOMEM. */
