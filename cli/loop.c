@@ -199,7 +199,5 @@ int loop_run(struct loop *l, bool (*on_event)(void *user, tbq_event *e), void *u
         }
         all = hand_out(l, on_event, user, &end);
     }
-    /* The last events may have come from a call between two turns: say goodbye on the wire too. */
-    (void)tbq_server_process(l->server);
     return 0;
 }

@@ -80,7 +80,7 @@ typedef struct tbq_config {
     /* Budgets per peer. A full outbox is TBQ_ERR_AGAIN; a full window stops the peer's sending. */
     size_t outbox_bytes;    /* 8 MiB: payloads that are not received yet; at least (and with 0 the
                                default) one of max_message_size */
-    size_t outbox_messages; /* 8192: messages without a fate */
+    size_t outbox_messages; /* 4096: messages without a fate */
     size_t receive_window;  /* per lane, bytes not released yet; default and least: twice
                                max_message_size and 64 KiB; at most 1 TiB */
 

@@ -31,8 +31,7 @@ typedef struct tbq_peer_stats {
     uint64_t held_bytes;      /* now: their payload, bytes */
 } tbq_peer_stats;
 
-/* One connection that carries messages to and from a peer, as it was when it was asked for. What it
- * has lost is not told: QUIC's own repair hides it, and ngtcp2 counts it for itself alone. */
+/* One connection that carries messages to and from a peer, as it was when it was asked for. */
 typedef struct tbq_path {
     const char *address; /* the peer's, "192.0.2.1:8443" */
     const char *local;   /* this machine's; NULL: the system has not told yet */

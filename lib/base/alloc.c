@@ -1,6 +1,7 @@
 /* base/alloc.c - see alloc.h. */
 #include "base/alloc.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,10 +40,51 @@ int tbi_alloc_init(struct tbi_alloc *a, const tbq_allocator *hook)
     return 0;
 }
 
+/* --- What is kept for its next use ------------------------------------------------------------ */
+
+#define CLASS_SIZE 64U /* bytes; a cache line */
+#define CLASSES (TBI_PIECE_MAX / CLASS_SIZE)
+
+struct piece {
+    struct piece *next;
+};
+
+struct tbi_spare {
+    struct {
+        struct piece *first;
+        size_t count;
+    } of[CLASSES];
+};
+
+static void drop(const struct tbi_alloc *a, size_t i, size_t keep)
+{
+    for (; a->spare->of[i].count > keep; a->spare->of[i].count--) {
+        struct piece *p = a->spare->of[i].first;
+        a->spare->of[i].first = p->next;
+        tbi_free(a, p);
+    }
+}
+
+/* Others may need it more. False: there is nothing. */
+static bool give_back(const struct tbi_alloc *a)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; a->spare != NULL && i < CLASSES; i++) {
+        count += a->spare->of[i].count;
+        drop(a, i, 0);
+    }
+    return count > 0;
+}
+
+/* --- Memory ----------------------------------------------------------------------------------- */
+
 void *tbi_malloc(const struct tbi_alloc *a, size_t size)
 {
     /* One byte at least: NULL shall mean "out of memory" and nothing else. */
-    return a->hook.alloc(a->hook.user, size > 0 ? size : 1);
+    size = size > 0 ? size : 1;
+    void *ptr = a->hook.alloc(a->hook.user, size);
+    return ptr != NULL || !give_back(a) ? ptr : a->hook.alloc(a->hook.user, size);
 }
 
 void *tbi_calloc(const struct tbi_alloc *a, size_t count, size_t size)
@@ -59,7 +101,9 @@ void *tbi_calloc(const struct tbi_alloc *a, size_t count, size_t size)
 
 void *tbi_realloc(const struct tbi_alloc *a, void *ptr, size_t size)
 {
-    return a->hook.realloc(a->hook.user, ptr, size > 0 ? size : 1);
+    size = size > 0 ? size : 1;
+    void *grown = a->hook.realloc(a->hook.user, ptr, size);
+    return grown != NULL || !give_back(a) ? grown : a->hook.realloc(a->hook.user, ptr, size);
 }
 
 void *tbi_memdup(const struct tbi_alloc *a, const void *data, size_t size)
@@ -118,20 +162,6 @@ void tbi_wipe(void *data, size_t size)
 
 /* --- Pieces ----------------------------------------------------------------------------------- */
 
-#define CLASS_SIZE 64U /* bytes; a cache line */
-#define CLASSES (TBI_PIECE_MAX / CLASS_SIZE)
-
-struct piece {
-    struct piece *next;
-};
-
-struct tbi_spare {
-    struct {
-        struct piece *first;
-        size_t count;
-    } of[CLASSES];
-};
-
 int tbi_alloc_keep(struct tbi_alloc *a)
 {
 #ifndef TBI_SEES_EVERY_USE /* a sanitizer, which could not tell whose a piece is now */
@@ -143,15 +173,6 @@ int tbi_alloc_keep(struct tbi_alloc *a)
 #endif
 }
 
-static void drop(const struct tbi_alloc *a, size_t i, size_t keep)
-{
-    for (; a->spare->of[i].count > keep; a->spare->of[i].count--) {
-        struct piece *p = a->spare->of[i].first;
-        a->spare->of[i].first = p->next;
-        tbi_free(a, p);
-    }
-}
-
 void tbi_alloc_trim(const struct tbi_alloc *a)
 {
     for (size_t i = 0; a->spare != NULL && i < CLASSES; i++) {
@@ -161,9 +182,7 @@ void tbi_alloc_trim(const struct tbi_alloc *a)
 
 void tbi_alloc_release(struct tbi_alloc *a)
 {
-    for (size_t i = 0; a->spare != NULL && i < CLASSES; i++) {
-        drop(a, i, 0);
-    }
+    (void)give_back(a);
     tbi_free(a, a->spare);
     a->spare = NULL;
 }

@@ -38,7 +38,7 @@ struct tbi_link_stream;
 #define TBI_LINK_PATHS_MAX 9
 
 #define TBI_LINK_OUTBOX_BYTES (8U << 20) /* default: payload bytes kept for sending */
-#define TBI_LINK_OUTBOX_MESSAGES 8192U   /* default: messages whose fate is not yet fetched */
+#define TBI_LINK_OUTBOX_MESSAGES 4096U   /* default: messages whose fate is not yet fetched */
 #define TBI_LINK_ACK_DELAY_NS (25 * TBI_NS_PER_MS) /* section 7.1 */
 #define TBI_LINK_HEAD_MAX 32 /* bytes of a kind's fixed part in tbi_outgoing */
 #define TBI_LINK_FRONT 32    /* bytes before a payload that make most frames one piece with it */

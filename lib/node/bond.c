@@ -379,7 +379,9 @@ void tbi_bond_touch(struct tbi_bond *b)
 int tbi_bond_send(struct tbi_bond *b, const struct tbi_outgoing *out)
 {
     int rv = tbi_link_send(b->link, b->node->now, out);
-    tbi_bond_touch(b);
+    if (rv == 0) {
+        tbi_bond_touch(b);
+    }
     return rv;
 }
 

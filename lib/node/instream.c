@@ -193,8 +193,10 @@ void tbi_session_stream(struct tbi_session *s, int64_t stream, const uint8_t *da
     }
     struct tbi_instream *in = s->closing ? NULL : find_instream(s, stream);
     if (in == NULL) {
-        if (!s->closing) {
+        if (!s->closing && s->in_len >= TBI_INSTREAMS_MAX) {
             tbi_session_violation(s, TBQ_ERR_LIMIT, "more streams at once than allowed");
+        } else if (!s->closing) {
+            tbi_session_close(s, TBI_CLOSE_INTERNAL, "out of memory");
         }
         return;
     }

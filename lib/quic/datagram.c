@@ -221,6 +221,7 @@ ngtcp2_ssize tbi_datagram_write(struct tbi_conn *c, ngtcp2_path *path, ngtcp2_pk
     }
     *again = rv == NGTCP2_ERR_WRITE_MORE;
     if (accepted) {
+        c->fresh += d->block->size;
         leave_queue(c, d); /* the packet has its bytes */
         if (d->fate == NULL) {
             free_one(c, d);

@@ -29,7 +29,7 @@ static const tbq_config defaults = {
     .peers_wanted = 16,
     .refresh_interval_ms = 300000,
     .outbox_bytes = MIB(8),
-    .outbox_messages = 8192,
+    .outbox_messages = 4096,
     .log_level = TBQ_LOG_WARNING,
     .paths_max = 1,
 };

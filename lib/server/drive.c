@@ -100,8 +100,10 @@ static int arm(tbq_server *s)
     size_t stable = s->netwatch != NULL ? 3 : 2;
     uint64_t at = deadline(s, tbi_server_now(s).mono_ns);
 
-    s->at_once = at == 0;
-    return tbi_onefd_update(s->onefd, fds, n, stable, at);
+    int rv = tbi_onefd_update(s->onefd, fds, n, stable, at);
+
+    s->at_once = rv == 0 && at == 0;
+    return rv;
 }
 
 /* Who waits on the one descriptor asks for nothing before the next wait, so it must know by itself
@@ -189,6 +191,7 @@ static bool may_put_off(const tbq_server *s)
 static int send_all(tbq_server *s, struct tbi_now now)
 {
     s->put_off = 0;
+    tbi_node_settle(s->node); /* so that what an actor said is in the first packet */
     return flush(s, now);
 }
 
@@ -197,6 +200,7 @@ static void go_on(tbq_server *s)
 {
     struct tbi_now now = tbi_server_now(s);
 
+    s->put_off = 0; /* also where there is nothing to send after all */
     tbi_node_settle(s->node);
     if (tbi_node_deadline(s->node) == 0) {
         (void)send_all(s, now); /* a socket that is of no use is noticed by the next turn */
@@ -206,6 +210,12 @@ static void go_on(tbq_server *s)
     }
 }
 
+static bool has_waited(tbq_server *s)
+{
+    return s->put_off > 0 && ++s->pulled % LOOK_EVERY == 0 &&
+           tbi_server_now(s).mono_ns > s->put_off + PUT_OFF_NS;
+}
+
 tbq_event *tbq_server_next_event(tbq_server *s)
 {
     tbq_event *e = s == NULL || s->has_actor ? NULL : tbi_node_next_event(s->node);
@@ -213,9 +223,8 @@ tbq_event *tbq_server_next_event(tbq_server *s)
     if (s == NULL || s->in_callback > 0 || s->unsent.size > 0) {
         return e;
     }
-    if (e == NULL ? tbi_node_deadline(s->node) == 0
-                  : s->put_off > 0 && ++s->calls % LOOK_EVERY == 0 &&
-                        tbi_server_now(s).mono_ns > s->put_off + PUT_OFF_NS) {
+    bool last = e != NULL && e->type == TBQ_EVENT_STOPPED; /* the server may be freed next */
+    if (last || (e == NULL ? s->put_off > 0 || tbi_node_deadline(s->node) == 0 : has_waited(s))) {
         go_on(s);
     }
     return e;

@@ -35,7 +35,8 @@ struct tbq_server {
     bool quiet;                    /* nothing came in the present turn */
     bool at_once;                  /* it ends the next wait at once, whatever comes */
     uint64_t put_off;      /* ns; since when packets wait for events to be pulled; 0: none */
-    unsigned calls;        /* of a turn, for a look at the clock now and then: */
+    unsigned pulled;       /* events, for a look at the clock now and then; */
+    unsigned calls;        /* and other calls of a turn, for the same: */
     struct tbi_now moment; /* the last one */
     uint64_t wall_at;      /* ns; when the wall clock is looked at again */
     struct tbi_node *node;

@@ -139,6 +139,56 @@ START_TEST(what_waits_for_the_events_does_not_wait_for_ever)
 }
 END_TEST
 
+START_TEST(who_hears_that_it_has_stopped_has_said_goodbye)
+{
+    connect_them();
+    all_is_told();
+    ck_assert_int_eq(tbq_server_stop(a.server, 1000), 0);
+    ck_assert_int_eq(tbq_server_process(a.server), 0);
+    tbq_event *e;
+    while ((e = tbq_server_next_event(a.server)) != NULL && e->type != TBQ_EVENT_STOPPED) {
+        tbq_event_release(e);
+    }
+    ck_assert_ptr_nonnull(e);
+    tbq_event_release(e);
+    ck_assert(is_readable(socket_of(b.server)));
+    end();
+}
+END_TEST
+
+/* Events that came of timers alone leave nothing to send; what is sent after them is seen to. */
+START_TEST(after_a_turn_of_timers_the_descriptor_notices_calls)
+{
+    tbq_request_id id;
+    connect_them();
+    int fd = tbq_server_fd(a.server);
+    if (fd == TBQ_ERR_UNSUPPORTED) {
+        end();
+        return;
+    }
+    b.keep = true;
+    ck_assert_int_eq(tbq_request(a.server, tbq_server_peer_id(b.server), "?", 1, 1500, NULL, &id),
+                     0);
+    all_is_told();
+    calm_down(fd);
+    ck_assert_uint_eq(a.events[TBQ_EVENT_RESPONSE], 0);
+    while (a.events[TBQ_EVENT_RESPONSE] == 0) { /* no answer in time */
+        tbq_event *e;
+        for (int i = 0; i < 30 && !is_readable(fd); i++) {
+        }
+        ck_assert_int_eq(tbq_server_process(a.server), 0);
+        while ((e = tbq_server_next_event(a.server)) != NULL) {
+            poll(NULL, 0, 3); /* longer than packets would wait */
+            a.events[e->type]++;
+            tbq_event_release(e);
+        }
+    }
+    send_text(&a, &b, "a word");
+    ck_assert(is_readable(fd));
+    end();
+}
+END_TEST
+
 static bool a_was_told(void *arg)
 {
     (void)arg;
@@ -281,7 +331,7 @@ static void redial(void *user, tbq_server *s, const tbq_event *e)
     tbq_connection c;
 
     if (e->type == TBQ_EVENT_CONNECTED) {
-        ck_assert_int_eq(tbq_connection_close(s, e->connection), 0);
+        (void)tbq_connection_close(s, e->connection); /* it may have ended meanwhile */
     } else if (e->type == TBQ_EVENT_DISCONNECTED && ++*dials < DIALS) {
         ck_assert_int_eq(tbq_server_connect(s, tbq_server_uri(b.server), &c), 0);
     }
@@ -346,6 +396,8 @@ int main(void)
     tcase_add_test(c, the_one_descriptor_notices_calls_between_two_waits);
     tcase_add_test(c, the_end_of_the_events_sends_what_was_said);
     tcase_add_test(c, what_waits_for_the_events_does_not_wait_for_ever);
+    tcase_add_test(c, who_hears_that_it_has_stopped_has_said_goodbye);
+    tcase_add_test(c, after_a_turn_of_timers_the_descriptor_notices_calls);
     tcase_add_test(c, a_resume_wakes_for_what_was_held);
     tcase_add_test(c, what_was_posted_before_the_end_runs);
     tcase_add_test(c, a_socket_that_fails_ends_the_server_and_all_is_told);

@@ -322,6 +322,34 @@ START_TEST(pieces_are_kept_for_their_next_use)
 }
 END_TEST
 
+START_TEST(what_is_kept_is_given_back_where_memory_is_out)
+{
+    struct tbi_failing_alloc f;
+
+    tbi_failing_init(&f, 0);
+    ck_assert_int_eq(tbi_alloc_keep(&f.alloc), 0);
+    if (f.alloc.spare != NULL) {
+        size_t own = f.live;
+        tbi_piece_free(&f.alloc, tbi_piece_new(&f.alloc, 100), 100);
+        tbi_piece_free(&f.alloc, tbi_piece_new(&f.alloc, 1000), 1000);
+        ck_assert_uint_eq(f.live, own + 2);
+        f.fail_at = f.calls + 1; /* the first try */
+        void *large = tbi_malloc(&f.alloc, 100000);
+        ck_assert_ptr_nonnull(large);
+        ck_assert_uint_eq(f.live, own + 1);
+        tbi_piece_free(&f.alloc, tbi_piece_new(&f.alloc, 100), 100);
+        f.fail_at = f.calls + 1;
+        large = tbi_realloc(&f.alloc, large, 200000);
+        ck_assert_ptr_nonnull(large);
+        f.fail_at = f.calls + 1; /* and there is nothing to give back */
+        ck_assert_ptr_null(tbi_malloc(&f.alloc, 100000));
+        tbi_free(&f.alloc, large);
+    }
+    tbi_alloc_release(&f.alloc);
+    ck_assert_uint_eq(f.live, 0);
+}
+END_TEST
+
 START_TEST(a_prefix_joins_the_bytes_once)
 {
     struct tbi_failing_alloc f;
@@ -413,6 +441,7 @@ int main(void)
     tcase_add_test(t, an_allocator_is_whole_or_none);
     tcase_add_test(t, sizes_do_not_overflow);
     tcase_add_test(t, pieces_are_kept_for_their_next_use);
+    tcase_add_test(t, what_is_kept_is_given_back_where_memory_is_out);
     tcase_add_test(t, a_prefix_joins_the_bytes_once);
     tcase_add_test(t, a_block_lives_as_long_as_its_last_reader);
     tcase_add_test(t, blocks_survive_memory_running_out);

@@ -60,7 +60,7 @@ START_TEST(the_defaults_are_those_of_the_manual)
     ck_assert_uint_eq(c->idle_timeout_ms, 60000);
     ck_assert_uint_eq(c->peer_timeout_ms, 300000);
     ck_assert_uint_eq(c->outbox_bytes, 8 << 20);
-    ck_assert_uint_eq(c->outbox_messages, 8192);
+    ck_assert_uint_eq(c->outbox_messages, 4096);
     ck_assert_uint_eq(c->receive_window, (2 << 20) + 65536);
     ck_assert_uint_eq(c->paths_max, 1);
     ck_assert_uint_eq(c->link_idle_ms, 0);
