@@ -203,7 +203,7 @@ static void *pool_realloc(void *user, void *ptr, size_t size)
 void tbi_pool_init(struct tbi_pool *p, const struct tbi_alloc *parent)
 {
     p->parent = parent;
-    p->alloc.hook = (tbq_allocator){pool_alloc, pool_realloc, pool_free, p};
+    p->alloc = (struct tbi_alloc){.hook = {pool_alloc, pool_realloc, pool_free, p}};
     tbi_list_init(&p->unused);
     for (size_t i = 0; i < TBI_POOL_CLASSES; i++) {
         tbi_list_init(&p->room[i]);
