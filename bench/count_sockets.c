@@ -26,10 +26,19 @@ static struct {
     unsigned places; /* where the second one was dialled */
 } here = {.now_ns = START_NS};
 
+uint64_t tbi_clock_mono_ns(void)
+{
+    return here.now_ns;
+}
+
+uint64_t tbi_clock_wall_ms(void)
+{
+    return START_WALL_MS + here.now_ns / TBI_NS_PER_MS;
+}
+
 struct tbi_now tbi_clock_now(void)
 {
-    return (struct tbi_now){.mono_ns = here.now_ns,
-                            .wall_ms = START_WALL_MS + here.now_ns / TBI_NS_PER_MS};
+    return (struct tbi_now){.mono_ns = tbi_clock_mono_ns(), .wall_ms = tbi_clock_wall_ms()};
 }
 
 /* Another seed at each call, and the same ones in each run. */
