@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "tests/sim/sim.h"
+#include "../tests/sim/sim.h"
 
 #define DELAY_MS 1
 #define LONG_MS UINT64_C(86400000) /* longer than any story */

@@ -58,9 +58,11 @@ struct tbi_spare {
 
 static void drop(const struct tbi_alloc *a, size_t i, size_t keep)
 {
-    for (; a->spare->of[i].count > keep; a->spare->of[i].count--) {
-        struct piece *p = a->spare->of[i].first;
+    struct piece *p;
+
+    while (a->spare->of[i].count > keep && (p = a->spare->of[i].first) != NULL) {
         a->spare->of[i].first = p->next;
+        a->spare->of[i].count--;
         tbi_free(a, p);
     }
 }

@@ -69,7 +69,8 @@ static void tell_end(struct tbi_contact *c, int reason, const char *text)
     if (e != NULL) {
         tbi_target_to_text(&c->target, e->words->address);
         e->pub.address = e->words->address;
-        tbi_event_set_peer(e, c->bond->peer != NULL ? &c->bond->peer->id : NULL);
+        const struct tbi_peer *peer = c->bond != NULL ? c->bond->peer : NULL;
+        tbi_event_set_peer(e, peer != NULL ? &peer->id : NULL);
         e->pub.connection = c->handle;
         e->pub.reason = reason;
         tbi_event_set_text(e, text);
