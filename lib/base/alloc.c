@@ -175,10 +175,10 @@ int tbi_alloc_keep(struct tbi_alloc *a)
 #endif
 }
 
-void tbi_alloc_trim(const struct tbi_alloc *a)
+void tbi_alloc_trim(const struct tbi_alloc *a, bool all)
 {
     for (size_t i = 0; a->spare != NULL && i < CLASSES; i++) {
-        drop(a, i, a->spare->of[i].count / 2);
+        drop(a, i, all ? 0 : a->spare->of[i].count / 2);
     }
 }
 

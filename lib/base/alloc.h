@@ -2,6 +2,7 @@
 #ifndef TBI_BASE_ALLOC_H
 #define TBI_BASE_ALLOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <tbquic/types.h>
@@ -24,7 +25,9 @@ int tbi_alloc_init(struct tbi_alloc *a, const tbq_allocator *hook);
 #define TBI_PIECES_BYTES (2UL << 20)     /* that are kept, of each size: one for every 64 bytes */
 int tbi_alloc_keep(struct tbi_alloc *a); /* 0 or TBQ_ERR_NOMEM */
 void tbi_alloc_release(struct tbi_alloc *a);
-void tbi_alloc_trim(const struct tbi_alloc *a); /* half of what is kept goes: there is no traffic */
+/* Half of what is kept goes, or all of it: there is little traffic, or none. What was allocated
+ * amid a crowd must not stay, or a page of the C library's stays with each piece. */
+void tbi_alloc_trim(const struct tbi_alloc *a, bool all);
 void *tbi_piece_new(const struct tbi_alloc *a, size_t size); /* not cleared; NULL: out of memory */
 void *tbi_piece_zeroed(const struct tbi_alloc *a, size_t size);
 void tbi_piece_free(const struct tbi_alloc *a, void *piece, size_t size); /* NULL is fine */

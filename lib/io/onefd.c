@@ -74,8 +74,7 @@ static int set_deadline(struct tbi_onefd *o, uint64_t deadline)
     }
     /* With traffic the deadline moves on with every turn: one wait that ends too early, now and
      * then, costs less than to follow it. */
-    if (deadline != TBI_NEVER && deadline > o->deadline &&
-        o->deadline > tbi_clock_mono_ns()) {
+    if (deadline != TBI_NEVER && deadline > o->deadline && o->deadline > tbi_clock_mono_ns()) {
         return 0;
     }
     struct itimerspec t = {0};

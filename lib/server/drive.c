@@ -6,8 +6,9 @@
 /* How many times the socket is read before what waits to be sent gets its turn. */
 #define READS_PER_TURN 16
 
-#define PUT_OFF_NS TBI_NS_PER_MS /* how long packets wait for what the application answers */
-#define LOOK_EVERY 8             /* calls of a turn: at the clock */
+#define PUT_OFF_NS TBI_NS_PER_MS     /* how long packets wait for what the application answers */
+#define IDLE_NS (20 * TBI_NS_PER_MS) /* nothing to do for so long: there is no traffic */
+#define LOOK_EVERY 8                 /* calls of a turn: at the clock */
 
 size_t tbq_server_pollfds(tbq_server *s, struct pollfd *fds, size_t max)
 {
@@ -332,7 +333,8 @@ int tbq_server_process(tbq_server *s)
     }
     tbi_server_tend_state(s, now);
     if (s->quiet && !tbi_node_has_news(s->node)) { /* only a timer has come */
-        tbi_alloc_trim(&s->alloc);
+        bool idle = tbi_node_deadline(s->node) > now.mono_ns + IDLE_NS;
+        tbi_alloc_trim(&s->alloc, idle);
     }
 end:
     if (tbi_node_stopped(s->node)) {

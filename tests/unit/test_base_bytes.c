@@ -312,8 +312,10 @@ START_TEST(pieces_are_kept_for_their_next_use)
     ck_assert_uint_eq(f.live, own + (keeps ? kept + 2 : 0));
     tbi_piece_free(&f.alloc, tbi_piece_new(&f.alloc, TBI_PIECE_MAX + 1), TBI_PIECE_MAX + 1);
     ck_assert_uint_eq(f.live, own + (keeps ? kept + 2 : 0));
-    tbi_alloc_trim(&f.alloc);
+    tbi_alloc_trim(&f.alloc, false);
     ck_assert_uint_eq(f.live, own + (keeps ? kept / 2 : 0));
+    tbi_alloc_trim(&f.alloc, true);
+    ck_assert_uint_eq(f.live, own);
     next = tbi_piece_new(&f.alloc, 10); /* outlives it */
     tbi_alloc_release(&f.alloc);
     ck_assert_uint_eq(f.live, 1);
