@@ -38,7 +38,7 @@ static struct {
     tbq_connection conn;
 } run;
 
-static _Noreturn void fail(const char *why)
+_Noreturn void count_fail(const char *why)
 {
     fprintf(stderr, "count: %s\n", why);
     exit(1);
@@ -64,7 +64,7 @@ static bool send_next(void)
         rv = run.world->post(first(), &m);
     }
     if (rv < 0 && rv != TBQ_ERR_AGAIN) {
-        fail(tbq_strerror(rv));
+        count_fail(tbq_strerror(rv));
     }
     run.sent += rv == 0;
     return rv == 0;
@@ -85,7 +85,7 @@ static void dial(void)
 static void is_right(const tbq_bytes *b, uint64_t number)
 {
     if (b->size != run.size || memcmp(b->data, &number, sizeof number) != 0) {
-        fail("a message is not what was sent");
+        count_fail("a message is not what was sent");
     }
 }
 
@@ -108,7 +108,7 @@ static void on_first(const tbq_event *v)
     case TBQ_EVENT_DISCONNECTED:
         run.up = false;
         if (!run.dials) {
-            fail("the connection is lost");
+            count_fail("the connection is lost");
         }
         if (++run.came < run.number) {
             dial();
@@ -127,11 +127,11 @@ static void on_first(const tbq_event *v)
     case TBQ_EVENT_FATE:
         run.told++;
         if (v->fate != TBQ_DELIVERED) {
-            fail("a message was not delivered");
+            count_fail("a message was not delivered");
         }
         break;
     case TBQ_EVENT_CONNECT_FAILED:
-        fail(v->text);
+        count_fail(v->text);
     default:
         break;
     }
@@ -152,7 +152,7 @@ static void on_second(struct end *e, const tbq_event *v)
         is_right(&m->u.transition, run.came++);
     }
     if (rv < 0) {
-        fail(tbq_strerror(rv));
+        count_fail(tbq_strerror(rv));
     }
 }
 
@@ -186,7 +186,7 @@ static void tell(const char *story)
     run.dials = run.elsewhere || strcmp(story, "resumed") == 0;
     bool idle = strcmp(story, "idle") == 0;
     if (!run.answers && !run.dials && !idle && strcmp(story, "flood") != 0) {
-        fail("there is no such story");
+        count_fail("there is no such story");
     }
     run.world->begin(on_event);
     dial();
@@ -238,17 +238,18 @@ int main(int argc, char **argv)
         return 0;
     }
     if (argc < 4 || argc > 5) {
-        fail("usage: count engine|sockets flood|talk|request|full|resumed|idle NUMBER [SIZE]");
+        count_fail(
+            "usage: count engine|sockets flood|talk|request|full|resumed|idle NUMBER [SIZE]");
     }
     run.world = strcmp(argv[1], "sockets") == 0 ? &count_sockets : &count_engine;
     run.number = strtoull(argv[3], NULL, 10);
     run.size = argc == 5 ? strtoull(argv[4], NULL, 10) : sizeof run.sent;
     if (run.number == 0 || run.size < sizeof run.sent) {
-        fail("a number above 0, and sizes from 8 on");
+        count_fail("a number above 0, and sizes from 8 on");
     }
     run.message = calloc(1, run.size);
     if (run.message == NULL) {
-        fail("out of memory");
+        count_fail("out of memory");
     }
     tell(argv[2]);
     free(run.message);

@@ -32,6 +32,8 @@ struct world {
     struct end end[2];
 };
 
+_Noreturn void count_fail(const char *why);
+
 extern struct world count_engine;  /* the engine on tests/sim's network: no socket, no system */
 extern struct world count_sockets; /* two servers over UDP on this machine */
 

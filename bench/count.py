@@ -36,20 +36,18 @@ SKIP = 77
 # name: what bench/count is told, how many of it in the shorter run (the longer one has twice as
 # many), and how many pieces each of them is.
 MEASURES = {
-    "engine/message-100": ("engine", "flood", 100, 4000, 1),
-    "engine/message-1024": ("engine", "flood", 1024, 2000, 1),
-    "engine/byte-of-64-KiB": ("engine", "flood", 65536, 100, 65536),
-    "engine/roundtrip-64": ("engine", "talk", 64, 400, 1),
-    "engine/request-64": ("engine", "request", 64, 400, 1),
     "engine/handshake-full": ("engine", "full", 8, 6, 1),
     "engine/handshake-resumed": ("engine", "resumed", 8, 6, 1),
     "engine/idle-30-s": ("engine", "idle", 8, 60, 1),
-    "sockets/message-100": ("sockets", "flood", 100, 4000, 1),
-    "sockets/message-1024": ("sockets", "flood", 1024, 2000, 1),
-    "sockets/byte-of-64-KiB": ("sockets", "flood", 65536, 100, 65536),
-    "sockets/roundtrip-64": ("sockets", "talk", 64, 400, 1),
-    "sockets/request-64": ("sockets", "request", 64, 400, 1),
 }
+for world in ("engine", "sockets"):
+    MEASURES |= {
+        f"{world}/message-100": (world, "flood", 100, 4000, 1),
+        f"{world}/message-1024": (world, "flood", 1024, 2000, 1),
+        f"{world}/byte-of-64-KiB": (world, "flood", 65536, 100, 65536),
+        f"{world}/roundtrip-64": (world, "talk", 64, 400, 1),
+        f"{world}/request-64": (world, "request", 64, 400, 1),
+    }
 
 
 class CountError(Exception):

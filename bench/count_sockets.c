@@ -36,11 +36,6 @@ uint64_t tbi_clock_wall_ms(void)
     return START_WALL_MS + here.now_ns / TBI_NS_PER_MS;
 }
 
-struct tbi_now tbi_clock_now(void)
-{
-    return (struct tbi_now){.mono_ns = tbi_clock_mono_ns(), .wall_ms = tbi_clock_wall_ms()};
-}
-
 /* Another seed at each call, and the same ones in each run. */
 int tbi_random_fill(void *to, size_t size)
 {
@@ -48,12 +43,6 @@ int tbi_random_fill(void *to, size_t size)
 
     memset(to, ++calls, size);
     return 0;
-}
-
-static _Noreturn void fail(const char *why)
-{
-    fprintf(stderr, "count: %s\n", why);
-    exit(1);
 }
 
 static void begin(void (*told)(struct end *e, const tbq_event *v))
@@ -72,7 +61,7 @@ static void begin(void (*told)(struct end *e, const tbq_event *v))
         c.error_text = why;
         c.error_text_size = sizeof why;
         if (tbq_server_start(&here.server[i], &c, NULL, NULL, NULL) < 0) {
-            fail(why);
+            count_fail(why);
         }
         e->in_world = here.server[i];
         e->other = &count_sockets.end[1 - i];
@@ -112,7 +101,7 @@ static tbq_connection dial(bool elsewhere)
 
     snprintf(text, sizeof text, "127.1.%u.%u%s", n / 250, 1 + n % 250, port != NULL ? port : "");
     if (tbq_server_connect(here.server[0], text, &c) < 0) {
-        fail("a dial does not begin");
+        count_fail("a dial does not begin");
     }
     return c;
 }
@@ -145,7 +134,7 @@ static void process(size_t i)
     tbq_event *v;
 
     if (tbq_server_process(here.server[i]) < 0) {
-        fail("the socket is of no use any more");
+        count_fail("the socket is of no use any more");
     }
     while ((v = tbq_server_next_event(here.server[i])) != NULL) {
         here.on_event(&count_sockets.end[i], v);
@@ -180,7 +169,7 @@ static void turn(uint64_t end_ns)
         here.now_ns = least < end_ns - here.now_ns ? here.now_ns + least : end_ns;
     }
     if (here.now_ns == TBI_NEVER) {
-        fail("both servers wait for nothing");
+        count_fail("both servers wait for nothing");
     }
 }
 

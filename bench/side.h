@@ -1,6 +1,7 @@
 /* bench/side.h - what the two sides of every bench program share.
  *
- * A bench program (bench/floor, bench/speed, bench/zmq, bench/tls) is two processes:
+ * A bench program (bench/speed, bench/zmq, bench/tls; bench/floor speaks the same, but stands
+ * alone) is two processes:
  *
  *     PROGRAM server [OPTION VALUE]...                  until its standard input ends
  *     PROGRAM client ADDRESS MODE [OPTION VALUE]...     until its work is done

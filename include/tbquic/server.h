@@ -71,8 +71,8 @@ TBQ_API size_t tbq_server_pollfds(tbq_server *server, struct pollfd *fds, size_t
 TBQ_API const struct timespec *tbq_server_timeout(tbq_server *server, struct timespec *timeout);
 
 /* One descriptor that becomes readable when tbq_server_process() has something to do, its deadline
- * included (Linux; elsewhere TBQ_ERR_UNSUPPORTED); calls between two waits count. Owned by the
- * server; asking once is enough. */
+ * included (Linux; elsewhere TBQ_ERR_UNSUPPORTED); calls between two waits count. It may end a wait
+ * for nothing now and then. Owned by the server; asking once is enough. */
 TBQ_API int tbq_server_fd(tbq_server *server);
 
 /* Does all there is to do now, without waiting. Returns 0; TBQ_ERR_IO: the socket failed and the

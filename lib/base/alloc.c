@@ -54,6 +54,7 @@ struct tbi_spare {
         struct piece *first;
         size_t count;
     } of[CLASSES];
+    size_t bytes; /* of all of them */
 };
 
 static void drop(const struct tbi_alloc *a, size_t i, size_t keep)
@@ -63,6 +64,7 @@ static void drop(const struct tbi_alloc *a, size_t i, size_t keep)
     while (a->spare->of[i].count > keep && (p = a->spare->of[i].first) != NULL) {
         a->spare->of[i].first = p->next;
         a->spare->of[i].count--;
+        a->spare->bytes -= (i + 1) * CLASS_SIZE;
         tbi_free(a, p);
     }
 }
@@ -70,13 +72,12 @@ static void drop(const struct tbi_alloc *a, size_t i, size_t keep)
 /* Others may need it more. False: there is nothing. */
 static bool give_back(const struct tbi_alloc *a)
 {
-    size_t count = 0;
+    bool any = a->spare != NULL && a->spare->bytes > 0;
 
-    for (size_t i = 0; a->spare != NULL && i < CLASSES; i++) {
-        count += a->spare->of[i].count;
+    for (size_t i = 0; any && i < CLASSES; i++) {
         drop(a, i, 0);
     }
-    return count > 0;
+    return any;
 }
 
 /* --- Memory ----------------------------------------------------------------------------------- */
@@ -207,6 +208,7 @@ void *tbi_piece_new(const struct tbi_alloc *a, size_t size)
     }
     a->spare->of[i].first = p->next;
     a->spare->of[i].count--;
+    a->spare->bytes -= (i + 1) * CLASS_SIZE;
     return p;
 }
 
@@ -225,7 +227,7 @@ void tbi_piece_free(const struct tbi_alloc *a, void *piece, size_t size)
     size_t i = class_of(size);
 
     if (piece == NULL || a->spare == NULL || i >= CLASSES ||
-        (a->spare->of[i].count + 1) * (i + 1) * CLASS_SIZE > TBI_PIECES_BYTES) {
+        a->spare->bytes + (i + 1) * CLASS_SIZE > TBI_PIECES_BYTES) {
         tbi_free(a, piece);
         return;
     }
@@ -233,4 +235,5 @@ void tbi_piece_free(const struct tbi_alloc *a, void *piece, size_t size)
     p->next = a->spare->of[i].first;
     a->spare->of[i].first = p;
     a->spare->of[i].count++;
+    a->spare->bytes += (i + 1) * CLASS_SIZE;
 }

@@ -125,7 +125,9 @@ static struct tbi_map_entry *find(const struct tbi_map *m, const void *key)
     if (m->head != NULL) {
         HASH_FIND(hh, m->head, key, m->key_size, e);
     }
-    ((struct tbi_map *)(uintptr_t)m)->last = e;
+    if (e != NULL) {
+        ((struct tbi_map *)(uintptr_t)m)->last = e;
+    }
     return e;
 }
 
@@ -165,7 +167,7 @@ void *tbi_map_remove(struct tbi_map *m, const void *key)
         return NULL;
     }
     void *value = e->value;
-    m->last = NULL;
+    m->last = NULL; /* which is the one that goes */
     HASH_DELETE(hh, m->head, e);
     tbi_free(m->alloc, e);
     return value;

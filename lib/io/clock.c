@@ -18,8 +18,3 @@ uint64_t tbi_clock_wall_ms(void)
     clock_gettime(CLOCK_REALTIME, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / TBI_NS_PER_MS;
 }
-
-struct tbi_now tbi_clock_now(void)
-{
-    return (struct tbi_now){.mono_ns = tbi_clock_mono_ns(), .wall_ms = tbi_clock_wall_ms()};
-}

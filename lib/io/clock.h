@@ -4,9 +4,7 @@
 
 #include "base/now.h"
 
-/* CLOCK_MONOTONIC and CLOCK_REALTIME. Never goes back in mono_ns. */
-struct tbi_now tbi_clock_now(void);
-uint64_t tbi_clock_mono_ns(void); /* the one half, */
-uint64_t tbi_clock_wall_ms(void); /* and the other */
+uint64_t tbi_clock_mono_ns(void); /* CLOCK_MONOTONIC: never goes back */
+uint64_t tbi_clock_wall_ms(void); /* CLOCK_REALTIME */
 
 #endif

@@ -4,7 +4,6 @@
 #include <tbquic/error.h>
 
 #include "base/now.h"
-#include "io/clock.h"
 
 #if defined(__linux__)
 
@@ -66,7 +65,7 @@ int tbi_onefd_fd(const struct tbi_onefd *o)
     return o->epoll_fd;
 }
 
-static int set_deadline(struct tbi_onefd *o, uint64_t deadline)
+static int set_deadline(struct tbi_onefd *o, uint64_t deadline, uint64_t now)
 {
     /* Set again to the same time, a timer that has expired would only expire again. */
     if (deadline == o->deadline) {
@@ -74,7 +73,7 @@ static int set_deadline(struct tbi_onefd *o, uint64_t deadline)
     }
     /* With traffic the deadline moves on with every turn: one wait that ends too early, now and
      * then, costs less than to follow it. */
-    if (deadline != TBI_NEVER && deadline > o->deadline && o->deadline > tbi_clock_mono_ns()) {
+    if (deadline != TBI_NEVER && deadline > o->deadline && o->deadline > now) {
         return 0;
     }
     struct itimerspec t = {0};
@@ -120,7 +119,7 @@ static int watch(struct tbi_onefd *o, const struct pollfd *p)
 }
 
 int tbi_onefd_update(struct tbi_onefd *o, const struct pollfd *fds, size_t n, size_t stable,
-                     uint64_t deadline)
+                     uint64_t deadline, uint64_t now)
 {
     if (n > TBI_ONEFD_MAX) {
         return TBQ_ERR_INVALID;
@@ -146,7 +145,7 @@ int tbi_onefd_update(struct tbi_onefd *o, const struct pollfd *fds, size_t n, si
             return rv;
         }
     }
-    return set_deadline(o, deadline);
+    return set_deadline(o, deadline, now);
 }
 
 #else
@@ -170,13 +169,14 @@ int tbi_onefd_fd(const struct tbi_onefd *one)
 }
 
 int tbi_onefd_update(struct tbi_onefd *one, const struct pollfd *fds, size_t n, size_t stable,
-                     uint64_t deadline)
+                     uint64_t deadline, uint64_t now)
 {
     (void)one;
     (void)fds;
     (void)n;
     (void)stable;
     (void)deadline;
+    (void)now;
     return TBQ_ERR_UNSUPPORTED;
 }
 

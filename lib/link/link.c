@@ -83,7 +83,7 @@ uint64_t tbi_link_deadline(const struct tbi_link *link)
     }
     at = earlier(at, link->retry_at);
     if (link->control == NULL || link->control_blocked) {
-        return at; /* tbi_link_writable() will go on */
+        return at; /* it goes on when the stream has room */
     }
     for (size_t i = 0; i < TBQ_LANES; i++) {
         at = earlier(at, link->rx[i].ack_at);
@@ -92,7 +92,7 @@ uint64_t tbi_link_deadline(const struct tbi_link *link)
     return at;
 }
 
-void tbi_link_pump(struct tbi_link *link, struct tbi_now now)
+void tbi_link_tick(struct tbi_link *link, struct tbi_now now)
 {
     tbi_outbox_expire(link, now);
     tbi_outbox_check_room(link);
@@ -106,11 +106,6 @@ void tbi_link_pump(struct tbi_link *link, struct tbi_now now)
     for (unsigned i = 0; i < TBQ_LANES; i++) {
         tbi_send_lane(link, now, (tbq_lane)i);
     }
-}
-
-void tbi_link_tick(struct tbi_link *link, struct tbi_now now)
-{
-    tbi_link_pump(link, now);
 }
 
 /* --- Joining ---------------------------------------------------------------------------------- */

@@ -66,7 +66,9 @@ void tbi_link_free(struct tbi_link *link);
 
 void tbi_link_ack_now(struct tbi_link *link, struct tbi_now now); /* what would wait a while */
 uint64_t tbi_link_deadline(const struct tbi_link *link);          /* ns, monotonic; or TBI_NEVER */
-/* Does what is due: after a number of sends and takes, and when its deadline has come. */
+/* The one call that writes: expiry, control frames, messages, as far as there is room. Needed when
+ * the deadline has come, when a stream that was full has room again or more may be opened, and
+ * after any of the calls below, however many: the deadline does not know of what they left. */
 void tbi_link_tick(struct tbi_link *link, struct tbi_now now);
 
 /* --- Sending --------------------------------------------------------------------------------- */
@@ -104,11 +106,11 @@ uint64_t tbi_link_peer_max(const struct tbi_link *link); /* its max_message_size
  * TBQ_ERR_EXPIRED), told by src's actions: drain them before src is freed. For an anonymous dial
  * whose peer turns out to be known, and for a peer that restarted with a new boot id. src must have
  * no path. dst may exceed its limits by this, and takes no more until it is below them. */
-void tbi_link_absorb(struct tbi_link *dst, struct tbi_link *src, struct tbi_now now);
+void tbi_link_absorb(struct tbi_link *dst, struct tbi_link *src);
 
 /* Ends all waiting: every message without a fate gets one: not delivered where it was never
  * written, else unknown; `reason` is a TBQ_ERR_*. The link stays usable. */
-void tbi_link_give_up(struct tbi_link *link, struct tbi_now now, int reason);
+void tbi_link_give_up(struct tbi_link *link, int reason);
 
 /* --- Paths: the connections below ------------------------------------------------------------ */
 
@@ -130,8 +132,8 @@ struct tbi_path_facts {
 struct tbi_link_conn {
     void *user;
 
-    /* How many more bytes the stream's queue should take now; 0: call tbi_link_writable() when that
-     * has changed. Kept short (a round trip's worth) so that expiry and priority stay meaningful. A
+    /* How many more bytes the stream's queue should take now; 0: call tbi_link_tick() when that has
+     * changed. Kept short (a round trip's worth) so that expiry and priority stay meaningful. A
      * write is made when it is not 0, and may be larger. */
     size_t (*room)(void *user, int stream);
 
@@ -141,8 +143,7 @@ struct tbi_link_conn {
                  struct tbi_block *body);
 
     /* The same on a new stream of that lane for this message alone, and ends it. TBQ_ERR_AGAIN: no
-     * stream can be opened now, or enough is queued; call tbi_link_writable() when that has
-     * changed. */
+     * stream can be opened now, or enough is queued; call tbi_link_tick() when that has changed. */
     int (*write_aside)(void *user, tbq_lane lane, bool unordered, const uint8_t *head,
                        size_t head_size, struct tbi_block *body);
 
@@ -176,8 +177,7 @@ void tbi_link_confirm(struct tbi_link *link, struct tbi_confirm *confirm);
  * paths belong to the past: each gets an ERROR action. `base` is that of our CONFIRM on this
  * connection: others, on other connections, may have told other ones. The connection is copied.
  * NULL: out of memory, or TBI_LINK_PATHS_MAX are there. */
-struct tbi_link_path *tbi_link_attach(struct tbi_link *link, struct tbi_now now,
-                                      const struct tbi_link_conn *conn,
+struct tbi_link_path *tbi_link_attach(struct tbi_link *link, const struct tbi_link_conn *conn,
                                       const uint64_t base[TBQ_LANES],
                                       const struct tbi_confirm *peer,
                                       const struct tbi_link_limits *limits);
@@ -186,25 +186,20 @@ struct tbi_link_path *tbi_link_attach(struct tbi_link *link, struct tbi_now now,
  * nonetheless, with so many bytes on lane and own streams, types and frame heads included
  * (section 5.3). Until tbi_link_confirmed() nothing that comes in is handed to the path. NULL: it
  * is no fresh link, or has a path, or memory is out: then tbi_link_attach() follows as ever. */
-struct tbi_link_path *tbi_link_attach_ahead(struct tbi_link *link, struct tbi_now now,
-                                            const struct tbi_link_conn *conn,
+struct tbi_link_path *tbi_link_attach_ahead(struct tbi_link *link, const struct tbi_link_conn *conn,
                                             const struct tbi_link_limits *limits, size_t bytes);
 /* Now the peer's CONFIRM is in: from here on it is a path like any other. */
-void tbi_link_confirmed(struct tbi_link_path *path, struct tbi_now now,
-                        const struct tbi_confirm *peer);
+void tbi_link_confirmed(struct tbi_link_path *path, const struct tbi_confirm *peer);
 
 /* The connection is gone or must not be used any more; no function of it is called from here on,
  * and the path is freed. Half messages are forgotten, the rest is kept; what it alone had still to
  * deliver is sent again over the others. NULL is fine. */
-void tbi_link_detach(struct tbi_link_path *path, struct tbi_now now, int reason);
+void tbi_link_detach(struct tbi_link_path *path, int reason);
 bool tbi_link_attached(const struct tbi_link *link); /* it has a path */
-
-/* A stream that was full has room again, or more streams may be opened. */
-void tbi_link_writable(struct tbi_link_path *path, struct tbi_now now);
 
 /* What is under way on it is not answered in time (or is again). While another path is not suspect,
  * that one is used, and what waits here for an answer is sent there too. */
-void tbi_link_suspect(struct tbi_link_path *path, struct tbi_now now, bool suspect);
+void tbi_link_suspect(struct tbi_link_path *path, bool suspect);
 
 /* --- Receiving ------------------------------------------------------------------------------- */
 

@@ -447,7 +447,7 @@ static void absorb_list(struct tbi_link *dst, struct tbi_link *src, struct tbi_l
     }
 }
 
-void tbi_link_absorb(struct tbi_link *dst, struct tbi_link *src, struct tbi_now now)
+void tbi_link_absorb(struct tbi_link *dst, struct tbi_link *src)
 {
     for (size_t i = 0; i < TBQ_LANES; i++) {
         absorb_list(dst, src, &src->tx[i].sent);
@@ -456,7 +456,6 @@ void tbi_link_absorb(struct tbi_link *dst, struct tbi_link *src, struct tbi_now 
     }
     dst->starved = dst->starved || src->starved; /* who was told AGAIN waits for WRITABLE */
     src->starved = false;
-    tbi_link_pump(dst, now);
 }
 
 static void give_up_list(struct tbi_link *link, struct tbi_list *list, int reason)
@@ -468,12 +467,11 @@ static void give_up_list(struct tbi_link *link, struct tbi_list *list, int reaso
     }
 }
 
-void tbi_link_give_up(struct tbi_link *link, struct tbi_now now, int reason)
+void tbi_link_give_up(struct tbi_link *link, int reason)
 {
     for (size_t i = 0; i < TBQ_LANES; i++) {
         give_up_list(link, &link->tx[i].sent, reason);
         give_up_list(link, &link->tx[i].waiting, reason);
         give_up_list(link, &link->tx[i].aside, reason);
     }
-    tbi_link_pump(link, now);
 }

@@ -209,11 +209,6 @@ struct tbi_link {
     for (struct tbi_link_path *p = tbi_path_after(link, NULL); p != NULL;                          \
          p = tbi_path_after(link, p))
 
-/* --- link.c */
-
-/* Does all that can be done now: expiry, control frames, messages. Ends every call from outside. */
-void tbi_link_pump(struct tbi_link *link, struct tbi_now now);
-
 /* --- path.c */
 
 struct tbi_link_path *tbi_path_after(const struct tbi_link *link, const struct tbi_link_path *path);

@@ -254,8 +254,7 @@ static void meet(struct tbi_link_path *path, const uint64_t base[TBQ_LANES],
     tbi_paths_changed(link);
 }
 
-struct tbi_link_path *tbi_link_attach(struct tbi_link *link, struct tbi_now now,
-                                      const struct tbi_link_conn *conn,
+struct tbi_link_path *tbi_link_attach(struct tbi_link *link, const struct tbi_link_conn *conn,
                                       const uint64_t base[TBQ_LANES],
                                       const struct tbi_confirm *peer,
                                       const struct tbi_link_limits *limits)
@@ -266,7 +265,6 @@ struct tbi_link_path *tbi_link_attach(struct tbi_link *link, struct tbi_now now,
         tbi_list_push(&link->paths, &path->node);
         link->peer_max = limits->max_message_size;
         meet(path, base, peer);
-        tbi_link_pump(link, now);
     }
     return path;
 }
@@ -282,8 +280,7 @@ static bool is_fresh(const struct tbi_link *link)
     return used == 0 && tbi_list_empty(&link->paths);
 }
 
-struct tbi_link_path *tbi_link_attach_ahead(struct tbi_link *link, struct tbi_now now,
-                                            const struct tbi_link_conn *conn,
+struct tbi_link_path *tbi_link_attach_ahead(struct tbi_link *link, const struct tbi_link_conn *conn,
                                             const struct tbi_link_limits *limits, size_t bytes)
 {
     struct tbi_link_path *path = is_fresh(link) ? path_new(link, conn) : NULL;
@@ -294,24 +291,19 @@ struct tbi_link_path *tbi_link_attach_ahead(struct tbi_link *link, struct tbi_no
         path->ahead = true;
         path->allowance = bytes;
         tbi_paths_changed(link);
-        tbi_link_pump(link, now);
     }
     return path;
 }
 
-void tbi_link_confirmed(struct tbi_link_path *path, struct tbi_now now,
-                        const struct tbi_confirm *peer)
+void tbi_link_confirmed(struct tbi_link_path *path, const struct tbi_confirm *peer)
 {
-    struct tbi_link *link = path->link;
-
     if (path->failed) {
         return; /* its error is told, and it will be closed */
     }
     meet(path, NULL, peer); /* it is ahead, from the first number on */
-    tbi_link_pump(link, now);
 }
 
-void tbi_link_detach(struct tbi_link_path *path, struct tbi_now now, int reason)
+void tbi_link_detach(struct tbi_link_path *path, int reason)
 {
     if (path == NULL) {
         return;
@@ -328,7 +320,6 @@ void tbi_link_detach(struct tbi_link_path *path, struct tbi_now now, int reason)
     link->best = link->best == path ? NULL : link->best;
     tbi_free(link->alloc, path);
     tbi_paths_changed(link);
-    tbi_link_pump(link, now);
 }
 
 bool tbi_link_attached(const struct tbi_link *link)
@@ -336,16 +327,10 @@ bool tbi_link_attached(const struct tbi_link *link)
     return !tbi_list_empty(&link->paths);
 }
 
-void tbi_link_suspect(struct tbi_link_path *path, struct tbi_now now, bool suspect)
+void tbi_link_suspect(struct tbi_link_path *path, bool suspect)
 {
     if (path->suspect != suspect) {
         path->suspect = suspect;
         tbi_paths_changed(path->link);
-        tbi_link_pump(path->link, now);
     }
-}
-
-void tbi_link_writable(struct tbi_link_path *path, struct tbi_now now)
-{
-    tbi_link_pump(path->link, now);
 }

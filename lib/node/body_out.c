@@ -135,13 +135,6 @@ void tbi_bodies_look(struct tbi_bond *b)
     }
 }
 
-static void hold(struct tbi_body_out *o, struct tbi_block *bytes, bool last)
-{
-    o->holds = true;
-    o->held = bytes != NULL ? tbi_block_ref(bytes) : NULL;
-    o->held_last = last;
-}
-
 /* Hands what was read to the link; `bytes` may be NULL: none. */
 static void send_part(struct tbi_body_out *o, struct tbi_block *bytes, bool last)
 {
@@ -165,7 +158,8 @@ static void send_part(struct tbi_body_out *o, struct tbi_block *bytes, bool last
     out.head_size = tbi_put_size(&w);
     int rv = tbi_bond_send(o->bond, &out);
     if (rv == TBQ_ERR_AGAIN) { /* who was asked to read has filled the outbox itself */
-        hold(o, bytes, last);
+        o->held = tbi_block_ref(bytes);
+        o->held_last = last;
         return;
     }
     if (rv < 0) {
@@ -180,10 +174,11 @@ static void send_part(struct tbi_body_out *o, struct tbi_block *bytes, bool last
 static void send_held(struct tbi_body_out *o)
 {
     struct tbi_block *bytes = o->held;
+    bool last = o->held_last;
 
-    o->holds = false;
     o->held = NULL;
-    send_part(o, bytes, o->held_last);
+    o->held_last = false;
+    send_part(o, bytes, last);
     tbi_block_unref(bytes);
 }
 
@@ -255,7 +250,7 @@ static void feed(struct tbi_bond *b)
             tbi_list_remove(&b->hungry);
         }
         settle(o);
-    } else if (o->holds) {
+    } else if (o->held != NULL || o->held_last) {
         send_held(o);
     } else {
         read_part(o);

@@ -218,7 +218,8 @@ struct tbi_bond *tbi_bond_find(struct tbi_node *node, const tbq_peer_id *id,
 static void move_all(struct tbi_bond *from, struct tbi_bond *to)
 {
     tbi_bodies_move(from, to);
-    tbi_link_absorb(to->link, from->link, from->node->now);
+    tbi_link_absorb(to->link, from->link);
+    tbi_bond_touch(to);
     tbi_dispatch_pings_move(to, from);
 }
 
@@ -474,7 +475,7 @@ void tbi_bond_give_up(struct tbi_bond *b, int reason)
 {
     if (!b->given_up) {
         tbi_bodies_out_give_up(b, reason);
-        tbi_link_give_up(b->link, b->node->now, reason);
+        tbi_link_give_up(b->link, reason);
         tbi_bodies_in_end(b, reason);
         b->given_up = tbi_list_empty(&b->contacts);
         b->lost_at = 0;

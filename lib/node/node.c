@@ -248,7 +248,7 @@ static void drain(struct tbi_node *node)
             break;
         case TBI_QUIC_WRITABLE:
             if (s->path != NULL) {
-                tbi_link_writable(s->path, node->now);
+                tbi_bond_touch(s->bond);
             }
             break;
         case TBI_QUIC_TICKET:
@@ -260,7 +260,7 @@ static void drain(struct tbi_node *node)
         case TBI_QUIC_SUSPECT:
             s->suspect = a.suspect;
             if (s->path != NULL) {
-                tbi_link_suspect(s->path, node->now, a.suspect);
+                tbi_link_suspect(s->path, a.suspect);
                 tbi_contact_follow(s->bond);
                 tbi_bond_touch(s->bond);
             }
@@ -390,7 +390,7 @@ static void stop_bond(struct tbi_bond *b)
 {
     tbi_bodies_out_give_up(b, TBQ_ERR_STOPPED);
     tbi_bodies_in_end(b, TBQ_ERR_STOPPED);
-    tbi_link_give_up(b->link, b->node->now, TBQ_ERR_STOPPED);
+    tbi_link_give_up(b->link, TBQ_ERR_STOPPED);
     tbi_bond_drain(b);
 }
 

@@ -257,9 +257,8 @@ struct tbi_body_out {
     bool failed;            /* nothing more is read: */
     bool missed;            /* a part was certainly not taken */
     bool owes_end;          /* the receiver is to be told that no more comes */
-    bool holds;             /* a part that was read, and for which the outbox had no room: */
-    struct tbi_block *held; /* its bytes; NULL: none */
-    bool held_last;
+    bool held_last;         /* the last part was read, and the outbox had no room for it; */
+    struct tbi_block *held; /* a part for which it had none, or NULL: a last one without bytes */
     int reason;
     const char *text;       /* static */
     struct tbi_event *fate; /* reserved; NULL: told */

@@ -195,7 +195,7 @@ int tbi_node_peers(const struct tbi_node *node, const tbq_peer_id *id, const tbq
     if (all == NULL) {
         return TBQ_ERR_NOMEM;
     }
-    all->alloc = *node->alloc;
+    all->alloc = (struct tbi_alloc){.hook = node->alloc->hook};
     all->pub.peer = all->list;
     int rv = id != NULL ? add_peer(all, id, peer, known) : add_all(all, node);
     if (rv < 0) {

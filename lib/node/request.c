@@ -160,7 +160,8 @@ int tbi_node_respond(struct tbi_node *node, struct tbi_now now, tbq_request_id r
     if (tbi_put_error(&w) < 0) {
         return TBQ_ERR_INVALID;
     }
-    struct tbi_block *body = tbi_block_copy(node->alloc, answer->bytes.data, answer->bytes.size);
+    struct tbi_block *body =
+        tbi_block_behind(node->alloc, TBI_LINK_FRONT, answer->bytes.data, answer->bytes.size);
     if (body == NULL) {
         return TBQ_ERR_NOMEM;
     }

@@ -51,7 +51,7 @@ static void leave_link(struct tbi_session *s, int reason)
 
     if (path != NULL) {
         s->path = NULL;
-        tbi_link_detach(path, s->node->now, reason);
+        tbi_link_detach(path, reason);
         tbi_bond_touch(s->bond);
     }
 }
@@ -458,8 +458,7 @@ static void speak_ahead(struct tbi_session *s)
 
     if (s->dialled && s->confirm_sent && !s->confirm_in && !s->closing) {
         tbi_dispatch_pings_leave(s->bond);
-        s->path =
-            tbi_link_attach_ahead(s->bond->link, s->node->now, &conn, &limits, TBI_EARLY_BYTES_MAX);
+        s->path = tbi_link_attach_ahead(s->bond->link, &conn, &limits, TBI_EARLY_BYTES_MAX);
         tbi_bond_touch(s->bond);
     }
 }
@@ -472,9 +471,9 @@ static bool join_link(struct tbi_session *s, const struct tbi_confirm *theirs)
 
     tbi_dispatch_pings_leave(s->bond);
     if (s->path != NULL) {
-        tbi_link_confirmed(s->path, s->node->now, theirs);
+        tbi_link_confirmed(s->path, theirs);
     } else {
-        s->path = tbi_link_attach(s->bond->link, s->node->now, &conn, s->base, theirs, &limits);
+        s->path = tbi_link_attach(s->bond->link, &conn, s->base, theirs, &limits);
     }
     return s->path != NULL;
 }

@@ -198,9 +198,9 @@ struct tbi_conn {
     uint64_t key_used;         /* packets sent since the key was changed from here */
     uint64_t
         asked_at; /* ns; of what is in flight, since an acknowledgement came last; 0: nothing */
+    bool suspect; /* which was told */
     bool key_known;
     uint8_t peer_key[TBQ_PUBLIC_KEY_SIZE]; /* as its certificate tells it, once that is known */
-    bool suspect;                          /* which was told */
     size_t fresh;                          /* new bytes of streams in the packet that is written */
     uint32_t data_packets;                 /* large ones, of late, */
     uint32_t again_packets;                /* and those of them that carried again what was lost */

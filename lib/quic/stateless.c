@@ -88,7 +88,7 @@ void tbi_send_versions(struct tbi_endpoint *ep, const struct tbi_datagram *d,
 int tbi_reset_token(const struct tbi_endpoint *ep, const ngtcp2_cid *cid,
                     uint8_t token[NGTCP2_STATELESS_RESET_TOKENLEN])
 {
-    uint8_t hash[32]; /* SHA-256 */
+    uint8_t hash[TBI_HASH_SIZE];
 
     if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, ep->reset_secret, sizeof ep->reset_secret, cid->data,
                          cid->datalen, hash) != 0) {

@@ -1,6 +1,4 @@
 /* server/drive.c - what moves a server: what to wait for, and what to do then. */
-#include <string.h>
-
 #include "server/parts.h"
 
 /* How many times the socket is read before what waits to be sent gets its turn. */
@@ -68,12 +66,9 @@ struct tbi_now tbi_server_now(tbq_server *s)
 
 struct tbi_now tbi_server_moment(tbq_server *s)
 {
-    bool in_turn = s->in_callback > 0 || s->put_off > 0 || tbi_node_deadline(s->node) == 0;
+    bool in_turn = s->in_callback > 0 || s->put_off > 0;
 
-    if (!in_turn || ++s->calls % LOOK_EVERY == 0) {
-        return tbi_server_now(s);
-    }
-    return s->moment;
+    return in_turn && ++s->calls % LOOK_EVERY != 0 ? s->moment : tbi_server_now(s);
 }
 
 const struct timespec *tbq_server_timeout(tbq_server *s, struct timespec *t)
@@ -99,9 +94,9 @@ static int arm(tbq_server *s)
     struct pollfd fds[TBQ_FDS_MAX];
     size_t n = tbq_server_pollfds(s, fds, TBQ_FDS_MAX);
     size_t stable = s->netwatch != NULL ? 3 : 2;
-    uint64_t at = deadline(s, tbi_server_now(s).mono_ns);
-
-    int rv = tbi_onefd_update(s->onefd, fds, n, stable, at);
+    uint64_t now = tbi_server_now(s).mono_ns;
+    uint64_t at = deadline(s, now);
+    int rv = tbi_onefd_update(s->onefd, fds, n, stable, at, now);
 
     s->at_once = rv == 0 && at == 0;
     return rv;
@@ -132,16 +127,17 @@ int tbq_server_fd(tbq_server *s)
     return rv < 0 ? rv : tbi_onefd_fd(s->onefd);
 }
 
-static int receive(tbq_server *s, struct tbi_now now)
+/* *quiet: there was nothing. */
+static int receive(tbq_server *s, struct tbi_now now, bool *quiet)
 {
-    s->quiet = true;
+    *quiet = true;
     for (int i = 0; i < READS_PER_TURN; i++) {
         const struct tbi_datagram *batch;
         int n = tbi_udp_recv(s->udp, &batch);
         if (n <= 0) {
             return n;
         }
-        s->quiet = false;
+        *quiet = false;
         int rv = tbi_node_recv(s->node, now, batch, (size_t)n);
         if (rv < 0 && rv != TBQ_ERR_NOMEM) { /* without memory the datagrams count as lost */
             return rv;
@@ -186,14 +182,7 @@ static int flush(tbq_server *s, struct tbi_now now)
  * the peer is woken once. Never for long: whoever sent what led here waits to hear that it came. */
 static bool may_put_off(const tbq_server *s)
 {
-    return !s->has_actor && s->put_off == 0 && tbi_node_has_news(s->node);
-}
-
-static int send_all(tbq_server *s, struct tbi_now now)
-{
-    s->put_off = 0;
-    tbi_node_settle(s->node); /* so that what an actor said is in the first packet */
-    return flush(s, now);
+    return !s->has_actor && s->put_off == 0 && s->unsent.size == 0 && tbi_node_has_news(s->node);
 }
 
 /* What the calls since the last turn have left to do is done now, so that it needs no other one. */
@@ -204,7 +193,7 @@ static void go_on(tbq_server *s)
     s->put_off = 0; /* also where there is nothing to send after all */
     tbi_node_settle(s->node);
     if (tbi_node_deadline(s->node) == 0) {
-        (void)send_all(s, now); /* a socket that is of no use is noticed by the next turn */
+        (void)flush(s, now); /* a socket that is of no use is noticed by the next turn */
     }
     if (s->onefd != NULL) {
         (void)arm(s);
@@ -306,7 +295,8 @@ int tbq_server_process(tbq_server *s)
     if (s->in_callback > 0) {
         return TBQ_ERR_BUSY;
     }
-    int rv = receive(s, tbi_server_now(s));
+    bool quiet;
+    int rv = receive(s, tbi_server_now(s), &quiet);
     if (rv == TBQ_ERR_IO) {
         give_up(s);
     }
@@ -326,13 +316,15 @@ int tbq_server_process(tbq_server *s)
     if (may_put_off(s)) {
         s->put_off = now.mono_ns;
     } else {
-        rv = send_all(s, now);
+        s->put_off = 0;
+        tbi_node_settle(s->node); /* so that what an actor said is in the first packet */
+        rv = flush(s, now);
     }
     if (rv == TBQ_ERR_IO) {
         give_up(s);
     }
     tbi_server_tend_state(s, now);
-    if (s->quiet && !tbi_node_has_news(s->node)) { /* only a timer has come */
+    if (quiet && !tbi_node_has_news(s->node)) { /* only a timer has come */
         bool idle = tbi_node_deadline(s->node) > now.mono_ns + IDLE_NS;
         tbi_alloc_trim(&s->alloc, idle);
     }

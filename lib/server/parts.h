@@ -32,7 +32,6 @@ struct tbq_server {
     struct tbi_names *names;
     struct tbi_netwatch *netwatch; /* NULL: none */
     struct tbi_onefd *onefd;       /* made when it is asked for */
-    bool quiet;                    /* nothing came in the present turn */
     bool at_once;                  /* it ends the next wait at once, whatever comes */
     uint64_t put_off;      /* ns; since when packets wait for events to be pulled; 0: none */
     unsigned pulled;       /* events, for a look at the clock now and then; */
@@ -66,7 +65,7 @@ int tbi_server_load_trust(struct tbq_server *s, char *text, size_t text_size);
 int tbi_server_changed(struct tbq_server *s, int rv);
 struct tbi_now tbi_server_now(struct tbq_server *s);
 /* The time, for calls that may be many: within a turn, from its beginning until there are no more
- * events, and while something waits to be sent, as it was a few calls ago. */
+ * events, as it was a few calls ago. */
 struct tbi_now tbi_server_moment(struct tbq_server *s);
 
 /* network.c: changes of this machine's addresses. 0 or TBQ_ERR_NOMEM. */

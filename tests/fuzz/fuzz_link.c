@@ -133,7 +133,7 @@ static void detach(struct path *at)
     struct tbi_link_path *path = at->path;
 
     at->path = NULL;
-    tbi_link_detach(path, at->peer->now, TBQ_ERR_LOST);
+    tbi_link_detach(path, TBQ_ERR_LOST);
     for (size_t i = 0; i < STREAMS; i++) {
         tbi_link_stream_free(at->stream[i]);
         at->stream[i] = NULL;
@@ -161,7 +161,7 @@ static void attach(struct path *at, uint8_t how)
     tbi_link_confirm(at->peer->link, &own);
     peer.known = (how & 4U) != 0 ? own.incarnation : 0;
     peer.base[0] = (how & 8U) != 0 ? TBI_VARINT_MAX : 0;
-    at->path = tbi_link_attach(at->peer->link, at->peer->now, &conn, own.base, &peer, &limits);
+    at->path = tbi_link_attach(at->peer->link, &conn, own.base, &peer, &limits);
 }
 
 /* --- Steps ---------------------------------------------------------------------------------- */
@@ -279,7 +279,7 @@ static void step(struct peer *p, struct tbi_cursor *in)
         p->at = &p->path[how % PATHS];
         break;
     case SUSPECT:
-        tbi_link_suspect(p->at->path, p->now, (how & 1U) != 0);
+        tbi_link_suspect(p->at->path, (how & 1U) != 0);
         break;
     case JOIN:
         p->at = &p->path[1];
@@ -290,7 +290,7 @@ static void step(struct peer *p, struct tbi_cursor *in)
     case ROOM:
     default:
         p->at->room = how * 4U;
-        tbi_link_writable(p->at->path, p->now);
+        tbi_link_tick(p->link, p->now);
     }
 }
 
@@ -346,7 +346,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         drain(&p);
         mend(&p);
     }
-    tbi_link_give_up(p.link, p.now, TBQ_ERR_STOPPED);
+    tbi_link_give_up(p.link, TBQ_ERR_STOPPED);
     drain(&p);
     for (uint64_t i = 0; i < p.sent; i++) {
         require(p.told[i]);

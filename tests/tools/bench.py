@@ -8,9 +8,10 @@ import shutil
 import subprocess
 import sys
 
+from tap import end, ok
+
 SRC = os.environ["srcdir"]
 RUN = SRC + "/bench/run.py"
-count = {"tests": 0, "failed": 0}
 
 # Keeps to bench/side.h; its rates are those of its rounds, in the file beside it, or what goes wrong.
 PROGRAM = r'''#!/usr/bin/env python3
@@ -45,14 +46,6 @@ size = int(words[words.index("--size") + 1])
 say(event="result", mode=words[2], size=size, messages=int(rate * 125e6 / size), bytes=int(rate * 125e6),
     ns=1000000000, cpu_ns=int(rate * 125e6))
 '''
-
-
-def ok(good, what, why=""):
-    count["tests"] += 1
-    count["failed"] += not good
-    print(f"{'ok' if good else 'not ok'} {count['tests']} - {what}")
-    if not good:
-        print("# " + str(why)[-3000:].replace("\n", "\n# "), flush=True)
 
 
 def run(programs, *words):
@@ -140,8 +133,7 @@ def main():
         return
     for story in (rounds, what_goes_wrong, idle, counting):
         story()
-    print(f"1..{count['tests']}")
-    sys.exit(1 if count["failed"] else 0)
+    end()
 
 
 main()

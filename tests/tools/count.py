@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sys
 
-count = {"tests": 0, "failed": 0}
+from tap import end, ok
+
 
 # Each piece takes as many instructions as the file `each` says, and each run 1,000,000 besides.
 VALGRIND = r'''#!/usr/bin/env python3
@@ -23,14 +24,6 @@ else:
         each = float(f.read())
     sys.stderr.write(f"==1== Collected : {1000000 + int(int(words[-2]) * each)}\n")
 '''
-
-
-def ok(good, what, why=""):
-    count["tests"] += 1
-    count["failed"] += not good
-    print(f"{'ok' if good else 'not ok'} {count['tests']} - {what}")
-    if not good:
-        print("# " + str(why)[-3000:].replace("\n", "\n# "), flush=True)
 
 
 def run(each, *words, valgrind=True, flags="-O2"):
@@ -87,8 +80,7 @@ def main():
     ok(status == 77 and "no valgrind" in text, "so does a machine without valgrind", text)
     status, text = run(1000, "nothing-like-that")
     ok(status == 2 and "there are only" in text, "an unknown measure is an error", text)
-    print(f"1..{count['tests']}")
-    sys.exit(1 if count["failed"] else 0)
+    end()
 
 
 main()

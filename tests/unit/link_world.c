@@ -324,7 +324,7 @@ static void detach(struct world_end *e)
 
     e->path = NULL;
     e->ahead = false;
-    tbi_link_detach(path, e->world->now, TBQ_ERR_LOST);
+    tbi_link_detach(path, TBQ_ERR_LOST);
 }
 
 static void free_end(struct world_end *e)
@@ -370,13 +370,12 @@ static void attach(struct world *w, int path, int at)
 
     if (e->ahead) {
         e->ahead = false;
-        tbi_link_confirmed(e->path, w->now, &other(e)->confirm);
+        tbi_link_confirmed(e->path, &other(e)->confirm);
         world_drain(w, at);
         return;
     }
     detach(e);
-    e->path =
-        tbi_link_attach(link_of(e), w->now, &e->conn, e->confirm.base, &other(e)->confirm, &limits);
+    e->path = tbi_link_attach(link_of(e), &e->conn, e->confirm.base, &other(e)->confirm, &limits);
     e->errors += e->path == NULL; /* out of memory: its owner would close */
     world_drain(w, at);
 }
@@ -403,7 +402,7 @@ void world_suspect(struct world *w, int path, bool suspect)
     for (int i = A; i <= B; i++) {
         struct world_end *e = world_end_of(w, path, i);
         if (e->path != NULL) {
-            tbi_link_suspect(e->path, w->now, suspect);
+            tbi_link_suspect(e->path, suspect);
             world_drain(w, i);
         }
     }
@@ -427,7 +426,7 @@ void world_ahead(struct world *w, int at)
 
     w->up = true;
     detach(e);
-    e->path = tbi_link_attach_ahead(e->link, w->now, &e->conn, &limits, TBI_EARLY_BYTES_MAX);
+    e->path = tbi_link_attach_ahead(e->link, &e->conn, &limits, TBI_EARLY_BYTES_MAX);
     e->ahead = e->path != NULL;
     world_drain(w, at);
 }
@@ -474,7 +473,7 @@ void world_restart(struct world *w, int at)
     world_cut(w);
     kill_link(w, at);
     ck_assert_ptr_nonnull(fresh);
-    tbi_link_absorb(fresh, old, w->now);
+    tbi_link_absorb(fresh, old);
     world_drain(w, 1 - at);
     e->link = fresh;
     tbi_link_free(old);
@@ -602,7 +601,7 @@ size_t world_move_on(struct world *w, int path, int from, int stream, size_t mos
                                : move_stream(e, stream, most);
     world_drain(w, 1 - from);
     if (e->path != NULL) {
-        tbi_link_writable(e->path, w->now);
+        tbi_link_tick(link_of(e), w->now);
     }
     world_drain(w, from);
     return size;

@@ -55,6 +55,7 @@ START_TEST(map_keeps_insertion_order_limit_and_uniqueness)
     ck_assert_ptr_null(tbi_map_get(&m, &keys[4]));
 
     ck_assert_ptr_eq(tbi_map_remove(&m, &keys[1]), &values[1]);
+    ck_assert_ptr_null(tbi_map_get(&m, &keys[1]));
     ck_assert_int_eq(tbi_map_put(&m, &keys[4], &values[4]), 0);
     static const size_t order[] = {0, 2, 3, 4};
     size_t n = 0;

@@ -313,7 +313,7 @@ START_TEST(the_outbox_of_an_anonymous_dial_joins_the_known_peers)
     tbi_link_tick(dial, w.now);
     w.now.mono_ns++;
     world_send(&w, A, TBQ_LANE_NORMAL, 3, "third");
-    tbi_link_absorb(w.end[A].link, dial, w.now);
+    tbi_link_absorb(w.end[A].link, dial);
     ck_assert(tbi_link_outbox_empty(dial));
     tbi_link_free(dial);
     world_connect(&w);
@@ -328,7 +328,7 @@ START_TEST(who_gives_up_tells_what_is_known)
     world_send(&w, A, TBQ_LANE_NORMAL, 1, "written");
     world_cut(&w);
     world_send(&w, A, TBQ_LANE_NORMAL, 2, "never written");
-    tbi_link_give_up(w.end[A].link, w.now, TBQ_ERR_STOPPED);
+    tbi_link_give_up(w.end[A].link, TBQ_ERR_STOPPED);
     world_drain(&w, A);
     world_expect(&w, "A 1 unknown, TBQ_ERR_STOPPED\nA 2 not delivered, TBQ_ERR_STOPPED\n");
     ck_assert(tbi_link_outbox_empty(w.end[A].link));

@@ -541,7 +541,7 @@ START_TEST(a_large_set_is_told_as_there_is_room)
     take_every_second(4000);
     w.room = 1024;
     do {
-        tbi_link_writable(w.end[B].path, w.now);
+        tbi_link_tick(w.end[B].link, w.now);
         ck_assert_uint_lt(w.end[B].control.size, w.room + FRAME_MOST);
         some = hear_acks(taken, 8000);
         frames += some;

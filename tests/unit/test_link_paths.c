@@ -325,7 +325,7 @@ START_TEST(what_was_given_up_is_not_waited_for)
     send_text(1, "given up");
     world_part(&w, 0);
     world_part(&w, 1);
-    tbi_link_give_up(w.end[A].link, w.now, TBQ_ERR_LOST);
+    tbi_link_give_up(w.end[A].link, TBQ_ERR_LOST);
     world_drain(&w, A);
     send_text(2, "goes on");
     world_connect(&w);
@@ -365,7 +365,7 @@ START_TEST(a_new_beginning_ends_the_old_paths)
     world_end_of(&w, 2, B)->confirm.incarnation = 4711;
     const struct tbi_link_limits limits = {.max_message_size = WORLD_MAX};
     struct world_end *e = world_end_of(&w, 2, A);
-    e->path = tbi_link_attach(w.end[A].link, w.now, &e->conn, e->confirm.base,
+    e->path = tbi_link_attach(w.end[A].link, &e->conn, e->confirm.base,
                               &world_end_of(&w, 2, B)->confirm, &limits);
     ck_assert_ptr_nonnull(e->path);
     world_drain(&w, A);
@@ -414,11 +414,11 @@ START_TEST(four_paths_are_the_most)
     tbi_link_confirm(w.end[B].link, &confirm);
     for (int i = 2; i <= TBI_LINK_PATHS_MAX; i++) {
         path[i - 1] =
-            tbi_link_attach(w.end[A].link, w.now, &w.end[A].conn, confirm.base, &confirm, &limits);
+            tbi_link_attach(w.end[A].link, &w.end[A].conn, confirm.base, &confirm, &limits);
         ck_assert((path[i - 1] != NULL) == (i < TBI_LINK_PATHS_MAX));
     }
     for (int i = 2; i < TBI_LINK_PATHS_MAX; i++) {
-        tbi_link_detach(path[i - 1], w.now, TBQ_ERR_LOST);
+        tbi_link_detach(path[i - 1], TBQ_ERR_LOST);
     }
 }
 END_TEST
