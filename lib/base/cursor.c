@@ -5,23 +5,6 @@
 
 #include <tbquic/error.h>
 
-void tbi_cur_init(struct tbi_cursor *c, const void *data, size_t size)
-{
-    c->at = data;
-    c->end = size > 0 ? c->at + size : c->at;
-    c->error = 0;
-}
-
-size_t tbi_cur_left(const struct tbi_cursor *c)
-{
-    return c->error != 0 ? 0 : (size_t)(c->end - c->at);
-}
-
-int tbi_cur_error(const struct tbi_cursor *c)
-{
-    return c->error;
-}
-
 void tbi_cur_fail(struct tbi_cursor *c, int error)
 {
     if (c->error == 0) {
@@ -76,15 +59,10 @@ uint64_t tbi_cur_u64(struct tbi_cursor *c)
     return big_endian(c, 8);
 }
 
-bool tbi_varint_peek(const uint8_t *data, size_t size, uint64_t *value, size_t *used)
+bool tbi_varint_peek_long(const uint8_t *data, size_t size, uint64_t *value, size_t *used)
 {
     if (size == 0) {
         return false;
-    }
-    if (data[0] < 0x40) { /* most of them */
-        *value = data[0];
-        *used = 1;
-        return true;
     }
     size_t whole = (size_t)1 << (data[0] >> 6);
     if (size < whole) {
@@ -161,23 +139,6 @@ int tbi_cur_finish(struct tbi_cursor *c)
     return c->error;
 }
 
-void tbi_put_init(struct tbi_writer *w, void *data, size_t size)
-{
-    w->begin = w->at = data;
-    w->end = size > 0 ? w->at + size : w->at;
-    w->error = 0;
-}
-
-size_t tbi_put_size(const struct tbi_writer *w)
-{
-    return (size_t)(w->at - w->begin);
-}
-
-int tbi_put_error(const struct tbi_writer *w)
-{
-    return w->error;
-}
-
 void tbi_put_bytes(struct tbi_writer *w, const void *data, size_t size)
 {
     if (w->error != 0) {
@@ -195,11 +156,14 @@ void tbi_put_bytes(struct tbi_writer *w, const void *data, size_t size)
 
 static void put_big_endian(struct tbi_writer *w, uint64_t v, size_t size)
 {
-    uint8_t bytes[8];
-    for (size_t i = size; i-- > 0; v >>= 8) {
-        bytes[i] = (uint8_t)v;
+    if (w->error != 0 || size > (size_t)(w->end - w->at)) {
+        w->error = w->error != 0 ? w->error : TBQ_ERR_TOO_LARGE;
+        return;
     }
-    tbi_put_bytes(w, bytes, size);
+    for (size_t i = size; i-- > 0; v >>= 8) {
+        w->at[i] = (uint8_t)v;
+    }
+    w->at += size;
 }
 
 void tbi_put_u8(struct tbi_writer *w, uint8_t v)
@@ -229,19 +193,17 @@ size_t tbi_varint_size(uint64_t v)
 
 void tbi_put_varint(struct tbi_writer *w, uint64_t v)
 {
-    if (v > TBI_VARINT_MAX) {
-        if (w->error == 0) {
-            w->error = TBQ_ERR_TOO_LARGE;
-        }
-        return;
-    }
     if (v < 0x40) { /* most of them */
-        tbi_put_u8(w, (uint8_t)v);
-        return;
+        put_big_endian(w, v, 1);
+    } else if (v < 0x4000) {
+        put_big_endian(w, v | 0x4000, 2);
+    } else if (v < 0x40000000) {
+        put_big_endian(w, v | 0x80000000, 4);
+    } else if (v <= TBI_VARINT_MAX) {
+        put_big_endian(w, v | UINT64_C(3) << 62, 8);
+    } else if (w->error == 0) {
+        w->error = TBQ_ERR_TOO_LARGE;
     }
-    size_t size = tbi_varint_size(v);
-    uint64_t log2 = size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 2 : 3;
-    put_big_endian(w, v | log2 << (8 * size - 2), size);
 }
 
 void tbi_put_prefixed(struct tbi_writer *w, const void *data, size_t size)

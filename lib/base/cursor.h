@@ -18,9 +18,23 @@ struct tbi_cursor {
     int error; /* 0, or the first TBQ_ERR_* */
 };
 
-void tbi_cur_init(struct tbi_cursor *c, const void *data, size_t size);
-size_t tbi_cur_left(const struct tbi_cursor *c);
-int tbi_cur_error(const struct tbi_cursor *c);
+static inline void tbi_cur_init(struct tbi_cursor *c, const void *data, size_t size)
+{
+    c->at = data;
+    c->end = size > 0 ? c->at + size : c->at;
+    c->error = 0;
+}
+
+static inline size_t tbi_cur_left(const struct tbi_cursor *c)
+{
+    return c->error != 0 ? 0 : (size_t)(c->end - c->at);
+}
+
+static inline int tbi_cur_error(const struct tbi_cursor *c)
+{
+    return c->error;
+}
+
 void tbi_cur_fail(struct tbi_cursor *c, int error); /* keeps an earlier error */
 
 uint8_t tbi_cur_u8(struct tbi_cursor *c);
@@ -49,7 +63,16 @@ int tbi_cur_finish(struct tbi_cursor *c);
 
 /* Whether the bytes begin with a whole varint; its value and size. For bytes that come in pieces.
  */
-bool tbi_varint_peek(const uint8_t *data, size_t size, uint64_t *value, size_t *used);
+bool tbi_varint_peek_long(const uint8_t *data, size_t size, uint64_t *value, size_t *used);
+static inline bool tbi_varint_peek(const uint8_t *data, size_t size, uint64_t *value, size_t *used)
+{
+    if (size > 0 && data[0] < 0x40) { /* most of them */
+        *value = data[0];
+        *used = 1;
+        return true;
+    }
+    return tbi_varint_peek_long(data, size, value, used);
+}
 
 struct tbi_writer {
     uint8_t *begin;
@@ -58,9 +81,23 @@ struct tbi_writer {
     int error; /* 0 or TBQ_ERR_TOO_LARGE: nothing was written past end */
 };
 
-void tbi_put_init(struct tbi_writer *w, void *data, size_t size);
-size_t tbi_put_size(const struct tbi_writer *w); /* bytes written so far */
-int tbi_put_error(const struct tbi_writer *w);
+static inline void tbi_put_init(struct tbi_writer *w, void *data, size_t size)
+{
+    w->begin = w->at = data;
+    w->end = size > 0 ? w->at + size : w->at;
+    w->error = 0;
+}
+
+static inline size_t tbi_put_size(const struct tbi_writer *w) /* bytes written so far */
+{
+    return (size_t)(w->at - w->begin);
+}
+
+static inline int tbi_put_error(const struct tbi_writer *w)
+{
+    return w->error;
+}
+
 void tbi_put_u8(struct tbi_writer *w, uint8_t v);
 void tbi_put_u16(struct tbi_writer *w, uint16_t v);
 void tbi_put_u32(struct tbi_writer *w, uint32_t v);

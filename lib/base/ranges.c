@@ -37,20 +37,8 @@ size_t tbi_ranges_above(const struct tbi_ranges *r, uint64_t n)
     return n < UINT64_MAX ? first_reaching(r, n + 1) : r->count;
 }
 
-bool tbi_ranges_has(const struct tbi_ranges *r, uint64_t n)
+uint64_t tbi_ranges_search(const struct tbi_ranges *r, uint64_t n)
 {
-    return tbi_ranges_gap(r, n) != n;
-}
-
-uint64_t tbi_ranges_gap(const struct tbi_ranges *r, uint64_t n)
-{
-    /* Without search: what is above all of them, and what lies in the first, as most does. */
-    if (r->count == 0 || n >= r->at[r->count - 1].to) {
-        return n;
-    }
-    if (n >= r->at[0].from && n < r->at[0].to) {
-        return r->at[0].to;
-    }
     for (size_t i = first_reaching(r, n); i < r->count && r->at[i].from <= n; i++) {
         if (n < r->at[i].to) {
             return r->at[i].to; /* ranges do not touch, so this number is free */
@@ -59,13 +47,9 @@ uint64_t tbi_ranges_gap(const struct tbi_ranges *r, uint64_t n)
     return n;
 }
 
-int tbi_ranges_add(struct tbi_ranges *r, uint64_t from, uint64_t to)
+int tbi_ranges_insert(struct tbi_ranges *r, uint64_t from, uint64_t to)
 {
     if (from >= to) {
-        return 0;
-    }
-    if (r->count > 0 && from == r->at[r->count - 1].to) { /* the next one, as most is */
-        r->at[r->count - 1].to = to;
         return 0;
     }
     size_t first = first_reaching(r, from);

@@ -23,17 +23,38 @@ struct tbi_ranges {
 
 void tbi_ranges_init(struct tbi_ranges *r, const struct tbi_alloc *a, size_t limit);
 void tbi_ranges_free(struct tbi_ranges *r);
-bool tbi_ranges_has(const struct tbi_ranges *r, uint64_t n);
 
 /* The index of the first range that ends above n, or `count`. */
 size_t tbi_ranges_above(const struct tbi_ranges *r, uint64_t n);
 
 /* Adds from..to-1. 0, TBQ_ERR_LIMIT (unchanged) or TBQ_ERR_NOMEM (unchanged). */
-int tbi_ranges_add(struct tbi_ranges *r, uint64_t from, uint64_t to);
+int tbi_ranges_insert(struct tbi_ranges *r, uint64_t from, uint64_t to);
+static inline int tbi_ranges_add(struct tbi_ranges *r, uint64_t from, uint64_t to)
+{
+    if (r->count > 0 && from < to && from == r->at[r->count - 1].to) { /* as most does */
+        r->at[r->count - 1].to = to;
+        return 0;
+    }
+    return tbi_ranges_insert(r, from, to);
+}
+
 void tbi_ranges_drop_below(struct tbi_ranges *r, uint64_t floor);
 void tbi_ranges_clear(struct tbi_ranges *r);
 
 /* The first number >= n that is not in the set. */
-uint64_t tbi_ranges_gap(const struct tbi_ranges *r, uint64_t n);
+uint64_t tbi_ranges_search(const struct tbi_ranges *r, uint64_t n);
+static inline uint64_t tbi_ranges_gap(const struct tbi_ranges *r, uint64_t n)
+{
+    /* Without search: what is above all of them, and what lies in the first, as most does. */
+    if (r->count == 0 || n >= r->at[r->count - 1].to) {
+        return n;
+    }
+    return n >= r->at[0].from && n < r->at[0].to ? r->at[0].to : tbi_ranges_search(r, n);
+}
+
+static inline bool tbi_ranges_has(const struct tbi_ranges *r, uint64_t n)
+{
+    return tbi_ranges_gap(r, n) != n;
+}
 
 #endif

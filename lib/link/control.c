@@ -508,10 +508,17 @@ void tbi_control_flush(struct tbi_link *link, struct tbi_now now)
 {
     link->control_blocked = false;
     for (unsigned i = 0; i < TBQ_LANES; i++) {
-        flush_declined(link, now, (tbq_lane)i);
-        flush_ack(link, now, (tbq_lane)i);
-        flush_skip(link, now, (tbq_lane)i);
-        flush_holes(link, now, (tbq_lane)i);
-        flush_settled(link, now, (tbq_lane)i);
+        const struct tbi_rx_lane *in = &link->rx[i];
+        const struct tbi_tx_lane *out = &link->tx[i];
+        if (in->untold || in->ack_at <= now.mono_ns) {
+            flush_declined(link, now, (tbq_lane)i);
+            flush_ack(link, now, (tbq_lane)i);
+        }
+        if (out->skips > 0 || out->holes_told < out->holes_to ||
+            tbi_outbox_lowest(out) > out->settled_told) {
+            flush_skip(link, now, (tbq_lane)i);
+            flush_holes(link, now, (tbq_lane)i);
+            flush_settled(link, now, (tbq_lane)i);
+        }
     }
 }

@@ -40,8 +40,8 @@ static void give_credit(struct tbi_link_path *path, tbq_lane lane, struct tbi_li
 {
     if (in->held > 0 && stream != NULL) {
         path->conn.consume_stream(path->conn.user, stream->id, in->held);
-    } else if (in->held > 0) {
-        path->conn.consume(path->conn.user, lane, in->held);
+    } else {
+        path->owed[lane] += in->held;
     }
     in->held = 0;
 }
@@ -115,14 +115,14 @@ void tbi_inbox_release(struct tbi_link *link, tbq_lane lane)
 {
     struct tbi_rx_lane *l = &link->rx[lane];
     uint64_t waited_for = tbi_taken_waited_for(l); /* also drops what is known of lower numbers */
-
-    uint64_t part = l->released / TBI_LINK_EARLY_NUMBERS;
-    uint64_t last = waited_for / TBI_LINK_EARLY_NUMBERS;
+    uint64_t released = l->released;
 
     l->released = waited_for;
     if (l->early == NULL) {
         return;
     }
+    uint64_t part = released / TBI_LINK_EARLY_NUMBERS;
+    uint64_t last = waited_for / TBI_LINK_EARLY_NUMBERS;
     last = last - part < TBI_LINK_EARLY_LISTS ? last : part + TBI_LINK_EARLY_LISTS - 1;
     for (; part <= last; part++) {
         struct tbi_list *head = early_list(l, part);
@@ -200,27 +200,42 @@ static size_t three_varints(const uint8_t *data, size_t size)
     return at;
 }
 
-/* Collects number, flags and kind; returns how many bytes of the piece belong to them. */
+/* Number, flags and kind: where they lie, or put together in `small` as they come. The size of all
+ * of them; 0: not all there. */
+static size_t collect_head(struct tbi_intake *in, const uint8_t *piece, size_t size,
+                           const uint8_t **at)
+{
+    size_t room = sizeof in->small - in->small_len;
+    size_t copied = size < room ? size : room;
+    size_t head = in->small_len == 0 ? three_varints(piece, size) : 0;
+
+    *at = piece;
+    if (head > 0 || copied == 0) {
+        return head;
+    }
+    *at = in->small;
+    memcpy(in->small + in->small_len, piece, copied);
+    head = three_varints(in->small, in->small_len + copied);
+    in->small_len += head == 0 ? copied : 0;
+    return head;
+}
+
+/* Returns how many bytes of the piece belong to the head. */
 static size_t read_message_head(struct source *s, const uint8_t *piece, size_t size, bool complete)
 {
     struct tbi_intake *in = s->in;
     size_t had = in->small_len;
-    size_t room = sizeof in->small - had;
-    size_t copied = size < room ? size : room;
+    const uint8_t *at;
     struct tbi_cursor c;
 
-    if (copied > 0) {
-        memcpy(in->small + had, piece, copied);
-    }
-    size_t head = three_varints(in->small, had + copied);
+    size_t head = collect_head(in, piece, size, &at);
     if (head == 0) {
-        in->small_len += copied;
         if (complete) {
             fail(s, TBI_CLOSE_PROTOCOL, "a message ends within its head");
         }
         return size;
     }
-    tbi_cur_init(&c, in->small, head);
+    tbi_cur_init(&c, at, head);
     int rv = tbi_get_message_head(&c, &in->head);
     if (rv == TBQ_ERR_UNSUPPORTED) {
         fail(s, TBI_CLOSE_VERSION, "unknown flag of a message");
@@ -238,7 +253,7 @@ static void deliver(struct source *s)
 {
     struct tbi_link *link = s->link;
     struct tbi_intake *in = s->in;
-    struct tbi_delivered *o = tbi_piece_zeroed(link->alloc, sizeof *o);
+    struct tbi_delivered *o = tbi_piece_new(link->alloc, sizeof *o);
 
     bool unordered = s->stream != NULL && s->stream->unordered;
     bool waits = !unordered && in->head.number > s->l->waited_for;
@@ -249,17 +264,17 @@ static void deliver(struct source *s)
         return;
     }
     s->l->open++;
-    o->event.type = TBI_LINK_DELIVER;
-    o->alloc = link->alloc;
-    o->path = s->path->number;
-    o->generation = link->generation;
-    o->d = (struct tbi_delivery){.link = link,
-                                 .lane = s->lane,
-                                 .number = in->head.number,
-                                 .repeat = (in->head.flags & TBI_MESSAGE_REPEAT) != 0,
-                                 .skippable = (in->head.flags & TBI_MESSAGE_SKIPPABLE) != 0,
-                                 .kind = in->head.kind,
-                                 .body = in->block};
+    *o = (struct tbi_delivered){.event.type = TBI_LINK_DELIVER,
+                                .alloc = link->alloc,
+                                .path = s->path->number,
+                                .generation = link->generation,
+                                .d = {.link = link,
+                                      .lane = s->lane,
+                                      .number = in->head.number,
+                                      .repeat = (in->head.flags & TBI_MESSAGE_REPEAT) != 0,
+                                      .skippable = (in->head.flags & TBI_MESSAGE_SKIPPABLE) != 0,
+                                      .kind = in->head.kind,
+                                      .body = in->block}};
     in->block = NULL;
     if (s->stream != NULL) {
         o->on_stream = true;
@@ -612,8 +627,8 @@ static void answer(struct tbi_delivery *d, struct tbi_now now, bool taken, uint6
     struct tbi_link_path *path = tbi_path_by_number(link, o->path);
     if (path != NULL && !path->failed && o->on_stream) {
         path->conn.stream_done(path->conn.user, o->stream_id);
-    } else if (path != NULL && !path->failed && o->credit > 0) {
-        path->conn.consume(path->conn.user, d->lane, o->credit);
+    } else if (path != NULL) {
+        path->owed[d->lane] += o->credit;
     }
     delivered_free(o);
 }

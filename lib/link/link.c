@@ -92,8 +92,22 @@ uint64_t tbi_link_deadline(const struct tbi_link *link)
     return at;
 }
 
+static void give_credit(struct tbi_link *link)
+{
+    TBI_FOREACH_PATH(p, link)
+    {
+        for (unsigned i = 0; i < TBQ_LANES; i++) {
+            if (p->owed[i] > 0 && !p->failed) {
+                p->conn.consume(p->conn.user, (tbq_lane)i, p->owed[i]);
+            }
+            p->owed[i] = 0;
+        }
+    }
+}
+
 void tbi_link_tick(struct tbi_link *link, struct tbi_now now)
 {
+    give_credit(link);
     tbi_outbox_expire(link, now);
     tbi_outbox_check_room(link);
     if (tbi_list_empty(&link->paths)) {

@@ -147,7 +147,7 @@ struct tbi_link_conn {
     int (*write_aside)(void *user, tbq_lane lane, bool unordered, const uint8_t *head,
                        size_t head_size, struct tbi_block *body);
 
-    /* Gives receive credit of a lane stream back (MAX_STREAM_DATA). */
+    /* Gives receive credit of a lane stream back (MAX_STREAM_DATA); by the tick alone. */
     void (*consume)(void *user, tbq_lane lane, uint64_t bytes);
 
     /* Gives credit of a message's own stream back: its bytes are discarded as they come. */

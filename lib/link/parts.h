@@ -146,6 +146,7 @@ struct tbi_link_path {
     const char *error_text;
     struct tbi_intake in[TBQ_LANES];
     uint64_t lane_next[TBQ_LANES]; /* above all numbers that our lane stream has */
+    uint64_t owed[TBQ_LANES];      /* credit of the peer's lane streams, given with the next tick */
     struct tbi_list streams;
 };
 
@@ -185,6 +186,7 @@ struct tbi_link {
     struct tbi_list paths;
     struct tbi_link_path *control; /* the path that has the control frames; NULL: none */
     struct tbi_link_path *best;    /* of those, for failover; NULL: to be chosen */
+    unsigned usable; /* bits of those to be used now: not suspect, or all where all are */
     bool control_blocked;          /* its stream was full when something was due */
     uint64_t retry_at;             /* after a write without memory */
 
@@ -220,9 +222,6 @@ void tbi_path_fail(struct tbi_link_path *path, uint64_t code, const char *text);
 /* Whether it takes a frame of that size now: before the peer's CONFIRM only a few. */
 bool tbi_path_allows(const struct tbi_link_path *path, size_t size);
 void tbi_path_spend(struct tbi_link_path *path, size_t size);
-
-/* Bits of the paths that are to be used now: those that are not suspect, or all where all are. */
-unsigned tbi_paths_usable(const struct tbi_link *link);
 
 /* The paths have changed, or what is thought of them: chooses the one for control frames anew, and
  * what must be sent again. */

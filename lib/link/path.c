@@ -46,7 +46,7 @@ void tbi_path_fail(struct tbi_link_path *path, uint64_t code, const char *text)
 
 /* --- Which are used --------------------------------------------------------------------------- */
 
-unsigned tbi_paths_usable(const struct tbi_link *link)
+static unsigned find_usable(const struct tbi_link *link)
 {
     unsigned sound = 0, all = 0;
 
@@ -99,7 +99,7 @@ static struct tbi_link_path *best_of(struct tbi_link *link, unsigned usable)
 
 void tbi_paths_changed(struct tbi_link *link)
 {
-    unsigned usable = tbi_paths_usable(link);
+    unsigned usable = link->usable = find_usable(link);
 
     if (link->control == NULL || (link->control->bit & usable) == 0) {
         struct tbi_link_path *best = best_of(link, usable);
@@ -166,7 +166,7 @@ static struct tbi_link_path *soonest(struct tbi_link *link, size_t size, unsigne
 struct tbi_link_path *tbi_path_choose(struct tbi_link *link, tbq_lane lane, size_t size,
                                       unsigned fitting)
 {
-    unsigned usable = tbi_paths_usable(link);
+    unsigned usable = link->usable;
 
     if (several(usable) && link->tx[lane].schedule != TBQ_FAILOVER) {
         return soonest(link, size, usable & fitting);

@@ -137,7 +137,7 @@ static unsigned write_copies(struct tbi_link *link, struct tbi_now now, struct t
 static bool write_redundant(struct tbi_link *link, struct tbi_now now, struct tbi_tx_lane *l,
                             struct tbi_out *m, uint64_t number)
 {
-    unsigned usable = tbi_paths_usable(link);
+    unsigned usable = link->usable;
     unsigned copies = write_copies(link, now, l, m, number, usable);
 
     if (copies == 0) {
@@ -150,7 +150,7 @@ static bool write_redundant(struct tbi_link *link, struct tbi_now now, struct tb
 static bool write_message(struct tbi_link *link, struct tbi_now now, struct tbi_tx_lane *l,
                           struct tbi_out *m, uint64_t number)
 {
-    unsigned usable = tbi_paths_usable(link), fitting = 0;
+    unsigned usable = link->usable, fitting = 0;
 
     if (l->schedule == TBQ_REDUNDANT) {
         return write_redundant(link, now, l, m, number);
@@ -267,6 +267,10 @@ void tbi_send_lane(struct tbi_link *link, struct tbi_now now, tbq_lane lane)
 {
     struct tbi_tx_lane *l = &link->tx[lane];
 
+    if (tbi_list_empty(&l->waiting) && tbi_list_empty(&l->aside) && tbi_list_empty(&l->again) &&
+        tbi_list_empty(&l->announce)) {
+        return; /* as most are, most of the time */
+    }
     bool all = send_again(link, now, l);
     announce(link, now, l, lane);
     send_waiting(link, now, l, &l->aside);

@@ -36,6 +36,9 @@ uint64_t tbi_taken_lowest(const struct tbi_rx_lane *l)
 
 static int reserve_ranges(struct tbi_ranges *r, size_t more)
 {
+    if (r->count + more <= r->capacity) {
+        return 0;
+    }
     void *at = r->at;
     int rv = tbi_grow(r->alloc, &at, &r->capacity, r->count + more, sizeof *r->at);
     r->at = at;
@@ -44,6 +47,9 @@ static int reserve_ranges(struct tbi_ranges *r, size_t more)
 
 static int reserve_runs(struct tbi_rx_lane *l, const struct tbi_alloc *alloc, size_t more)
 {
+    if (l->runs_len + more <= l->runs_capacity) {
+        return 0;
+    }
     void *at = l->runs;
     int rv = tbi_grow(alloc, &at, &l->runs_capacity, l->runs_len + more, sizeof *l->runs);
     l->runs = at;
@@ -87,7 +93,7 @@ uint64_t tbi_taken_waited_for(struct tbi_rx_lane *l)
     do {
         from = n;
         n = tbi_ranges_gap(&l->elsewhere, tbi_ranges_gap(&l->received, n));
-    } while (n != from);
+    } while (n != from && l->elsewhere.count > 0);
     tbi_ranges_drop_below(&l->elsewhere, n);
     l->waited_for = n;
     return n;

@@ -116,7 +116,7 @@ int tbi_body_arrived(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_curs
         if ((in = find(b, m.id)) != NULL) {
             end_body(in, TBQ_ERR_STOPPED, "given up by its sender");
         }
-        tbi_delivery_take(d, b->node->now);
+        tbi_dispatch_take(b, d);
         return 0;
     }
     if (!b->node->cfg.settings.take_bodies) {

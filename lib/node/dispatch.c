@@ -285,6 +285,12 @@ struct tbi_event *tbi_dispatch_event(struct tbi_bond *b, struct tbi_delivery *d,
     return e;
 }
 
+void tbi_dispatch_take(struct tbi_bond *b, struct tbi_delivery *d)
+{
+    tbi_delivery_take(d, b->node->now);
+    tbi_bond_touch(b);
+}
+
 /* The event owes the link a take from here on. */
 static int queue(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_event *e)
 {
@@ -312,7 +318,7 @@ static int on_ping(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor
     tbi_put_init(&w, head, sizeof head);
     tbi_put_pong(&w, &pong);
     out.head_size = tbi_put_size(&w);
-    tbi_delivery_take(d, b->node->now);
+    tbi_dispatch_take(b, d);
     /* A full outbox: no answer, as if it had been lost; the other side's own ping tells as much. */
     (void)tbi_bond_send(b, &out);
     return 0;
@@ -375,7 +381,7 @@ static int on_pong(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor
         fill_pong(b->node, e, p->sent_ns, pong.wall_ms);
         return queue(b, d, e);
     }
-    tbi_delivery_take(d, b->node->now);
+    tbi_dispatch_take(b, d);
     return 0;
 }
 
@@ -420,7 +426,7 @@ static int on_resource_response(struct tbi_bond *b, struct tbi_delivery *d, stru
     }
     struct tbi_request *r = tbi_map_get(&b->node->asked, &m.id);
     if (r == NULL || tbq_peer_id_compare(&r->peer, &b->peer->id) != 0) {
-        tbi_delivery_take(d, b->node->now); /* too late, or never asked */
+        tbi_dispatch_take(b, d); /* too late, or never asked */
         return 0;
     }
     struct tbi_event *e = tbi_dispatch_event(b, d, TBQ_EVENT_RESPONSE);
@@ -455,7 +461,7 @@ static int on_error(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_curso
 static int taken(struct tbi_bond *b, struct tbi_delivery *d, int rv)
 {
     if (rv == 0) {
-        tbi_delivery_take(d, b->node->now);
+        tbi_dispatch_take(b, d);
     }
     return rv;
 }
@@ -511,11 +517,11 @@ void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d)
 
     tbi_cur_init(&body, d->body->data, d->body->size);
     int rv = dispatch(b, d, body);
-    tbi_bond_touch(b); /* what was taken or refused here is to be told */
     if (rv == TBQ_ERR_UNSUPPORTED && d->skippable) { /* as a kind that nobody knows */
-        tbi_delivery_take(d, b->node->now);
+        tbi_dispatch_take(b, d);
     } else if (rv < 0) {
         tbi_delivery_refuse(d, b->node->now, decline_code(rv));
+        tbi_bond_touch(b);
     }
 }
 

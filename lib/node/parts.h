@@ -550,6 +550,7 @@ void tbi_dispatch_pings_leave(struct tbi_bond *b); /* those that waited for a co
 /* What waits for a pong goes along when messages move. */
 void tbi_dispatch_pings_move(struct tbi_bond *to, struct tbi_bond *from);
 void tbi_dispatch_early_pong(struct tbi_session *s, const struct tbi_early_pong *pong);
+void tbi_dispatch_take(struct tbi_bond *b, struct tbi_delivery *d); /* nobody else is to see it */
 void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d);
 /* An event about a message that arrived, its kind and bytes; NULL when out of memory. */
 struct tbi_event *tbi_dispatch_event(struct tbi_bond *b, struct tbi_delivery *d,

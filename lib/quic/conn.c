@@ -86,6 +86,7 @@ void tbi_conn_free(struct tbi_conn *c)
     tbi_list_remove(&c->reap);
     tbi_timer_unregister(&ep->timers, &c->timer);
     tbi_map_remove(&ep->conns, &c->number);
+    ep->asked = NULL;
     tbi_free(ep->alloc, c->close_packet);
     tbi_free(ep->alloc, c->closed);
     tbi_free(ep->alloc, c);

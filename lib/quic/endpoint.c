@@ -105,7 +105,10 @@ const struct tbi_endpoint_stats *tbi_endpoint_stats(const struct tbi_endpoint *e
 
 struct tbi_conn *tbi_endpoint_conn(struct tbi_endpoint *ep, uint64_t conn)
 {
-    return tbi_map_get(&ep->conns, &conn);
+    if (ep->asked == NULL || ep->asked->number != conn) { /* mostly it is the same one again */
+        ep->asked = tbi_map_get(&ep->conns, &conn);
+    }
+    return ep->asked;
 }
 
 /* --- Connection ids --------------------------------------------------------------------------- */
@@ -382,8 +385,9 @@ static void keep_spare(struct tbi_endpoint *ep, const struct tbi_conn *c, const 
         (struct tbi_send_batch){.local = c->out, .remote = c->remote, .ecn = ecn, .size = size};
 }
 
-/* Fills the batch from one connection; packets of one size, the last may be shorter. */
-static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_batch *out)
+/* Fills the batch from one connection; packets of one size, the last may be shorter. *all: it has
+ * no more to send now. */
+static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_batch *out, bool *all)
 {
     size_t quantum = ngtcp2_conn_get_send_quantum(c->qc);
     size_t packets = 0;
@@ -393,12 +397,14 @@ static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_ba
         TBI_CONTAINER(it, struct tbi_ostream, entry)->blocked = false;
     }
     out->size = 0;
+    *all = false;
     while (packets < TBI_SEGMENTS_MAX && out->capacity - out->size >= TBI_PACKET_MAX &&
            (packets == 0 || out->size < quantum)) {
         uint8_t *at = out->data + out->size;
         uint8_t ecn = 0;
         size_t n = tbi_conn_write_packet(c, at, TBI_PACKET_MAX, &ecn);
         if (n == 0) {
+            *all = true;
             break;
         }
         ep->stats.packets_out++;
@@ -440,8 +446,8 @@ int tbi_endpoint_send(struct tbi_endpoint *ep, struct tbi_now now, struct tbi_se
     }
     while ((entry = tbi_list_shift(&ep->ready)) != NULL) {
         struct tbi_conn *c = TBI_CONTAINER(entry, struct tbi_conn, ready);
-        bool got = fill(ep, c, out);
-        if (got && c->state == TBI_CONN_ALIVE) {
+        bool all, got = fill(ep, c, out, &all);
+        if (got && !all && c->state == TBI_CONN_ALIVE) {
             tbi_conn_ready(c); /* behind the others; asked again until it has nothing */
         }
         tbi_conn_rearm(c);

@@ -237,6 +237,7 @@ struct tbi_endpoint {
     struct tbi_map cids;   /* tbi_cid_key to tbi_route */
     struct tbi_map tokens; /* stateless reset tokens of the peers' ids to tbi_route */
     struct tbi_map conns;  /* number to tbi_conn */
+    struct tbi_conn *asked; /* of these, who was asked for last; NULL: none */
     struct tbi_map crowd;  /* network to the number of its handshakes under way, a size_t */
     struct tbi_list ready;
     struct tbi_list reap;

@@ -61,33 +61,49 @@ void tbi_frame_reader_init(struct tbi_frame_reader *r)
     memset(r, 0, sizeof *r);
 }
 
-/* Whether the head is complete: type and length are set then. */
-static bool head_peek(struct tbi_frame_reader *r)
+/* The size of the head that the bytes begin with, type and length are set then; 0: incomplete. */
+static size_t peek_head(struct tbi_frame_reader *r, const uint8_t *data, size_t size)
 {
     size_t type_size, length_size;
 
-    return tbi_varint_peek(r->head, r->head_len, &r->type, &type_size) &&
-           tbi_varint_peek(r->head + type_size, r->head_len - type_size, &r->length, &length_size);
+    return tbi_varint_peek(data, size, &r->type, &type_size) &&
+                   tbi_varint_peek(data + type_size, size - type_size, &r->length, &length_size)
+               ? type_size + length_size
+               : 0;
+}
+
+/* Where it came in pieces it is put together, byte by byte. */
+static bool whole_head(struct tbi_frame_reader *r, struct tbi_cursor *c)
+{
+    size_t size = r->head_len == 0 ? peek_head(r, c->at, tbi_cur_left(c)) : 0;
+
+    if (size > 0) {
+        (void)tbi_cur_take(c, size);
+        return true;
+    }
+    while (tbi_cur_left(c) > 0) {
+        /* two varints have at most TBI_FRAME_HEAD_MAX bytes: the head cannot overflow */
+        r->head[r->head_len++] = tbi_cur_u8(c);
+        if (peek_head(r, r->head, r->head_len) > 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static enum tbi_frame_step read_head(struct tbi_frame_reader *r, struct tbi_cursor *c)
 {
-    while (tbi_cur_left(c) > 0) {
-        /* two varints have at most TBI_FRAME_HEAD_MAX bytes: the head cannot overflow */
-        r->head[r->head_len++] = tbi_cur_u8(c);
-        if (!head_peek(r)) {
-            continue;
-        }
-        if (r->length > TBI_FRAME_LENGTH_MAX) {
-            tbi_cur_fail(c, TBQ_ERR_LIMIT);
-            return TBI_STEP_ERROR;
-        }
-        r->head_len = 0;
-        r->got = 0;
-        r->in_body = true;
-        return TBI_STEP_HEAD;
+    if (!whole_head(r, c)) {
+        return TBI_STEP_NEED_MORE;
     }
-    return TBI_STEP_NEED_MORE;
+    if (r->length > TBI_FRAME_LENGTH_MAX) {
+        tbi_cur_fail(c, TBQ_ERR_LIMIT);
+        return TBI_STEP_ERROR;
+    }
+    r->head_len = 0;
+    r->got = 0;
+    r->in_body = true;
+    return TBI_STEP_HEAD;
 }
 
 enum tbi_frame_step tbi_frame_step(struct tbi_frame_reader *r, struct tbi_cursor *c,

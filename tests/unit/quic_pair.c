@@ -226,7 +226,7 @@ void quic_run(struct quic_pair *p, uint64_t ms)
         quic_actions(&p->a);
         quic_actions(&p->b);
     }
-    p->now.mono_ns = end;
+    p->now.mono_ns = p->now.mono_ns > end ? p->now.mono_ns : end; /* it never goes back */
     p->now.wall_ms += ms;
 }
 
