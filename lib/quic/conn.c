@@ -483,6 +483,19 @@ static struct tbi_ostream *next_stream(struct tbi_conn *c)
     return next;
 }
 
+/* Whether there is something to go into the same packet behind that stream's bytes. */
+static bool others_wait(const struct tbi_conn *c, const struct tbi_ostream *o)
+{
+    TBI_LIST_FOREACH(it, &c->streams)
+    {
+        const struct tbi_ostream *other = TBI_CONTAINER(it, struct tbi_ostream, entry);
+        if (other != o && may_send(other)) {
+            return true;
+        }
+    }
+    return tbi_datagram_waits(c);
+}
+
 static void after_write(struct tbi_conn *c, struct tbi_ostream *o, size_t size, bool fin)
 {
     tbi_ostream_sent(o, size);
@@ -518,7 +531,8 @@ static ngtcp2_ssize write_some(struct tbi_conn *c, ngtcp2_path *path, ngtcp2_pkt
         bool all;
         n = tbi_ostream_gather(o, vec, VECTORS_MAX, &all);
         fin = o->fin && all;
-        flags = NGTCP2_WRITE_STREAM_FLAG_MORE | (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0);
+        flags = (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0U) |
+                (!all || others_wait(c, o) ? NGTCP2_WRITE_STREAM_FLAG_MORE : 0U);
     }
     ngtcp2_ssize rv = ngtcp2_conn_writev_stream(c->qc, path, pi, dest, size, &used, flags,
                                                 o != NULL ? o->id : -1, vec, n, c->ep->now.mono_ns);
