@@ -253,19 +253,21 @@ static void deliver(struct source *s)
 {
     struct tbi_link *link = s->link;
     struct tbi_intake *in = s->in;
-    struct tbi_delivered *o = tbi_piece_new(link->alloc, sizeof *o);
+    size_t piece = sizeof(struct tbi_delivered) + link->delivery_room;
+    struct tbi_delivered *o = tbi_piece_new(link->alloc, piece);
 
     bool unordered = s->stream != NULL && s->stream->unordered;
     bool waits = !unordered && in->head.number > s->l->waited_for;
     if (o == NULL || (waits && make_early_lists(link, s->l) < 0) ||
         tbi_taken_reserve(s->l, link->alloc) < 0 || tbi_taken_receive(s->l, in->head.number) < 0) {
-        tbi_piece_free(link->alloc, o, sizeof *o);
+        tbi_piece_free(link->alloc, o, piece);
         fail(s, TBI_CLOSE_INTERNAL, "out of memory");
         return;
     }
     s->l->open++;
     *o = (struct tbi_delivered){.event.type = TBI_LINK_DELIVER,
                                 .alloc = link->alloc,
+                                .piece = piece,
                                 .path = s->path->number,
                                 .generation = link->generation,
                                 .d = {.link = link,
@@ -274,7 +276,8 @@ static void deliver(struct source *s)
                                       .repeat = (in->head.flags & TBI_MESSAGE_REPEAT) != 0,
                                       .skippable = (in->head.flags & TBI_MESSAGE_SKIPPABLE) != 0,
                                       .kind = in->head.kind,
-                                      .body = in->block}};
+                                      .body = in->block,
+                                      .room = link->delivery_room > 0 ? o + 1 : NULL}};
     in->block = NULL;
     if (s->stream != NULL) {
         o->on_stream = true;
@@ -570,7 +573,7 @@ static void delivered_free(struct tbi_delivered *o)
     tbi_list_remove(&o->event.node);
     tbi_list_remove(&o->node);
     tbi_block_unref(o->d.body);
-    tbi_piece_free(o->alloc, o, sizeof *o);
+    tbi_piece_free(o->alloc, o, o->piece);
 }
 
 void tbi_inbox_drop_early(struct tbi_link *link)

@@ -19,6 +19,10 @@ struct tbi_link *tbi_link_new(const struct tbi_link_config *config)
     link->ack_delay = config->ack_delay_ns > 0 && config->ack_delay_ns < TBI_LINK_ACK_DELAY_NS
                           ? config->ack_delay_ns
                           : TBI_LINK_ACK_DELAY_NS;
+    link->fate_room = config->fate_room > 0;
+    link->out_size =
+        config->fate_room > sizeof(struct tbi_out) ? config->fate_room : sizeof(struct tbi_out);
+    link->delivery_room = config->delivery_room;
     link->retry_at = TBI_NEVER;
     tbi_list_init(&link->paths);
     do {
@@ -50,8 +54,7 @@ void tbi_link_free(struct tbi_link *link)
     tbi_inbox_free(link);
     while ((node = tbi_list_shift(&link->events)) != NULL) { /* fates: the deliveries are gone */
         struct tbi_link_event *event = TBI_CONTAINER(node, struct tbi_link_event, node);
-        tbi_piece_free(link->alloc, TBI_CONTAINER(event, struct tbi_out, event),
-                       sizeof(struct tbi_out));
+        tbi_out_free(link, TBI_CONTAINER(event, struct tbi_out, event));
     }
     tbi_outbox_free(link);
     tbi_taken_free(link);
@@ -156,7 +159,12 @@ static void fetch(struct tbi_link *link, struct tbi_list *node, struct tbi_link_
     }
     struct tbi_out *m = TBI_CONTAINER(event, struct tbi_out, event);
     action->u.fate = m->fate;
-    tbi_piece_free(link->alloc, m, sizeof *m);
+    if (link->fate_room) {
+        action->room = m;
+        action->room_size = link->out_size;
+    } else {
+        tbi_out_free(link, m);
+    }
     link->stats.outbox_messages--;
     tbi_outbox_check_room(link);
 }

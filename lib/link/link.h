@@ -52,6 +52,9 @@ struct tbi_link_config {
     uint64_t max_message_size;     /* ours, as told in HELLO: larger messages are declined */
     uint64_t ack_delay_ns;         /* 0: the default; at most the default */
     tbq_schedule schedule[TBQ_LANES];
+    /* Room for the owner's own, so that each message needs no more memory than it has; 0: none. */
+    size_t fate_room;     /* bytes, with every FATE action */
+    size_t delivery_room; /* bytes, with every delivery */
 };
 
 /* NULL when out of memory. */
@@ -86,6 +89,7 @@ struct tbi_outgoing {
     bool want_fate; /* false: no FATE action follows (the library's own talk) */
     uint64_t tag;   /* come back in the FATE */
     uint64_t cookie;
+    uint8_t mark;
 };
 
 /* Queues a message, which the next tbi_link_tick() writes; a connection need not exist. Its number
@@ -233,6 +237,7 @@ struct tbi_delivery {
     uint64_t kind;          /* enum tbq_kind, a known one */
     struct tbi_block *body; /* of the kind; never NULL; borrowed until taken or refused */
     void *user;             /* the owner's; NULL at first */
+    void *room;             /* delivery_room bytes, for as long as the delivery; NULL: none */
 };
 
 /* The application is done with it: TAKEN, as the next tbi_link_tick() tells. Frees the delivery. */
@@ -255,6 +260,7 @@ enum tbi_link_action_type {
 struct tbi_link_fate {
     uint64_t tag;
     uint64_t cookie;
+    uint8_t mark;
     tbq_fate fate;
     int reason;            /* 0 when delivered, else a TBQ_ERR_* */
     bool declined;         /* the peer declined it: */
@@ -268,6 +274,9 @@ struct tbi_link_fate {
 
 struct tbi_link_action {
     enum tbi_link_action_type type;
+    void *room;       /* of a FATE: what was the message's memory, not cleared; the owner's now, who
+                         gives it back as a piece. NULL: none was asked for */
+    size_t room_size; /* bytes; fate_room at least */
     union {
         struct tbi_delivery *delivery;
         struct tbi_link_fate fate;

@@ -29,13 +29,18 @@ void tbi_outbox_init(struct tbi_link *link)
     link->next_expiry = TBI_NEVER;
 }
 
+void tbi_out_free(struct tbi_link *link, struct tbi_out *m)
+{
+    tbi_piece_free(link->alloc, m, link->out_size);
+}
+
 static void free_list(struct tbi_link *link, struct tbi_list *list)
 {
     struct tbi_list *node;
     while ((node = tbi_list_shift(list)) != NULL) {
         struct tbi_out *m = out_of(node);
         tbi_block_unref(m->payload);
-        tbi_piece_free(link->alloc, m, sizeof *m);
+        tbi_out_free(link, m);
     }
 }
 
@@ -135,29 +140,33 @@ int tbi_link_send(struct tbi_link *link, struct tbi_now now, const struct tbi_ou
     if (rv < 0) {
         return rv;
     }
-    struct tbi_out *m = tbi_piece_zeroed(link->alloc, sizeof *m);
+    struct tbi_out *m = tbi_piece_new(link->alloc, link->out_size);
     if (m == NULL) {
         return TBQ_ERR_NOMEM;
     }
-    m->event.type = TBI_LINK_FATE;
+    *m = (struct tbi_out){
+        .event.type = TBI_LINK_FATE,
+        .fate = {.tag = o->tag,
+                 .cookie = o->cookie,
+                 .mark = o->mark,
+                 .lane = o->lane,
+                 .kind = o->kind,
+                 .queued_ns = now.mono_ns},
+        .payload = tbi_block_ref(o->payload),
+        .bytes = o->payload != NULL ? o->payload->size : 0,
+        .expires_at = o->ttl_ns == 0 || o->ttl_ns > TBI_NEVER - now.mono_ns
+                          ? TBI_NEVER
+                          : now.mono_ns + o->ttl_ns,
+        .head_size = o->head_size,
+        .unordered = o->unordered,
+        .skippable = o->skippable,
+        .want_fate = o->want_fate,
+    };
     tbi_list_init(&m->again);
     tbi_list_init(&m->announce);
-    m->fate = (struct tbi_link_fate){.tag = o->tag,
-                                     .cookie = o->cookie,
-                                     .lane = o->lane,
-                                     .kind = o->kind,
-                                     .queued_ns = now.mono_ns};
     if (o->head_size > 0) {
         memcpy(m->head, o->head, o->head_size);
-        m->head_size = o->head_size;
     }
-    m->payload = tbi_block_ref(o->payload);
-    m->bytes = o->payload != NULL ? o->payload->size : 0;
-    m->expires_at =
-        o->ttl_ns == 0 || o->ttl_ns > TBI_NEVER - now.mono_ns ? TBI_NEVER : now.mono_ns + o->ttl_ns;
-    m->unordered = o->unordered;
-    m->skippable = o->skippable;
-    m->want_fate = o->want_fate;
     tbi_list_push(o->unordered ? &link->tx[o->lane].aside : &link->tx[o->lane].waiting,
                   &m->event.node);
     link->stats.outbox_messages++;
@@ -225,7 +234,7 @@ void tbi_outbox_settle(struct tbi_link *link, struct tbi_out *m, tbq_fate fate, 
         tbi_list_push(&link->events, &m->event.node);
     } else {
         link->stats.outbox_messages--;
-        tbi_piece_free(link->alloc, m, sizeof *m);
+        tbi_out_free(link, m);
     }
     tbi_outbox_check_room(link);
 }

@@ -167,6 +167,7 @@ struct tbi_delivered {           /* a delivery with what the owner need not see 
                                     perhaps, in the lane's early */
     struct tbi_list node;        /* in the link's deliveries */
     const struct tbi_alloc *alloc;
+    size_t piece; /* bytes, with the owner's room behind */
     struct tbi_delivery d;
     uint64_t path;       /* the number of the one that it came on */
     uint64_t generation; /* of the receiving state */
@@ -182,13 +183,16 @@ struct tbi_link {
     size_t limit_messages;
     uint64_t max_message_size;
     uint64_t ack_delay;
+    size_t out_size; /* bytes of a message's piece: it becomes its fate's room */
+    bool fate_room;
+    size_t delivery_room;
 
     struct tbi_list paths;
     struct tbi_link_path *control; /* the path that has the control frames; NULL: none */
     struct tbi_link_path *best;    /* of those, for failover; NULL: to be chosen */
-    unsigned usable; /* bits of those to be used now: not suspect, or all where all are */
-    bool control_blocked;          /* its stream was full when something was due */
-    uint64_t retry_at;             /* after a write without memory */
+    unsigned usable;      /* bits of those to be used now: not suspect, or all where all are */
+    bool control_blocked; /* its stream was full when something was due */
+    uint64_t retry_at;    /* after a write without memory */
 
     uint64_t incarnation; /* of our numbering */
     struct tbi_tx_lane tx[TBQ_LANES];
@@ -239,6 +243,8 @@ void tbi_outbox_init(struct tbi_link *link);
 void tbi_outbox_free(struct tbi_link *link);
 void tbi_outbox_expire(struct tbi_link *link, struct tbi_now now);
 void tbi_outbox_check_room(struct tbi_link *link);
+
+void tbi_out_free(struct tbi_link *link, struct tbi_out *m);
 
 /* Tells a message's fate: it leaves its lists and waits to be fetched. */
 void tbi_outbox_settle(struct tbi_link *link, struct tbi_out *m, tbq_fate fate, int reason);

@@ -126,10 +126,6 @@ int tbi_body_arrived(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_curs
         return rv;
     }
     struct tbi_event *e = tbi_dispatch_event(b, d, TBQ_EVENT_BODY);
-    if (e == NULL) {
-        end_body(in, TBQ_ERR_NOMEM, tbq_strerror(TBQ_ERR_NOMEM));
-        return TBQ_ERR_NOMEM;
-    }
     e->part = (tbq_body_part){.offset = m.offset,
                               .length = m.length,
                               .bytes = {.data = m.data, .size = m.size},

@@ -302,6 +302,7 @@ int tbi_node_send_body(struct tbi_node *node, struct tbi_now now, const tbq_peer
                                .text = "",
                                .fate = fate};
     int rv = tbi_map_put(&node->bodies_out, &o->id, o);
+    node->events.fates += rv == 0;
     if (rv < 0) {
         tbi_event_free(fate);
         tbi_free(node->alloc, o);

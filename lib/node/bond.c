@@ -107,6 +107,8 @@ struct tbi_bond *tbi_bond_new(struct tbi_node *node, struct tbi_peer *peer)
         .outbox_bytes = settings->outbox_bytes,
         .outbox_messages = settings->outbox_messages,
         .max_message_size = settings->max_message_size,
+        .fate_room = sizeof(struct tbi_event),
+        .delivery_room = sizeof(struct tbi_event),
     };
     memcpy(config.schedule, settings->schedule, sizeof config.schedule);
     struct tbi_bond *b = tbi_calloc(node->alloc, 1, sizeof *b);
@@ -282,21 +284,31 @@ static bool move_over(struct tbi_bond *b)
     return true;
 }
 
-/* The event was reserved by the send: a fate is told also when memory is out. */
-void tbi_bond_tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f)
+/* The message's memory becomes the event: a fate is told also when memory is out. */
+static void on_fate(struct tbi_bond *b, const struct tbi_link_action *a)
 {
-    struct tbi_node *node = b->node;
+    const struct tbi_link_fate *f = &a->u.fate;
+
+    if (f->kind == TBQ_BODY || f->mark == TBI_FATE_UNTOLD) {
+        tbi_piece_free(b->node->alloc, a->room, a->room_size);
+    }
     if (f->kind == TBQ_BODY) {
         tbi_body_part_fate(f);
-        return;
+    } else if (f->mark == TBI_FATE_UNTOLD) {
+        b->node->events.fates--;
+    } else {
+        tbi_bond_tell_fate(
+            b, f, tbi_event_in(a->room, a->room_size, &b->node->events, b->node, TBQ_EVENT_FATE));
     }
-    struct tbi_event *e = (struct tbi_event *)(uintptr_t)f->cookie;
-    uint64_t broadcast = e->broadcast;
+}
 
-    if (e->silent) {
-        tbi_event_free(e);
-        return;
-    }
+void tbi_bond_tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f, struct tbi_event *e)
+{
+    struct tbi_node *node = b->node;
+    bool of_broadcast = f->mark == TBI_FATE_OF_BROADCAST;
+
+    e->pub.tag = f->tag;
+    e->pub.connection = of_broadcast ? 0 : f->cookie;
     if (b->peer != NULL) {
         tbi_event_set_peer(e, &b->peer->id);
     }
@@ -309,8 +321,8 @@ void tbi_bond_tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f)
         e->pub.text = tbq_strerror(f->reason);
     }
     tbi_events_push(&node->events, e);
-    if (broadcast != 0) {
-        tbi_broadcast_fate(node, broadcast, f->fate);
+    if (of_broadcast) {
+        tbi_broadcast_fate(node, f->cookie, f->fate);
     }
 }
 
@@ -345,7 +357,7 @@ void tbi_bond_drain(struct tbi_bond *b)
             tbi_dispatch_delivery(b, a.u.delivery);
             break;
         case TBI_LINK_FATE:
-            tbi_bond_tell_fate(b, &a.u.fate);
+            on_fate(b, &a);
             break;
         case TBI_LINK_WRITABLE:
             tell_writable(b);

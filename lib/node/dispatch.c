@@ -144,20 +144,27 @@ static int prepare(struct tbi_node *node, struct tbi_bond *b, const tbq_message 
     return bytes.size > 0 && p->body == NULL ? TBQ_ERR_NOMEM : 0;
 }
 
-/* The place for the fate is taken now, so that it can be told whatever comes. */
-static int post(struct tbi_bond *b, const struct prepared *p, tbq_connection connection,
-                uint64_t broadcast, const tbq_send_options *options)
+/* One of many found no place: its fate comes at once, and counts, if there is no memory to tell. */
+static void fail_at_once(struct tbi_bond *b, const struct tbi_outgoing *out, int reason)
 {
-    struct tbi_event *fate = tbi_events_reserve(&b->node->events, b->node, TBQ_EVENT_FATE);
-    if (fate == NULL && broadcast != 0) {
-        tbi_broadcast_fate(b->node, broadcast, TBQ_NOT_DELIVERED); /* counted, if not told */
+    struct tbi_event *e = tbi_event_new(&b->node->events, b->node, TBQ_EVENT_FATE);
+    const struct tbi_link_fate f = {.tag = out->tag,
+                                    .cookie = out->cookie,
+                                    .mark = out->mark,
+                                    .fate = TBQ_NOT_DELIVERED,
+                                    .reason = reason,
+                                    .lane = out->lane};
+    if (e != NULL) {
+        b->node->events.fates++;
+        tbi_bond_tell_fate(b, &f, e);
+    } else {
+        tbi_broadcast_fate(b->node, out->cookie, TBQ_NOT_DELIVERED);
     }
-    if (fate == NULL) {
-        return TBQ_ERR_NOMEM;
-    }
-    fate->pub.tag = options->tag;
-    fate->pub.connection = connection;
-    fate->broadcast = broadcast;
+}
+
+static int post(struct tbi_bond *b, const struct prepared *p, enum tbi_fate_mark mark,
+                uint64_t cookie, const tbq_send_options *options)
+{
     struct tbi_outgoing out = {
         .kind = p->kind,
         .head = p->head,
@@ -168,22 +175,20 @@ static int post(struct tbi_bond *b, const struct prepared *p, tbq_connection con
         .unordered = options->unordered,
         .tag = options->tag,
         .want_fate = true,
-        .cookie = (uintptr_t)fate,
+        .mark = (uint8_t)mark,
+        .cookie = cookie,
     };
     int rv = tbi_bond_send(b, &out);
     if (rv == 0) {
+        b->node->events.fates++;
         tbi_rest_used(b);
         tbi_rest_wake(b);
     }
     if (rv == TBQ_ERR_AGAIN) {
         b->wants_writable = true;
     }
-    if (rv < 0 && broadcast != 0) { /* one of many: its fate comes at once, and counts */
-        const struct tbi_link_fate f = {
-            .cookie = out.cookie, .fate = TBQ_NOT_DELIVERED, .reason = rv, .lane = out.lane};
-        tbi_bond_tell_fate(b, &f);
-    } else if (rv < 0) {
-        tbi_event_free(fate);
+    if (rv < 0 && mark == TBI_FATE_OF_BROADCAST) {
+        fail_at_once(b, &out, rv);
     }
     return rv;
 }
@@ -195,7 +200,7 @@ int tbi_dispatch_send(struct tbi_bond *b, tbq_connection connection, const tbq_m
     int rv = prepare(b->node, b, message, &p);
 
     if (rv == 0) {
-        rv = post(b, &p, connection, 0, options);
+        rv = post(b, &p, TBI_FATE_OF_SEND, connection, options);
         tbi_block_unref(p.body);
     }
     return rv;
@@ -215,7 +220,7 @@ static size_t post_to_all(struct tbi_node *node, const struct prepared *p, uint6
         }
         n++;
         if (p != NULL) {
-            (void)post(b, p, 0, broadcast, options); /* a failure is a fate */
+            (void)post(b, p, TBI_FATE_OF_BROADCAST, broadcast, options); /* a failure is a fate */
         }
     }
     return n;
@@ -265,20 +270,17 @@ int tbi_dispatch_ping(struct tbi_bond *b)
 
 /* --- In --------------------------------------------------------------------------------------- */
 
-struct tbi_event *tbi_dispatch_event(struct tbi_bond *b, struct tbi_delivery *d,
+struct tbi_event *tbi_dispatch_event(struct tbi_bond *b, const struct tbi_delivery *d,
                                      tbq_event_type type)
 {
-    struct tbi_event *e = tbi_event_new(&b->node->events, b->node, type);
-    if (e == NULL) {
-        return NULL;
-    }
+    struct tbi_event *e = tbi_event_in(d->room, 0, &b->node->events, b->node, type);
+
     tbi_rest_used(b);
     tbi_event_set_peer(e, &b->peer->id);
     e->pub.lane = d->lane;
     e->pub.repeat = d->repeat;
     e->pub.message = &e->message;
     e->message.kind = (tbq_kind)d->kind;
-    e->body = tbi_block_ref(d->body);
     if (b->session != NULL && b->session->contact != NULL) {
         e->pub.connection = b->session->contact->handle;
     }
@@ -346,8 +348,10 @@ void tbi_dispatch_early_pong(struct tbi_session *s, const struct tbi_early_pong 
         if (p->id != pong->id || p->early_ns == 0) {
             continue;
         }
-        struct tbi_event *e = tbi_dispatch_event(b, &like, TBQ_EVENT_MESSAGE);
-        if (e != NULL) { /* else the other pong is told */
+        like.room = tbi_event_new(&b->node->events, b->node, TBQ_EVENT_MESSAGE);
+        if (like.room != NULL) { /* else the other pong is told */
+            struct tbi_event *e = tbi_dispatch_event(b, &like, TBQ_EVENT_MESSAGE);
+            e->piece = sizeof *e;
             e->pub.connection = s->contact != NULL ? s->contact->handle : 0;
             fill_pong(b->node, e, p->early_ns, pong->wall_ms);
             tbi_events_push(&b->node->events, e);
@@ -375,9 +379,6 @@ static int on_pong(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor
             break;
         }
         struct tbi_event *e = tbi_dispatch_event(b, d, TBQ_EVENT_MESSAGE);
-        if (e == NULL) {
-            return TBQ_ERR_NOMEM;
-        }
         fill_pong(b->node, e, p->sent_ns, pong.wall_ms);
         return queue(b, d, e);
     }
@@ -388,9 +389,6 @@ static int on_pong(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor
 static int on_transition(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor body)
 {
     struct tbi_event *e = tbi_dispatch_event(b, d, TBQ_EVENT_MESSAGE);
-    if (e == NULL) {
-        return TBQ_ERR_NOMEM;
-    }
     e->message.u.transition.data = tbi_cur_rest(&body, &e->message.u.transition.size);
     return queue(b, d, e);
 }
@@ -403,13 +401,10 @@ static int on_resource_request(struct tbi_bond *b, struct tbi_delivery *d, struc
         return rv;
     }
     struct tbi_request *r = tbi_request_owed(b, m.id, m.timeout_ms);
-    struct tbi_event *e = r != NULL ? tbi_dispatch_event(b, d, TBQ_EVENT_REQUEST) : NULL;
-    if (e == NULL) {
-        if (r != NULL) {
-            tbi_request_free(r, &b->node->owed);
-        }
+    if (r == NULL) {
         return TBQ_ERR_LIMIT;
     }
+    struct tbi_event *e = tbi_dispatch_event(b, d, TBQ_EVENT_REQUEST);
     e->pub.request = r->id;
     e->message.u.request.id = r->id;
     e->message.u.request.timeout_ms = m.timeout_ms;
@@ -430,9 +425,6 @@ static int on_resource_response(struct tbi_bond *b, struct tbi_delivery *d, stru
         return 0;
     }
     struct tbi_event *e = tbi_dispatch_event(b, d, TBQ_EVENT_RESPONSE);
-    if (e == NULL) {
-        return TBQ_ERR_NOMEM;
-    }
     e->pub.request = m.id;
     e->message.u.response.id = m.id;
     e->message.u.response.status = (tbq_response_status)m.status;
@@ -449,9 +441,6 @@ static int on_error(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_curso
         return rv;
     }
     struct tbi_event *e = tbi_dispatch_event(b, d, TBQ_EVENT_MESSAGE);
-    if (e == NULL) {
-        return TBQ_ERR_NOMEM;
-    }
     e->message.u.error.code = m.code <= 0x7fffffff ? -(int)m.code : TBQ_ERR_INTERNAL;
     e->message.u.error.text = (tbq_bytes){.data = m.text, .size = m.text_size};
     return queue(b, d, e);
@@ -545,18 +534,21 @@ static void settle(struct tbi_event *e, bool take)
     if (e->pub.type == TBQ_EVENT_TRUST) {
         tbi_trust_answered(e, false); /* where it was not accepted before */
     }
-    if (d != NULL) {
-        struct tbi_bond *b = d->link != NULL ? d->user : NULL;
-        if (take) {
-            tbi_delivery_take(d, e->node->now);
-        } else {
-            tbi_delivery_refuse(d, e->node->now, TBI_DECLINE_REFUSED);
-        }
-        if (b != NULL) {
-            tbi_bond_touch(b);
-        }
+    if (d == NULL) {
+        tbi_event_free(e);
+        return;
     }
-    tbi_event_free(e);
+    struct tbi_now now = e->node->now;
+    struct tbi_bond *b = d->link != NULL ? d->user : NULL;
+    tbi_event_free(e); /* it lies in the delivery, and goes with it */
+    if (take) {
+        tbi_delivery_take(d, now);
+    } else {
+        tbi_delivery_refuse(d, now, TBI_DECLINE_REFUSED);
+    }
+    if (b != NULL) {
+        tbi_bond_touch(b);
+    }
 }
 
 void *tbi_node_event_owner(const tbq_event *event)

@@ -51,19 +51,27 @@ struct whole {
 struct tbi_event *tbi_event_new(struct tbi_events *q, struct tbi_node *node, tbq_event_type type)
 {
     bool words = has_words(type);
-    struct tbi_event *e =
-        tbi_piece_zeroed(q->alloc, words ? sizeof(struct whole) : sizeof(struct tbi_event));
+    size_t size = words ? sizeof(struct whole) : sizeof(struct tbi_event);
+    struct tbi_event *e = tbi_piece_new(q->alloc, size);
 
     if (e != NULL) {
-        tbi_list_init(&e->entry);
-        e->alloc = q->alloc;
-        e->node = node;
-        e->pub.type = type;
-        e->pub.text = "";
-        if (words) {
-            e->words = &((struct whole *)(void *)e)->words;
-        }
+        e = tbi_event_in(e, size, q, node, type);
     }
+    if (e != NULL && words) {
+        e->words = &((struct whole *)(void *)e)->words;
+        memset(e->words, 0, sizeof *e->words);
+    }
+    return e;
+}
+
+struct tbi_event *tbi_event_in(void *room, size_t piece, struct tbi_events *q,
+                               struct tbi_node *node, tbq_event_type type)
+{
+    struct tbi_event *e = room;
+
+    *e = (struct tbi_event){
+        .alloc = q->alloc, .node = node, .piece = piece, .pub = {.type = type, .text = ""}};
+    tbi_list_init(&e->entry);
     return e;
 }
 
@@ -73,8 +81,6 @@ struct tbi_event *tbi_events_reserve(struct tbi_events *q, struct tbi_node *node
     struct tbi_event *e = tbi_event_new(q, node, type);
     if (e != NULL) {
         tbi_list_push(&q->reserved, &e->entry);
-        e->fate_of = type == TBQ_EVENT_FATE ? q : NULL;
-        q->fates += e->fate_of != NULL;
     }
     return e;
 }
@@ -100,17 +106,9 @@ void tbi_event_set_address(struct tbi_event *e, const struct tbi_addr *addr)
     e->pub.address = e->words->address;
 }
 
-static void no_longer_owed(struct tbi_event *e)
-{
-    if (e->fate_of != NULL) {
-        e->fate_of->fates--;
-        e->fate_of = NULL;
-    }
-}
-
 void tbi_events_push(struct tbi_events *q, struct tbi_event *e)
 {
-    no_longer_owed(e);
+    q->fates -= e->pub.type == TBQ_EVENT_FATE;
     tbi_list_remove(&e->entry); /* of those reserved */
     tbi_list_push(&q->waiting, &e->entry);
     q->news = true;
@@ -153,8 +151,9 @@ void tbi_event_free(struct tbi_event *e)
     if (e == NULL) {
         return;
     }
-    no_longer_owed(e);
     tbi_list_remove(&e->entry);
     tbi_block_unref(e->body);
-    tbi_piece_free(e->alloc, e, e->words != NULL ? sizeof(struct whole) : sizeof *e);
+    if (e->piece > 0) {
+        tbi_piece_free(e->alloc, e, e->piece);
+    }
 }

@@ -32,17 +32,15 @@ struct tbi_event {
     const struct tbi_alloc *alloc;
     struct tbi_node *node;
     tbq_peer_id peer;
-    uint64_t session;   /* of a TRUST event: the number of its QUIC connection */
-    uint64_t broadcast; /* of a FATE event: the broadcast that it belongs to; 0: none */
-    bool lent;          /* to a callback, which cannot end it */
-    bool silent;        /* of a FATE event: a stop waits for it, but nobody is told (an answer's) */
-    union {             /* what pub.message or pub.part leads to */
+    uint64_t session; /* of a TRUST event: the number of its QUIC connection */
+    size_t piece;     /* bytes of the memory that it has; 0: it lies in its delivery's */
+    bool lent;        /* to a callback, which cannot end it */
+    union {           /* what pub.message or pub.part leads to */
         tbq_message message;
         tbq_body_part part;
     };
     struct tbi_event_words *words; /* NULL for MESSAGE, REQUEST, RESPONSE, FATE and the like */
     struct tbi_block *body;        /* what message.u points into; a reference of its own */
-    struct tbi_events *fate_of;    /* a FATE that is reserved counts there; else NULL */
     struct tbi_delivery *delivery; /* owed to its link: a take or a refusal; NULL: nothing */
 };
 
@@ -52,7 +50,7 @@ struct tbi_events {
     struct tbi_list held;
     struct tbi_list handed_out;
     struct tbi_list reserved; /* promised: outcomes that must be told, also without memory */
-    size_t fates;             /* of these: of messages that the application has sent */
+    size_t fates;             /* that are owed for what the application has sent */
     size_t notices;           /* that wait */
     uint64_t notices_lost;
     bool news; /* something was queued since the application asked last */
@@ -62,6 +60,10 @@ void tbi_events_init(struct tbi_events *q, const struct tbi_alloc *a);
 
 /* A new event, in no list yet; NULL when out of memory. */
 struct tbi_event *tbi_event_new(struct tbi_events *q, struct tbi_node *node, tbq_event_type type);
+/* The same in memory that is there already, not cleared; `piece` bytes of it, which go with the
+ * event; 0: they go with its delivery. */
+struct tbi_event *tbi_event_in(void *room, size_t piece, struct tbi_events *q,
+                               struct tbi_node *node, tbq_event_type type);
 void tbi_event_set_peer(struct tbi_event *e, const tbq_peer_id *id); /* NULL: none */
 /* Copies; for types that have words. Others point to static text themselves. */
 void tbi_event_set_text(struct tbi_event *e, const char *text);
@@ -71,7 +73,7 @@ void tbi_event_set_address(struct tbi_event *e, const struct tbi_addr *addr);
 struct tbi_event *tbi_events_reserve(struct tbi_events *q, struct tbi_node *node,
                                      tbq_event_type type);
 
-/* Queues an event that is bounded elsewhere, new or reserved. */
+/* Queues an event that is bounded elsewhere, new or reserved. A FATE is one that was owed. */
 void tbi_events_push(struct tbi_events *q, struct tbi_event *e);
 
 /* Queues a notice, or drops it and counts when too many wait. */
@@ -80,7 +82,8 @@ void tbi_events_push_notice(struct tbi_events *q, struct tbi_event *e);
 /* The oldest waiting event, which is now handed out; NULL when there is none. */
 struct tbi_event *tbi_events_hand_out(struct tbi_events *q);
 
-/* Takes it out of its list and frees it; the delivery is the caller's concern. */
+/* Takes it out of its list and frees it; the delivery is the caller's concern, and with it the
+ * memory of an event that lies there. */
 void tbi_event_free(struct tbi_event *e);
 
 #endif

@@ -145,10 +145,12 @@ static void free_events(struct tbi_list *list)
     struct tbi_list *entry;
     while ((entry = tbi_list_shift(list)) != NULL) {
         struct tbi_event *e = TBI_CONTAINER(entry, struct tbi_event, entry);
-        if (e->delivery != NULL) {
-            tbi_delivery_refuse(e->delivery, e->node->now, TBI_DECLINE_REFUSED);
-        }
+        struct tbi_delivery *d = e->delivery;
+        struct tbi_now now = e->node->now;
         tbi_event_free(e);
+        if (d != NULL) { /* where it lies */
+            tbi_delivery_refuse(d, now, TBI_DECLINE_REFUSED);
+        }
     }
 }
 

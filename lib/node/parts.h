@@ -209,6 +209,13 @@ struct tbi_bond {
     struct tbi_budget records; /* of others that it may tell of */
 };
 
+/* The mark of a message that is sent: whose fate it is, and so what its cookie means. */
+enum tbi_fate_mark {
+    TBI_FATE_OF_SEND,      /* the connection that was named, or 0 */
+    TBI_FATE_OF_BROADCAST, /* the broadcast's number */
+    TBI_FATE_UNTOLD        /* an answer's: a stop waits for it, but nobody is told */
+};
+
 struct tbi_datagram_counts { /* of unreliable ones */
     uint64_t sent;
     uint64_t received; /* handed to the application */
@@ -538,7 +545,8 @@ struct tbi_tally { /* of paths that are not closing */
     size_t suspect;
 };
 struct tbi_tally tbi_bond_paths(const struct tbi_bond *b);
-void tbi_bond_tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f);
+/* Fills the event and queues it; counts it where it is a broadcast's. */
+void tbi_bond_tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f, struct tbi_event *e);
 void tbi_bond_give_up(struct tbi_bond *b, int reason);
 void tbi_bond_free(struct tbi_bond *b); /* events that are out stay valid */
 
@@ -552,8 +560,8 @@ void tbi_dispatch_pings_move(struct tbi_bond *to, struct tbi_bond *from);
 void tbi_dispatch_early_pong(struct tbi_session *s, const struct tbi_early_pong *pong);
 void tbi_dispatch_take(struct tbi_bond *b, struct tbi_delivery *d); /* nobody else is to see it */
 void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d);
-/* An event about a message that arrived, its kind and bytes; NULL when out of memory. */
-struct tbi_event *tbi_dispatch_event(struct tbi_bond *b, struct tbi_delivery *d,
+/* An event about a message that arrived, its kind and bytes, in the room of its delivery. */
+struct tbi_event *tbi_dispatch_event(struct tbi_bond *b, const struct tbi_delivery *d,
                                      tbq_event_type type);
 
 /* --- body_out.c: bodies that are sent --- */

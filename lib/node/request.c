@@ -170,20 +170,12 @@ int tbi_node_respond(struct tbi_node *node, struct tbi_now now, tbq_request_id r
                                .head_size = tbi_put_size(&w),
                                .payload = body,
                                .lane = TBQ_LANE_NORMAL,
-                               .want_fate = true};
+                               .want_fate = true,
+                               .mark = TBI_FATE_UNTOLD}; /* a stop waits for it all the same */
     struct tbi_bond *b = r->bond;
-    struct tbi_event *fate = tbi_events_reserve(&node->events, node, TBQ_EVENT_FATE);
-    if (fate == NULL) {
-        tbi_block_unref(body);
-        return TBQ_ERR_NOMEM;
-    }
-    fate->silent = true; /* a stop waits for it all the same */
-    out.cookie = (uintptr_t)fate;
     int rv = tbi_bond_send(b, &out);
     tbi_block_unref(body);
-    if (rv < 0) {
-        tbi_event_free(fate);
-    }
+    node->events.fates += rv == 0;
     if (rv == TBQ_ERR_AGAIN) {
         b->wants_writable = true;
     }

@@ -234,11 +234,11 @@ struct tbi_endpoint {
     bool early_asked; /* the ClientHello that is being read brings early data, and one ticket */
     uint8_t early_ticket[TBI_HASH_SIZE]; /* the hash of the ticket in it */
     struct tbi_heap timers;
-    struct tbi_map cids;   /* tbi_cid_key to tbi_route */
-    struct tbi_map tokens; /* stateless reset tokens of the peers' ids to tbi_route */
-    struct tbi_map conns;  /* number to tbi_conn */
+    struct tbi_map cids;    /* tbi_cid_key to tbi_route */
+    struct tbi_map tokens;  /* stateless reset tokens of the peers' ids to tbi_route */
+    struct tbi_map conns;   /* number to tbi_conn */
     struct tbi_conn *asked; /* of these, who was asked for last; NULL: none */
-    struct tbi_map crowd;  /* network to the number of its handshakes under way, a size_t */
+    struct tbi_map crowd;   /* network to the number of its handshakes under way, a size_t */
     struct tbi_list ready;
     struct tbi_list reap;
     struct tbi_list actions;
