@@ -55,6 +55,7 @@ bench_count_SOURCES = bench/count.c bench/count.h bench/count_engine.c bench/cou
 	tests/sim/sim.c tests/sim/sim.h
 bench_count_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 bench_count_LDADD = $(UP_TO_SERVER)
+bench_count_LDFLAGS = $(TBQ_LDFLAGS) $(LTO_LDFLAGS)
 
 CLEANFILES += $(EXTRA_PROGRAMS)
 EXTRA_DIST += bench/run.py bench/plots.py bench/count.py bench/instructions.json

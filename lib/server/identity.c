@@ -56,7 +56,7 @@ static int to_files(const struct tbi_identity *identity, const char *key_path,
 {
     char key[TBI_KEY_PEM_SIZE];
     char cert[TBI_CERT_PEM_SIZE];
-    size_t key_size, cert_size;
+    size_t key_size = 0, cert_size = 0;
     int rv = tbi_identity_export_key(identity, key, sizeof key, &key_size);
 
     if (rv == 0) {
