@@ -26,6 +26,7 @@ cppcheck:
 	    --suppress=nullPointerArithmetic:'*/lib/base/cursor.c' \
 	    -I '$(srcdir)/include' -I '$(srcdir)/lib' '$(srcdir)/lib' '$(srcdir)/include'
 
+EXTRA_DIST += tools/coverage
 # After a `make check` in a build with --enable-coverage: lines per layer, and of lib/ in all.
 coverage-report:
 	@$(PYTHON3) '$(srcdir)/tools/coverage' '$(abs_srcdir)' '$(abs_builddir)'

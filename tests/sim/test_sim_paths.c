@@ -664,7 +664,7 @@ static void change(struct tbi_rng *rng)
 static uint64_t histories(void)
 {
     const char *text = getenv("HISTORIES"); /* how many; the normal run is bounded */
-    return text != NULL ? strtoull(text, NULL, 10) : 40;
+    return text != NULL ? strtoull(text, NULL, 10) : 40 / tbi_test_shallow();
 }
 
 static void history(uint64_t number)

@@ -55,7 +55,7 @@ void tbi_failing_init(struct tbi_failing_alloc *f, size_t fail_at)
 
 void tbi_walk_allocations(void (*body)(const struct tbi_alloc *a, void *arg), void *arg)
 {
-    for (size_t at = 1;; at++) {
+    for (size_t at = 1;; at += tbi_test_stride()) {
         struct tbi_failing_alloc f;
         tbi_failing_init(&f, at);
         body(&f.alloc, arg);
@@ -78,6 +78,18 @@ int tbi_test_hash(void *self, const void *data, size_t size, uint8_t to[TBI_HASH
     memset(to, 0, TBI_HASH_SIZE);
     memcpy(to, &sum, sizeof sum);
     return 0;
+}
+
+unsigned tbi_test_shallow(void)
+{
+    const char *text = getenv("SHALLOW");
+    unsigned long n = text != NULL ? strtoul(text, NULL, 10) : 1;
+    return n > 1 && n <= 100 ? (unsigned)n : 1;
+}
+
+unsigned tbi_test_stride(void)
+{
+    return tbi_test_shallow() >= 10 ? tbi_test_shallow() : 1;
 }
 
 void tbi_test_rng(struct tbi_rng *rng, unsigned seed)

@@ -22,13 +22,21 @@ struct tbi_failing_alloc {
 };
 void tbi_failing_init(struct tbi_failing_alloc *f, size_t fail_at);
 
-/* Calls the body with the 1st allocation failing, then the 2nd, and so on, until it runs through
- * without reaching the failing one. After each run nothing may be left allocated. The body must
- * take every failure as an error of what it tests, not as one of the test. */
+/* Calls the body with the 1st allocation failing, then the 2nd (or as tbi_test_stride() says), and
+ * so on, until it runs through without reaching the failing one. After each run nothing may be left
+ * allocated. The body must take every failure as an error of what it tests, not as one of the test.
+ */
 void tbi_walk_allocations(void (*body)(const struct tbi_alloc *a, void *arg), void *arg);
 
 /* In place of SHA-256 in a struct tbi_crypto, where only equal and different count. */
 int tbi_test_hash(void *self, const void *data, size_t size, uint8_t to[TBI_HASH_SIZE]);
+
+/* A test of many random rounds does one in so many: 1, or N where the runner says SHALLOW=N, as it
+ * does under slow checkers. */
+unsigned tbi_test_shallow(void);
+
+/* A walk over all allocations lets one in so many fail: each, but where SHALLOW is 10 or more. */
+unsigned tbi_test_stride(void);
 
 /* A random stream that is the same in every run. */
 void tbi_test_rng(struct tbi_rng *rng, unsigned seed);

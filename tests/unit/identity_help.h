@@ -53,6 +53,15 @@ static inline gnutls_x509_privkey_t foreign_key(gnutls_pk_algorithm_t type, unsi
     return key;
 }
 
+static inline gnutls_x509_privkey_t imported_key(const char *pem)
+{
+    gnutls_datum_t datum = {.data = (unsigned char *)pem, .size = (unsigned)strlen(pem)};
+    gnutls_x509_privkey_t key;
+    ck_assert_int_eq(gnutls_x509_privkey_init(&key), 0);
+    ck_assert_int_eq(gnutls_x509_privkey_import(key, &datum, GNUTLS_X509_FMT_PEM), 0);
+    return key;
+}
+
 /* A certificate for `key`, signed by itself, as an operator's tools make one. */
 static inline gnutls_x509_crt_t foreign_cert(gnutls_x509_privkey_t key, time_t from, time_t until)
 {
@@ -72,13 +81,9 @@ static inline gnutls_x509_privkey_t key_of(const struct tbi_identity *identity)
 {
     char pem[TBI_KEY_PEM_SIZE];
     size_t size = 0;
-    gnutls_x509_privkey_t key;
 
     ck_assert_int_eq(tbi_identity_export_key(identity, pem, sizeof pem, &size), 0);
-    gnutls_datum_t datum = {.data = (unsigned char *)pem, .size = (unsigned)size};
-    ck_assert_int_eq(gnutls_x509_privkey_init(&key), 0);
-    ck_assert_int_eq(gnutls_x509_privkey_import(key, &datum, GNUTLS_X509_FMT_PEM), 0);
-    return key;
+    return imported_key(pem);
 }
 
 static inline tbq_bytes bytes_of(const gnutls_datum_t *datum)

@@ -91,4 +91,4 @@ tests_unit_test_way_SOURCES = tests/unit/test_way.c tests/net/way.c tests/net/wa
 tests_unit_test_way_LDADD = $(UNIT_LDADD) $(UP_TO_BASE)
 endif
 check_PROGRAMS += $(unit_tests)
-EXTRA_DIST += tests/unit/identity_help.h
+EXTRA_DIST += tests/unit/heavy_key.h tests/unit/identity_help.h

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "harness.h"
+#include "heavy_key.h"
 #include "identity/trust.h"
 #include "identity_help.h"
 
@@ -39,10 +40,10 @@ struct authority {
     gnutls_x509_crt_t crt;
 };
 
-static struct authority authority(gnutls_pk_algorithm_t type, unsigned bits, time_t until,
+static struct authority authority(gnutls_x509_privkey_t key, time_t until,
                                   const struct authority *by)
 {
-    struct authority a = {.key = foreign_key(type, bits)};
+    struct authority a = {.key = key};
     ck_assert_int_eq(gnutls_x509_crt_init(&a.crt), 0);
     gnutls_x509_crt_set_version(a.crt, 3);
     gnutls_x509_crt_set_serial(a.crt, by != NULL ? "\x02" : "\x01", 1);
@@ -112,8 +113,9 @@ static uint64_t show(gnutls_x509_crt_t *crt, unsigned n, uint64_t wall_ms)
 
 START_TEST(who_is_vouched_for_is_let_in_and_nobody_else)
 {
-    struct authority root = authority(GNUTLS_PK_EDDSA_ED25519, 256, WALL_S + 9999, NULL);
-    struct authority other = authority(GNUTLS_PK_ECDSA, 256, WALL_S + 9999, NULL);
+    struct authority root =
+        authority(foreign_key(GNUTLS_PK_EDDSA_ED25519, 256), WALL_S + 9999, NULL);
+    struct authority other = authority(foreign_key(GNUTLS_PK_ECDSA, 256), WALL_S + 9999, NULL);
     gnutls_x509_privkey_t key = foreign_key(GNUTLS_PK_EDDSA_ED25519, 256);
     gnutls_x509_crt_t good = leaf(key, WALL_S + 999, &root);
     gnutls_x509_crt_t own = leaf(key, WALL_S + 999, NULL);
@@ -141,9 +143,10 @@ END_TEST
 
 START_TEST(a_chain_is_followed_as_long_as_its_links_are_sound)
 {
-    struct authority root = authority(GNUTLS_PK_ECDSA, 256, WALL_S + 999, NULL);
-    struct authority middle = authority(GNUTLS_PK_EDDSA_ED25519, 256, WALL_S + 500, &root);
-    struct authority heavy = authority(GNUTLS_PK_RSA, 4104, WALL_S + 500, &root);
+    struct authority root = authority(foreign_key(GNUTLS_PK_ECDSA, 256), WALL_S + 999, NULL);
+    struct authority middle =
+        authority(foreign_key(GNUTLS_PK_EDDSA_ED25519, 256), WALL_S + 500, &root);
+    struct authority heavy = authority(imported_key(heavy_key), WALL_S + 500, &root);
     gnutls_x509_privkey_t key = foreign_key(GNUTLS_PK_EDDSA_ED25519, 256);
     gnutls_x509_crt_t chain[] = {leaf(key, WALL_S + 9999, &middle), middle.crt};
     gnutls_x509_crt_t dear[] = {leaf(key, WALL_S + 9999, &heavy), heavy.crt};
@@ -262,7 +265,8 @@ END_TEST
 
 START_TEST(policies_join_and_the_deny_list_stands_above_them)
 {
-    struct authority root = authority(GNUTLS_PK_EDDSA_ED25519, 256, WALL_S + 9999, NULL);
+    struct authority root =
+        authority(foreign_key(GNUTLS_PK_EDDSA_ED25519, 256), WALL_S + 9999, NULL);
     char id[TBQ_PEER_ID_TEXT_SIZE];
     bool first;
 

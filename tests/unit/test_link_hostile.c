@@ -591,7 +591,7 @@ END_TEST
  * nobody waits for takes no room. */
 START_TEST(unordered_numbers_that_are_done_are_forgotten)
 {
-    for (uint64_t n = 0; n < 33000; n++) {
+    for (uint64_t n = 0; n < 33000 / tbi_test_shallow(); n++) {
         elsewhere(2 * n);
         to_lane(TBQ_LANE_LOW);
         skip_one(TBQ_LANE_LOW, 2 * n);
@@ -620,7 +620,7 @@ START_TEST(frames_that_change_nothing_cost_little)
     }
     message(65535, 0, TRANSITION, "early");
     to_lane(TBQ_LANE_LOW);
-    for (int i = 0; i < 600000; i++) {
+    for (unsigned i = 0; i < 600000 / tbi_test_shallow(); i++) {
         elsewhere(0);
         to_lane(TBQ_LANE_LOW);
     }
@@ -634,7 +634,7 @@ START_TEST(a_window_backwards_is_no_burden)
 {
     w.keep_story = false;
     w.room = SIZE_MAX;
-    for (uint64_t n = 65535; n > 0; n--) {
+    for (uint64_t n = 65535 / tbi_test_shallow(); n > 0; n--) {
         message(n, 0, TRANSITION, "");
         to_lane(TBQ_LANE_LOW);
         w.end[B].control.size = 0;

@@ -426,7 +426,8 @@ static void histories(bool tidy)
     const char *many = getenv("TBQ_HISTORIES");
     const char *fork = getenv("CK_FORK"); /* under valgrind */
     uint64_t first = one != NULL ? strtoull(one, NULL, 0) : 1;
-    uint64_t count = many != NULL ? strtoull(many, NULL, 0) : one != NULL ? 1 : 150;
+    uint64_t usual = one != NULL ? 1 : 150 / tbi_test_shallow();
+    uint64_t count = many != NULL ? strtoull(many, NULL, 0) : usual;
     bool apart = fork == NULL || strcmp(fork, "no") != 0;
 
     for (uint64_t seed = first; seed < first + count; seed++) {

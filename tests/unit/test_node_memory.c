@@ -1,19 +1,11 @@
 /* tests/unit/test_node_memory.c - lib/node when memory runs out: one small story, told again with
  * each allocation failing once. Nothing crashes, nothing is left behind, what was accepted has one
  * fate; where one cannot be told, the log says that memory was out. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "node_pair.h"
 
 enum { TO_B = 1, TO_A = 2, ASKED = 3, BODY = 4 };
-
-/* Every allocation, or each 13th under a slow checker (the runner tells it by TIME_FACTOR). */
-static size_t stride(void)
-{
-    const char *factor = getenv("TIME_FACTOR");
-    return factor != NULL && atoi(factor) > 3 ? 13 : 1;
-}
 
 static bool known_error(int rv)
 {
@@ -132,7 +124,7 @@ static void walk(bool dialler)
     static struct pair p;
     bool failed = true;
 
-    for (size_t at = 1; failed; at += stride()) {
+    for (size_t at = 1; failed; at += tbi_test_stride()) {
         bool accepted[PAIR_TAGS] = {false};
         bool asked;
         pair_init(&p);

@@ -2,19 +2,11 @@
  * close, told again with each allocation failing once. A call fails by name, datagrams are lost, or
  * the connection ends with a reason; nothing crashes and nothing is left behind. (GnuTLS's memory
  * is not ours, and does not fail here.) */
-#include <stdlib.h>
 #include <string.h>
 
 #include "quic_pair.h"
 
 #define SIZE (400U << 10) /* more than a stream takes at once: WRITABLE is part of the story */
-
-/* Every allocation, or each 13th under a slow checker (the runner tells it by TIME_FACTOR). */
-static size_t stride(void)
-{
-    const char *factor = getenv("TIME_FACTOR");
-    return factor != NULL && atoi(factor) > 3 ? 13 : 1;
-}
 
 static void start(struct quic_end *e)
 {
@@ -177,7 +169,7 @@ static void walk(bool dialler, void (*tell)(struct quic_pair *, size_t, bool))
     static struct quic_pair p;
     bool failed = true;
 
-    for (size_t at = 1; failed; at += stride()) {
+    for (size_t at = 1; failed; at += tbi_test_stride()) {
         quic_init(&p);
         struct quic_end *e = dialler ? &p.a : &p.b;
         tbi_failing_init(&e->memory, at);
