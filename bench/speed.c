@@ -7,11 +7,17 @@
  *     --requests                     roundtrip: requests and responses in place of two messages
  *     --greedy                       with --connections: each sends as fast as it goes, and the
  *                                    result tells how far they came; else they take turns
+ *     --share                        oneway, with --connections: the server sends to all, as much
+ *                                    as the outbox takes to the first one, less to the others; the
+ *                                    result tells what the slowest and the first one got
+ *     --limit N                      the server takes N connections; handshake: they are all
+ *                                    there, so that the dials which are counted are refused
  *
  * All else is as the library does it by itself: every message has its fate told, tickets are kept,
  * certificates are of Ed25519. Finding peers is off: there are no others. */
 #include "speed.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static enum drive drive_of(const char *word)
@@ -38,6 +44,10 @@ static int own_options(struct speed_args *a, int argc, char **argv)
             a->requests = true;
         } else if (strcmp(argv[i], "--greedy") == 0) {
             a->greedy = true;
+        } else if (strcmp(argv[i], "--share") == 0) {
+            a->share = true;
+        } else if (strcmp(argv[i], "--limit") == 0 && i + 1 < argc) {
+            a->limit = (uint32_t)strtoul(argv[++i], NULL, 10);
         } else {
             argv[left++] = argv[i];
         }
@@ -56,6 +66,12 @@ int main(int argc, char **argv)
         speed_server(&a);
         break;
     case SIDE_ONEWAY:
+        if (a.share) {
+            speed_share(&a);
+            break;
+        }
+        speed_load(&a);
+        break;
     case SIDE_ROUNDTRIP:
         speed_load(&a);
         break;
