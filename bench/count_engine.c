@@ -106,10 +106,8 @@ static void knock(uint64_t number, bool full)
     }
     node->endpoint->cfg.max_connections = full ? 0 : node->endpoint->cfg.max_connections;
     node->endpoint->cfg.always_retry = true;
-    struct tbi_datagram d = {.local = here.node[1]->addr,
-                             .remote = here.node[0]->addr,
-                             .data = first,
-                             .size = b.size};
+    struct tbi_datagram d = {
+        .local = here.node[1]->addr, .remote = here.node[0]->addr, .data = first, .size = b.size};
     for (uint64_t i = 0; i < number; i++) {
         tbi_node_recv(node, sim_now(here.sim), &d, 1);
         b = (struct tbi_send_batch){.data = answer, .capacity = sizeof answer};

@@ -80,10 +80,10 @@ tbq_message order_message(const struct order *o, tbq_send_options *how);
 struct speed_args {
     struct side_args side;
     enum drive drive;
-    bool requests; /* roundtrip by tbq_request() and tbq_respond() */
-    bool greedy;   /* each connection sends as fast as it can; else they take turns */
-    bool share;    /* oneway from the server to all connections, one of which is greedy */
-    uint32_t limit; /* connections that the server takes; 0: enough for all */
+    bool requests;  /* roundtrip by tbq_request() and tbq_respond() */
+    bool greedy;    /* each connection sends as fast as it can; else they take turns */
+    bool share;     /* oneway from the server to all connections, one of which is greedy */
+    uint32_t limit; /* connections that the server takes; 0: enough */
 };
 
 void speed_server(const struct speed_args *a);

@@ -62,8 +62,7 @@ static void pour(struct node *n, struct guest *g)
 
     tbq_send_options_init(&how);
     how.tag = POUR_TAG;
-    message = message == NULL ? malloc((size_t)g->size) : message;
-    if (message == NULL) {
+    if (message == NULL && (message = malloc((size_t)g->size + 1)) == NULL) {
         side_die("out of memory");
     }
     while (g->pours && g->sent - g->told < g->window) {

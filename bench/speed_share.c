@@ -9,7 +9,7 @@
 /* Bytes on their way to another one: several batches, so that it always wants more too. */
 #define OTHERS_BYTES (512U << 10)
 #define DIALS_MAX 50U /* at once: the handshakes are not under test */
-#define WARM_UP 4U    /* a part of the time, before: until all windows are open */
+#define WARM_UP 2U    /* a part of the time, before: until all windows are open */
 
 struct taker {
     struct node node;    /* first: a node leads back */

@@ -442,9 +442,9 @@ static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_ba
     return out->size > 0;
 }
 
-/* Deficit round robin (Shreedhar and Varghese, 1995), by bytes: batches may be cut for many reasons.
- * Who wrote a little more than its share has less in the next round; who had nothing more to write
- * saves nothing up. */
+/* Deficit round robin (Shreedhar and Varghese, 1995), by bytes: batches may be cut for many
+ * reasons. Who wrote a little more than its share has less in the next round; who had nothing more
+ * to write saves nothing up. */
 static void line_up(struct tbi_endpoint *ep, struct tbi_conn *c, bool more)
 {
     more = more && c->state == TBI_CONN_ALIVE; /* asked again until it has nothing */
