@@ -10,6 +10,7 @@
  *     --share 1                      oneway, with --connections: the server sends to all, as much
  *                                    as the outbox takes to the first one, less to the others; the
  *                                    result tells what the slowest of these and the first one got
+ *     --busy-poll US                 of each side: see busy_poll_us in <tbquic/config.h>
  *     --limit 1                      handshake: the server takes no connection besides the one that
  *                                    gives orders, so that the dials which are counted are refused
  *
@@ -37,7 +38,7 @@ static uint32_t number_of(const char *word)
     unsigned long v = word != NULL ? strtoul(word, NULL, 10) : 0;
 
     if (v == 0 || v > UINT32_MAX) {
-        side_cannot("--share and --limit want a number above 0");
+        side_cannot("--share, --limit and --busy-poll want a number above 0");
     }
     return (uint32_t)v;
 }
@@ -56,6 +57,8 @@ static int own_options(struct speed_args *a, int argc, char **argv)
             a->greedy = true;
         } else if (strcmp(argv[i], "--share") == 0) {
             a->share = number_of(++i < argc ? argv[i] : NULL) > 0;
+        } else if (strcmp(argv[i], "--busy-poll") == 0) {
+            a->busy_poll_us = number_of(++i < argc ? argv[i] : NULL);
         } else if (strcmp(argv[i], "--limit") == 0) {
             a->limit = number_of(++i < argc ? argv[i] : NULL);
         } else {

@@ -35,6 +35,7 @@ struct node_setup {
     tbq_network_mode mode;
     bool early; /* 0-RTT */
     uint32_t connections;
+    uint32_t busy_poll_us;
     void (*on_event)(struct node *n, const tbq_event *e);
 };
 
@@ -80,9 +81,10 @@ tbq_message order_message(const struct order *o, tbq_send_options *how);
 struct speed_args {
     struct side_args side;
     enum drive drive;
-    bool requests;  /* roundtrip by tbq_request() and tbq_respond() */
-    bool greedy;    /* each connection sends as fast as it can; else they take turns */
-    bool share;     /* oneway from the server to all connections, one of which is greedy */
+    bool requests; /* roundtrip by tbq_request() and tbq_respond() */
+    bool greedy;   /* each connection sends as fast as it can; else they take turns */
+    bool share;    /* oneway from the server to all connections, one of which is greedy */
+    uint32_t busy_poll_us;
     uint32_t limit; /* connections that the server takes; 0: enough */
 };
 

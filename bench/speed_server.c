@@ -267,6 +267,7 @@ void speed_server(const struct speed_args *a)
     uint64_t expected = a->side.count + a->side.connections;
 
     setup.connections = expected > 1000 ? (uint32_t)(expected + expected / 8) : a->limit;
+    setup.busy_poll_us = a->busy_poll_us;
     loop_begin(a->drive, 1);
     loop_start(&n, &setup);
     loop_obey(connections);
