@@ -11,6 +11,8 @@
  *     request     the same by requests and responses
  *     full        NUMBER connections, each with a full handshake
  *     resumed     the same with a ticket
+ *     refusal     NUMBER first packets to a node that is full; the server's side alone
+ *     retry       the same, where clients must prove their address
  *     idle        a connection over which nothing is said for NUMBER ping intervals
  *
  * Two runs with different numbers differ by what is to be measured: the beginning, which both have,
@@ -177,8 +179,27 @@ static bool all_came(void)
     return run.came == run.number && (run.dials || run.told == run.number);
 }
 
+static bool knock(const char *story)
+{
+    bool full = strcmp(story, "refusal") == 0;
+
+    if (!full && strcmp(story, "retry") != 0) {
+        return false;
+    }
+    if (run.world->knock == NULL) {
+        count_fail("not in this world");
+    }
+    run.world->begin(on_event);
+    run.world->knock(run.number, full);
+    run.world->finish();
+    return true;
+}
+
 static void tell(const char *story)
 {
+    if (knock(story)) {
+        return;
+    }
     run.answers = strcmp(story, "talk") == 0;
     run.requests = strcmp(story, "request") == 0;
     run.answers = run.answers || run.requests;
@@ -239,7 +260,8 @@ int main(int argc, char **argv)
     }
     if (argc < 4 || argc > 5) {
         count_fail(
-            "usage: count engine|sockets flood|talk|request|full|resumed|idle NUMBER [SIZE]");
+            "usage: count engine|sockets flood|talk|request|full|resumed|refusal|retry|idle NUMBER"
+            " [SIZE]");
     }
     run.world = strcmp(argv[1], "sockets") == 0 ? &count_sockets : &count_engine;
     run.number = strtoull(argv[3], NULL, 10);

@@ -27,6 +27,9 @@ struct world {
     /* The first end dials the second: where it was before, or where it never was. */
     tbq_connection (*dial)(bool elsewhere);
     void (*close)(tbq_connection connection);
+    /* So many first packets of clients, to the second end, which is full, or asks them for a proof
+     * of their address. NULL: that cannot be done there. */
+    void (*knock)(uint64_t number, bool full);
     /* Until done() says so; or, where that is NULL, for so many ms of pretended time. */
     void (*run)(bool (*done)(void), uint64_t ms);
     struct end end[2];

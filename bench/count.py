@@ -38,6 +38,8 @@ SKIP = 77
 MEASURES = {
     "engine/handshake-full": ("engine", "full", 8, 6, 1),
     "engine/handshake-resumed": ("engine", "resumed", 8, 6, 1),
+    "engine/refusal": ("engine", "refusal", 8, 200, 1),
+    "engine/retry": ("engine", "retry", 8, 200, 1),
     "engine/idle-30-s": ("engine", "idle", 8, 60, 1),
 }
 for world in ("engine", "sockets"):

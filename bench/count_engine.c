@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #include "../tests/sim/sim.h"
+#include "node/parts.h"
+#include "quic/parts.h"
 
 #define DELAY_MS 1
 #define LONG_MS UINT64_C(86400000) /* longer than any story */
@@ -90,6 +92,35 @@ static void hang_up(tbq_connection connection)
     tbi_node_close(here.node[0]->node, sim_now(here.sim), connection);
 }
 
+/* The answer is thrown away: the next one that comes is as the first. */
+static void knock(uint64_t number, bool full)
+{
+    static uint8_t first[TBI_DATAGRAM_MAX], answer[TBI_DATAGRAM_MAX];
+    struct tbi_send_batch b = {.data = first, .capacity = sizeof first};
+    struct tbi_node *client = here.node[0]->node, *node = here.node[1]->node;
+    const struct tbi_endpoint_stats *stats = tbi_endpoint_stats(node->endpoint);
+
+    (void)dial(false);
+    if (tbi_node_send(client, sim_now(here.sim), &b) != 1) {
+        count_fail("a client says nothing");
+    }
+    node->endpoint->cfg.max_connections = full ? 0 : node->endpoint->cfg.max_connections;
+    node->endpoint->cfg.always_retry = true;
+    struct tbi_datagram d = {
+        .local = here.node[1]->addr, .remote = here.node[0]->addr, .data = first, .size = b.size};
+    for (uint64_t i = 0; i < number; i++) {
+        tbi_node_recv(node, sim_now(here.sim), &d, 1);
+        b = (struct tbi_send_batch){.data = answer, .capacity = sizeof answer};
+        tbi_node_step(node, sim_now(here.sim));
+        if (tbi_node_send(node, sim_now(here.sim), &b) != 1) {
+            count_fail("there is no answer");
+        }
+    }
+    if ((full ? stats->refused_full : stats->retries_sent) != number) {
+        count_fail("it is another answer");
+    }
+}
+
 static bool is_done(void *arg)
 {
     (void)arg;
@@ -113,4 +144,5 @@ struct world count_engine = {.name = "engine",
                              .respond = respond,
                              .dial = dial,
                              .close = hang_up,
+                             .knock = knock,
                              .run = run};

@@ -32,7 +32,7 @@ bench_tls_LDADD = $(GNUTLS_LIBS)
 
 EXTRA_PROGRAMS += bench/speed
 bench_speed_SOURCES = bench/speed.c bench/speed.h bench/speed_dials.c bench/speed_load.c \
-	bench/speed_loop.c bench/speed_server.c $(bench_side)
+	bench/speed_loop.c bench/speed_server.c bench/speed_share.c $(bench_side)
 bench_speed_CPPFLAGS = $(AM_CPPFLAGS)
 bench_speed_LDADD = lib/libtbquic.la
 if ENABLE_EV

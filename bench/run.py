@@ -307,6 +307,10 @@ class Mode:
     def __init__(self, name, what, options):
         self.name, self.what, self.options = name, what, options
 
+    def once(self, program, seconds):
+        """The figures of one run of that program."""
+        return program.once(self, seconds)
+
     def figures(self, result):
         raise NotImplementedError
 
@@ -331,6 +335,21 @@ class OneWay(Mode):
         first = {"Gbit/s": bits, "1000/s": messages} if self.bulk else {"1000/s": messages,
                                                                        "Gbit/s": bits}
         return {**first, **self.cpu(result, result["bytes"])}
+
+
+class Fairness(OneWay):
+    """One server to many connections, the first of which is greedy: what the slowest of the others
+    gets of what each would have if all had the same."""
+
+    def __init__(self, count):
+        super().__init__("fairness", 4 * KIB, f"one way from a server to {count} connections, one of "
+                         "them greedy: the slowest other one, to its fair share", True, count)
+        self.options["--share"] = 1
+        self.count, self.unit = count, "share"
+
+    def figures(self, result):
+        return {"share": result["slowest"] * self.count / max(result["messages"], 1),
+                **super().figures(result)}
 
 
 class Trips(Mode):
@@ -358,6 +377,23 @@ class Handshakes(Mode):
             raise BenchError("no handshake was done")
         return {"1/s": result["handshakes"] / result["ns"] * SECOND,
                 **self.cpu(result, result["handshakes"] * US)}
+
+
+class Overload(Handshakes):
+    """The server's processor time for a dial that it refuses as it is full, to one that it accepts."""
+
+    more_is_better = False
+
+    def __init__(self):
+        super().__init__("full", "processor time of a server for a dial that it refuses, to one that "
+                         "it accepts")
+        self.name, self.unit, self.accepted = "overload", "ratio", Handshakes("full", "")
+        self.options["--limit"] = 1
+
+    def once(self, program, seconds):
+        refused, accepted = (program.once(m, seconds / 2)["server CPU"]
+                             for m in (self, self.accepted))
+        return {"ratio": refused / accepted, "us refused": refused, "us accepted": accepted}
 
 
 class Idle(Mode):
@@ -389,6 +425,8 @@ MODES = [
     Idle(10000, 2),
     *[OneWay(f"grow-{n}", 100, f"one way, messages of 100 bytes, connections: {n:,}", False, n)
       for n in (1, 10, 100, 1000)],
+    Fairness(50),
+    Overload(),
 ]
 
 
@@ -440,6 +478,8 @@ TARGETS = [
     Target("handshake-early", "1/s", ">=", 0.85, "floor"),
     Target("idle-1000", "KiB", "<=", 48, None),
     Target("idle-10000", "KiB", "<=", 48, None),
+    Target("fairness", "share", ">=", 0.8, None),
+    Target("overload", "ratio", "<=", 0.1, None),
 ]
 
 
@@ -549,7 +589,7 @@ def progress(text):
 def one_run(program, mode, seconds, of_it, where):
     """Adds a round to what there is of this program."""
     try:
-        figures = program.once(mode, seconds)
+        figures = mode.once(program, seconds)
         of_it["runs"].append(figures)
         progress(f"{where} {program.name}: {number(figures[mode.unit])} {mode.unit}")
     except Cannot as e:

@@ -7,11 +7,18 @@
  *     --requests                     roundtrip: requests and responses in place of two messages
  *     --greedy                       with --connections: each sends as fast as it goes, and the
  *                                    result tells how far they came; else they take turns
+ *     --share 1                      oneway, with --connections: the server sends to all, as much
+ *                                    as the outbox takes to the first one, less to the others; the
+ *                                    result tells what the slowest of these and the first one got
+ *     --busy-poll US                 of each side: see busy_poll_us in <tbquic/config.h>
+ *     --limit 1                      handshake: the server takes no connection besides the one that
+ *                                    gives orders, so that the dials which are counted are refused
  *
  * All else is as the library does it by itself: every message has its fate told, tickets are kept,
  * certificates are of Ed25519. Finding peers is off: there are no others. */
 #include "speed.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static enum drive drive_of(const char *word)
@@ -26,6 +33,16 @@ static enum drive drive_of(const char *word)
     side_cannot("--drive wants events, poll, actor or ev");
 }
 
+static uint32_t number_of(const char *word)
+{
+    unsigned long v = word != NULL ? strtoul(word, NULL, 10) : 0;
+
+    if (v == 0 || v > UINT32_MAX) {
+        side_cannot("--share, --limit and --busy-poll want a number above 0");
+    }
+    return (uint32_t)v;
+}
+
 /* Takes the own options out of the arguments; what is left is for side_args(). */
 static int own_options(struct speed_args *a, int argc, char **argv)
 {
@@ -38,6 +55,12 @@ static int own_options(struct speed_args *a, int argc, char **argv)
             a->requests = true;
         } else if (strcmp(argv[i], "--greedy") == 0) {
             a->greedy = true;
+        } else if (strcmp(argv[i], "--share") == 0) {
+            a->share = number_of(++i < argc ? argv[i] : NULL) > 0;
+        } else if (strcmp(argv[i], "--busy-poll") == 0) {
+            a->busy_poll_us = number_of(++i < argc ? argv[i] : NULL);
+        } else if (strcmp(argv[i], "--limit") == 0) {
+            a->limit = number_of(++i < argc ? argv[i] : NULL);
         } else {
             argv[left++] = argv[i];
         }
@@ -56,6 +79,12 @@ int main(int argc, char **argv)
         speed_server(&a);
         break;
     case SIDE_ONEWAY:
+        if (a.share) {
+            speed_share(&a);
+            break;
+        }
+        speed_load(&a);
+        break;
     case SIDE_ROUNDTRIP:
         speed_load(&a);
         break;

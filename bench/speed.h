@@ -2,7 +2,8 @@
  *
  * speed.c reads the arguments, speed_loop.c has the nodes and the ways to drive them,
  * speed_server.c is the side that is dialled, speed_load.c and speed_dials.c are the side that
- * dials: messages, and connections. Only public headers of the library are used. */
+ * dials: messages, and connections; speed_share.c is that side where it is the server that sends.
+ * Only public headers of the library are used. */
 #ifndef BENCH_SPEED_H
 #define BENCH_SPEED_H
 
@@ -34,6 +35,7 @@ struct node_setup {
     tbq_network_mode mode;
     bool early; /* 0-RTT */
     uint32_t connections;
+    uint32_t busy_poll_us;
     void (*on_event)(struct node *n, const tbq_event *e);
 };
 
@@ -57,6 +59,7 @@ enum order_what {
     ORDER_TAKE = 1, /* from now on messages are checked and counted; answer: ready */
     ORDER_ECHO,     /* from now on they are sent back, as they are at first; answer: ready */
     ORDER_END,      /* so many were sent: when they are all here, the answer is done */
+    ORDER_POUR,     /* from now on messages are sent, so many on their way; 0: all that fit in */
     ORDER_READY,
     ORDER_DONE
 };
@@ -80,11 +83,15 @@ struct speed_args {
     enum drive drive;
     bool requests; /* roundtrip by tbq_request() and tbq_respond() */
     bool greedy;   /* each connection sends as fast as it can; else they take turns */
+    bool share;    /* oneway from the server to all connections, one of which is greedy */
+    uint32_t busy_poll_us;
+    uint32_t limit; /* connections that the server takes; 0: enough */
 };
 
 void speed_server(const struct speed_args *a);
 void speed_load(const struct speed_args *a);  /* oneway, roundtrip */
 void speed_dials(const struct speed_args *a); /* handshake */
+void speed_share(const struct speed_args *a);
 void speed_idle(const struct speed_args *a);
 
 #endif

@@ -11,7 +11,10 @@
  *     resumed   The address has the peer's id in it: its ticket is shown.
  *     early     The same; the message is a ping, which goes with the first packet. It may be
  *               answered before the handshake is complete, so before the connection is closed a
- *               message goes there and back: behind it is the next ticket. */
+ *               message goes there and back: behind it is the next ticket.
+ *
+ * With --limit the server is full from the beginning: each dial is as those of `full`, and counts
+ * when it is refused. */
 #include "speed.h"
 
 #include <stdio.h>
@@ -85,6 +88,11 @@ static bool is_early(void)
     return run.a->side.kind == SIDE_EARLY;
 }
 
+static bool is_refused(void)
+{
+    return run.a->limit > 0;
+}
+
 static void dial(struct dial *d)
 {
     tbq_message ping = tbq_ping();
@@ -141,6 +149,9 @@ static void on_answer(struct dial *d, const tbq_bytes *b)
 
 static void on_connected(struct dial *d)
 {
+    if (is_refused()) {
+        side_die("the server is not full");
+    }
     d->up = true;
     if (is_early() && !d->waits) {
         ask(d);
@@ -149,7 +160,9 @@ static void on_connected(struct dial *d)
 
 static void on_end(struct dial *d, const tbq_event *e)
 {
-    if (!d->closing) {
+    if (is_refused() && e->type == TBQ_EVENT_CONNECT_FAILED) {
+        count(d);
+    } else if (!d->closing) {
         side_die("%s: %s", e->address, e->text);
     }
     run.under_way--;
@@ -191,8 +204,19 @@ static void on_clerk_event(struct node *n, const tbq_event *e)
     if (o != NULL) {
         run.ready++;
         run.server_cpu_ns = o->cpu_ns;
+    } else if (e->type == TBQ_EVENT_CONNECTED) {
+        run.dials[CLERK].up = true;
     } else if (e->type == TBQ_EVENT_DISCONNECTED || e->type == TBQ_EVENT_CONNECT_FAILED) {
         side_die("%s: %s", e->address, e->text);
+    }
+}
+
+/* It is there before the others, should there be room for it alone. */
+static void wait_for_clerk(void)
+{
+    while (!run.dials[CLERK].up) {
+        loop_turn(1000);
+        loop_must_go_on();
     }
 }
 
@@ -246,6 +270,7 @@ static void begin(void)
     loop_begin(run.a->drive, run.len);
     loop_start(&run.dials[CLERK].node, &setup);
     loop_dial(&run.dials[CLERK].node, run.a->side.address);
+    wait_for_clerk();
     setup.on_event = on_event;
     setup.early = is_early();
     for (size_t i = CLERK + 1; i < run.len; i++) {

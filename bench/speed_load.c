@@ -292,7 +292,8 @@ static void order_all(uint64_t what)
 
 static void start(struct load *l)
 {
-    static const struct node_setup setup = {.mode = TBQ_MODE_CLIENT, .on_event = on_event};
+    struct node_setup setup = {
+        .mode = TBQ_MODE_CLIENT, .busy_poll_us = run.a->busy_poll_us, .on_event = on_event};
 
     l->message = malloc((size_t)run.a->side.size);
     l->slots = calloc((size_t)run.a->side.outstanding, sizeof *l->slots);

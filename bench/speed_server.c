@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define HEADS 16384U /* lists of guests, by their id */
+#define POUR_TAG 1U  /* tells the fates of what is poured from those of answers */
 
 /* An answer that the outbox had no room for. */
 struct held {
@@ -20,6 +21,8 @@ struct guest {
     struct guest *next;
     tbq_peer_id id;
     bool takes; /* else it wants its messages back */
+    bool pours; /* it wants messages, so many on their way: */
+    uint64_t window, sent, told;
     bool ended; /* and sent no more than: */
     uint64_t total;
     uint64_t size, messages, bytes;
@@ -47,6 +50,39 @@ static struct guest *guest_of(const tbq_peer_id *id)
         (*at)->held_end = &(*at)->held;
     }
     return *at;
+}
+
+/* ---- messages of the server's own ------------------------------------------------------------ */
+
+/* As many as may be on their way. A guest may be gone: then there are no more. */
+static void pour(struct node *n, struct guest *g)
+{
+    static uint8_t *message;
+    tbq_send_options how;
+
+    tbq_send_options_init(&how);
+    how.tag = POUR_TAG;
+    if (message == NULL && (message = malloc((size_t)g->size + 1)) == NULL) {
+        side_die("out of memory");
+    }
+    while (g->pours && g->sent - g->told < g->window) {
+        side_fill(message, (size_t)g->size, g->sent, 0);
+        tbq_message m = tbq_transition(message, (size_t)g->size);
+        if (tbq_send_to(n->server, &g->id, &m, &how) < 0) {
+            return;
+        }
+        g->sent++;
+    }
+}
+
+static void on_fate(struct node *n, const tbq_event *e)
+{
+    if (e->tag == POUR_TAG) {
+        struct guest *g = guest_of(e->peer);
+        g->told++;
+        g->pours = g->pours && e->fate == TBQ_DELIVERED;
+        pour(n, g);
+    }
 }
 
 /* ---- orders ---------------------------------------------------------------------------------- */
@@ -81,9 +117,12 @@ static void obey(struct node *n, struct guest *g, const struct order *o)
         return;
     }
     g->takes = o->what == ORDER_TAKE;
+    g->pours = o->what == ORDER_POUR;
+    g->window = o->messages > 0 ? o->messages : UINT64_MAX;
     g->size = o->size;
     g->messages = g->bytes = 0;
     answer(n, g, ORDER_READY);
+    pour(n, g);
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -174,6 +213,10 @@ static void on_event(struct node *n, const tbq_event *e)
         break;
     case TBQ_EVENT_WRITABLE:
         on_writable(n, guest_of(e->peer));
+        pour(n, guest_of(e->peer));
+        break;
+    case TBQ_EVENT_FATE:
+        on_fate(n, e);
         break;
     case TBQ_EVENT_CONNECTED:
         here++;
@@ -223,7 +266,8 @@ void speed_server(const struct speed_args *a)
         .mode = TBQ_MODE_SERVER, .early = true, .connections = 0, .on_event = on_event};
     uint64_t expected = a->side.count + a->side.connections;
 
-    setup.connections = expected > 1000 ? (uint32_t)(expected + expected / 8) : 0;
+    setup.connections = expected > 1000 ? (uint32_t)(expected + expected / 8) : a->limit;
+    setup.busy_poll_us = a->busy_poll_us;
     loop_begin(a->drive, 1);
     loop_start(&n, &setup);
     loop_obey(connections);

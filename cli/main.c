@@ -9,7 +9,8 @@ const struct command commands[] = {
      "tbq server [--bind ADDR:PORT] [--mode client|server|hybrid] [--bootstrap ADDR]...\n"
      "           [--advertise HOST:PORT]... [--trust open|first-use|allow:FILE|ca:FILE]\n"
      "           [--deny FILE] [--cert FILE --key FILE | --state DIR]\n"
-     "           [--store DIR] [--serve DIR] [--early] [--json] [--log-level LEVEL]\n"},
+     "           [--store DIR] [--serve DIR] [--early] [--busy-poll US] [--json]\n"
+     "           [--log-level LEVEL]\n"},
     {"client", run_client, "dial a node: ping it, send files, ask for something",
      "tbq client [ADDR] [--count N] [--send FILE|-]... [--lines] [--request FILE|-]\n"
      "           [--output FILE] [--timeout MS] [--cert FILE --key FILE | --state DIR]\n"

@@ -37,6 +37,7 @@ static const struct option_row rows[] = {
     {"log-level", TEXT, AT(log_level), 0},
     {"count", NUMBER, AT(count), 0},
     {"timeout", NUMBER, AT(timeout_ms), 0},
+    {"busy-poll", NUMBER, AT(busy_poll_us), 0},
     {"lines", FLAG, AT(lines), 0},
     {"early", FLAG, AT(early), 0},
     {"help", FLAG, AT(help), 0},
@@ -192,6 +193,7 @@ int options_to_config(const struct options *o, tbq_config *c)
     c->key_path = o->key;
     c->state_dir = o->state;
     c->early_data = o->early;
+    c->busy_poll_us = (uint32_t)o->busy_poll_us;
     c->bootstrap_nodes = o->bootstrap;
     c->bootstrap_nodes_len = o->bootstrap_len;
     c->advertise_addresses = o->advertise;

@@ -205,7 +205,7 @@ int run_server(int argc, char **argv)
 {
     static const char *const allowed[] = {"bind",  "mode",  "bootstrap", "advertise", "trust",
                                           "deny",  "cert",  "key",       "state",     "store",
-                                          "serve", "early", "log-level", NULL};
+                                          "serve", "early", "busy-poll", "log-level", NULL};
     struct options o;
     struct state s = {0};
     struct loop l = {0};

@@ -44,6 +44,7 @@ struct options {
     const char *log_level;
     uint64_t count;
     uint64_t timeout_ms;
+    uint64_t busy_poll_us;
     bool lines;
     bool early;
     bool help;

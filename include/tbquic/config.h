@@ -124,6 +124,14 @@ typedef struct tbq_config {
      * before CONNECTED. Nothing else goes so early, since an attacker may send it again. Default
      * false. */
     bool early_data;
+
+    /* Microseconds, 0..1000000: for so long after something has come or gone, waits end at once
+     * (tbq_server_timeout() is 0, tbq_server_fd() readable), so that what comes next finds this
+     * process awake and not asleep: a round trip within that time is shorter by what the system
+     * takes to wake a process. It takes a whole processor meanwhile, and helps only where there is
+     * one to spare for each side. Not for one of several servers that share a loop: each of them
+     * keeps the loop awake. 0, the default: never. */
+    uint32_t busy_poll_us;
 } tbq_config;
 
 #define tbq_config_init(config) tbq_config_init_sized((config), sizeof(tbq_config))

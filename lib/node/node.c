@@ -451,7 +451,7 @@ static void maybe_stopped(struct tbi_node *node)
         return; /* tried again by the next step */
     }
     node->stopped = true;
-    tbi_endpoint_refuse_new(node->endpoint); /* nothing comes behind STOPPED */
+    tbi_endpoint_end(node->endpoint); /* nothing comes behind STOPPED */
     end_all(node);
     tbi_events_push(&node->events, e);
 }

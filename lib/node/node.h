@@ -43,10 +43,12 @@ void tbi_node_free(struct tbi_node *node); /* frees every event too */
 int tbi_node_recv(struct tbi_node *node, struct tbi_now now, const struct tbi_datagram *batch,
                   size_t n);
 
-/* Fills one batch: 1, or 0 when there is nothing to send now. Call until 0. */
+/* Fills one batch: 1, or 0 when there is nothing to send before the next step, which may be due at
+ * once. Call until 0. */
 int tbi_node_send(struct tbi_node *node, struct tbi_now now, struct tbi_send_batch *out);
 
-/* Send before more is received: answers without a connection would be lost. */
+/* Step and send before more is received: else answers without a connection would be lost, or others
+ * wait for too long. */
 bool tbi_node_must_send(const struct tbi_node *node);
 
 /* Does what is due. After it, and after every command, send and ask for the deadline again. */

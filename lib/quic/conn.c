@@ -30,6 +30,7 @@ struct tbi_conn *tbi_conn_new(struct tbi_endpoint *ep, bool server, const struct
     c->number = ep->next_number++;
     c->server = server;
     c->remote = *remote;
+    c->credit = TBI_ROUND_BYTES;
     tbi_list_init(&c->ready);
     tbi_list_init(&c->reap);
     tbi_list_init(&c->routes);

@@ -93,9 +93,10 @@ void tbi_endpoint_free(struct tbi_endpoint *ep)
     tbi_free(ep->alloc, ep);
 }
 
-void tbi_endpoint_refuse_new(struct tbi_endpoint *ep)
+void tbi_endpoint_end(struct tbi_endpoint *ep)
 {
     ep->cfg.accept = false;
+    ep->ending = true;
 }
 
 const struct tbi_endpoint_stats *tbi_endpoint_stats(const struct tbi_endpoint *ep)
@@ -334,6 +335,7 @@ int tbi_endpoint_recv(struct tbi_endpoint *ep, struct tbi_now now, const struct 
     for (size_t i = 0; i < n; i++) {
         const struct tbi_datagram *d = &batch[i];
         size_t step = d->segment_size > 0 ? d->segment_size : d->size;
+        ep->turn_in += d->size;
         for (size_t at = 0; at < d->size; at += step) {
             recv_packet(ep, d, d->data + at, d->size - at < step ? d->size - at : step);
         }
@@ -385,11 +387,18 @@ static void keep_spare(struct tbi_endpoint *ep, const struct tbi_conn *c, const 
         (struct tbi_send_batch){.local = c->out, .remote = c->remote, .ecn = ecn, .size = size};
 }
 
+/* Bytes that a batch has at least, if there are so many; its last packet may be beyond. */
+static size_t share_of(const struct tbi_conn *c)
+{
+    size_t quantum = ngtcp2_conn_get_send_quantum(c->qc), credit = (size_t)c->credit;
+    return quantum < credit ? quantum : credit;
+}
+
 /* Fills the batch from one connection; packets of one size, the last may be shorter. *all: it has
  * no more to send now. */
 static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_batch *out, bool *all)
 {
-    size_t quantum = ngtcp2_conn_get_send_quantum(c->qc);
+    size_t share = share_of(c);
     size_t packets = 0;
 
     TBI_LIST_FOREACH(it, &c->streams)
@@ -399,7 +408,7 @@ static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_ba
     out->size = 0;
     *all = false;
     while (packets < TBI_SEGMENTS_MAX && out->capacity - out->size >= TBI_PACKET_MAX &&
-           (packets == 0 || out->size < quantum)) {
+           (packets == 0 || out->size < share)) {
         uint8_t *at = out->data + out->size;
         uint8_t ecn = 0;
         size_t n = tbi_conn_write_packet(c, at, TBI_PACKET_MAX, &ecn);
@@ -408,6 +417,8 @@ static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_ba
             break;
         }
         ep->stats.packets_out++;
+        ep->turn_out += n;
+        c->credit -= (int32_t)n;
         if (packets == 0) {
             out->local = c->out;
             out->remote = c->remote;
@@ -431,6 +442,24 @@ static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_ba
     return out->size > 0;
 }
 
+/* Deficit round robin (Shreedhar and Varghese, 1995), by bytes: batches may be cut for many
+ * reasons. Who wrote a little more than its share has less in the next round; who had nothing more
+ * to write saves nothing up. */
+static void line_up(struct tbi_endpoint *ep, struct tbi_conn *c, bool more)
+{
+    more = more && c->state == TBI_CONN_ALIVE; /* asked again until it has nothing */
+
+    if (more && c->credit >= (int32_t)TBI_PACKET_MAX) {
+        tbi_list_remove(&c->ready); /* a packet that it wrote may have put it there */
+        tbi_list_push(ep->ready.next, &c->ready);
+        return;
+    }
+    c->credit = TBI_ROUND_BYTES + (more && c->credit < 0 ? c->credit : 0);
+    if (more) {
+        tbi_conn_ready(c);
+    }
+}
+
 int tbi_endpoint_send(struct tbi_endpoint *ep, struct tbi_now now, struct tbi_send_batch *out)
 {
     struct tbi_list *entry;
@@ -444,12 +473,11 @@ int tbi_endpoint_send(struct tbi_endpoint *ep, struct tbi_now now, struct tbi_se
             return 1;
         }
     }
-    while ((entry = tbi_list_shift(&ep->ready)) != NULL) {
+    while ((ep->turn_out < TBI_TURN_BYTES || ep->ending) &&
+           (entry = tbi_list_shift(&ep->ready)) != NULL) {
         struct tbi_conn *c = TBI_CONTAINER(entry, struct tbi_conn, ready);
         bool all, got = fill(ep, c, out, &all);
-        if (got && !all && c->state == TBI_CONN_ALIVE) {
-            tbi_conn_ready(c); /* behind the others; asked again until it has nothing */
-        }
+        line_up(ep, c, got && !all);
         tbi_conn_rearm(c);
         if (got) {
             return 1;
@@ -460,7 +488,7 @@ int tbi_endpoint_send(struct tbi_endpoint *ep, struct tbi_now now, struct tbi_se
 
 bool tbi_endpoint_must_send(const struct tbi_endpoint *ep)
 {
-    return ep->reply_count >= TBI_REPLIES_MAX / 2;
+    return ep->reply_count >= TBI_REPLIES_MAX / 2 || ep->turn_in >= TBI_TURN_BYTES;
 }
 
 /* --- Time and dialling ------------------------------------------------------------------------ */
@@ -476,6 +504,7 @@ void tbi_endpoint_tick(struct tbi_endpoint *ep, struct tbi_now now)
     struct tbi_timer *t;
 
     ep->now = now;
+    ep->turn_in = ep->turn_out = 0;
     while ((t = tbi_heap_due(&ep->timers, now.mono_ns)) != NULL) {
         tbi_conn_timer(t->owner);
     }

@@ -44,6 +44,13 @@
  * that is of use. A long chain of large certificates has 16 KiB. */
 #define TBI_CRYPTO_MAX (128U << 10)
 #define TBI_REPLIES_MAX 64 /* stateless answers that wait to be sent */
+/* Bytes of a round: who comes to the front of those that have something to send may write so many,
+ * and then goes behind the others. A batch takes as many, so that none is cut for it. */
+#define TBI_ROUND_BYTES ((int32_t)TBI_DATAGRAM_MAX)
+/* Bytes that are read, or written, in a turn, between two calls of tbi_endpoint_tick(); the batch
+ * that reaches it is the last one. What else came waits for so long at most: a millisecond or two.
+ */
+#define TBI_TURN_BYTES (1U << 20)
 /* Stream windows that a peer may have under way over all streams: one for each lane. It is given
  * back on receipt, so it bounds what arrives out of order. */
 #define TBI_WINDOWS_UNDER_WAY 4U
@@ -182,6 +189,7 @@ struct tbi_conn {
     uint64_t in_flight;   /* bytes, before the packet that is being written */
     uint64_t keep_alive_ns;
     struct tbi_list ready;   /* in the endpoint's list: has something to send */
+    int32_t credit;          /* bytes that it may still write in this round; below 0: owed */
     struct tbi_list reap;    /* in the endpoint's list: dead */
     struct tbi_list streams; /* tbi_ostream, by priority */
     struct tbi_list routes;  /* tbi_route: connection ids and reset tokens that lead here */
@@ -239,7 +247,10 @@ struct tbi_endpoint {
     struct tbi_map conns;   /* number to tbi_conn */
     struct tbi_conn *asked; /* of these, who was asked for last; NULL: none */
     struct tbi_map crowd;   /* network to the number of its handshakes under way, a size_t */
-    struct tbi_list ready;
+    struct tbi_list ready;  /* whose turn is next is in front */
+    size_t turn_in;         /* bytes that were read since the last tick */
+    size_t turn_out;        /* and written */
+    bool ending;            /* no turn follows */
     struct tbi_list reap;
     struct tbi_list actions;
     struct tbi_block *last_ticket; /* of the action that was drained last */

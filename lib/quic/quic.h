@@ -113,17 +113,19 @@ struct tbi_endpoint_stats {
 /* 0, TBQ_ERR_NOMEM or TBQ_ERR_TLS; the credentials are taken in any case. */
 int tbi_endpoint_new(struct tbi_endpoint **made, const struct tbi_endpoint_config *config);
 void tbi_endpoint_free(struct tbi_endpoint *ep); /* closes nothing, says nothing; NULL is fine */
-void tbi_endpoint_refuse_new(struct tbi_endpoint *ep); /* from now on it accepts nobody */
+/* It accepts nobody from now on, and what it has still to say is not put off to another turn. */
+void tbi_endpoint_end(struct tbi_endpoint *ep);
 const struct tbi_endpoint_stats *tbi_endpoint_stats(const struct tbi_endpoint *ep);
 
 /* 0 or TBQ_ERR_NOMEM (datagrams are then lost, as they may be on the way). */
 int tbi_endpoint_recv(struct tbi_endpoint *ep, struct tbi_now now, const struct tbi_datagram *batch,
                       size_t n);
 
-/* Fills one batch of equal-sized packets for one destination: 1, or 0: nothing to send now. */
+/* Fills one batch of equal-sized packets for one destination: 1, or 0: nothing to send now, or
+ * enough until the next tick, and the deadline is at once. Connections take turns, by bytes. */
 int tbi_endpoint_send(struct tbi_endpoint *ep, struct tbi_now now, struct tbi_send_batch *out);
-/* So many answers wait that those to another batch might not find a place: send before more comes.
- */
+/* So many answers wait that those to another batch might not find a place, or so much came since
+ * the last tick: send before more comes. */
 bool tbi_endpoint_must_send(const struct tbi_endpoint *ep);
 uint64_t tbi_endpoint_deadline(const struct tbi_endpoint *ep);
 void tbi_endpoint_tick(struct tbi_endpoint *ep, struct tbi_now now);

@@ -95,6 +95,9 @@ static int numbers(struct tbi_settings *s)
     if (rv == 0 && c->link_idle_ms != 0) { /* 0 says never, and is the default */
         rv = number(s, "link_idle_ms", &c->link_idle_ms, 0, 1000, 86400000);
     }
+    if (rv == 0 && c->busy_poll_us != 0) {
+        rv = number(s, "busy_poll_us", &c->busy_poll_us, 0, 1, 1000000);
+    }
     for (size_t i = 0; i < TBQ_LANES && rv == 0; i++) {
         if ((unsigned)c->schedule[i] > TBQ_REDUNDANT) {
             tbi_text(c->error_text, c->error_text_size,

@@ -50,7 +50,7 @@ static uint64_t deadline(tbq_server *s, uint64_t now)
     if (at <= now && s->put_off > 0) {
         at = s->put_off + PUT_OFF_NS; /* whoever pulls the events does it before */
     }
-    return at > now ? at : 0;
+    return at > now && now >= s->awake_until ? at : 0;
 }
 
 /* The node is never told a time before one that it was told. */
@@ -127,6 +127,12 @@ int tbq_server_fd(tbq_server *s)
     return rv < 0 ? rv : tbi_onefd_fd(s->onefd);
 }
 
+/* Something has come or gone: more may come soon. */
+static void stay_awake(tbq_server *s, struct tbi_now now)
+{
+    s->awake_until = now.mono_ns + s->settings.c.busy_poll_us * TBI_NS_PER_US;
+}
+
 /* *quiet: there was nothing. */
 static int receive(tbq_server *s, struct tbi_now now, bool *quiet)
 {
@@ -138,6 +144,7 @@ static int receive(tbq_server *s, struct tbi_now now, bool *quiet)
             return n;
         }
         *quiet = false;
+        stay_awake(s, now);
         int rv = tbi_node_recv(s->node, now, batch, (size_t)n);
         if (rv < 0 && rv != TBQ_ERR_NOMEM) { /* without memory the datagrams count as lost */
             return rv;
@@ -166,6 +173,7 @@ static int flush(tbq_server *s, struct tbi_now now)
                 s->unsent.size = 0;
                 return got;
             }
+            stay_awake(s, now);
         }
         int rv = tbi_udp_send(s->udp, &s->unsent);
         if (rv == TBQ_ERR_AGAIN) {
@@ -324,7 +332,8 @@ int tbq_server_process(tbq_server *s)
         give_up(s);
     }
     tbi_server_tend_state(s, now);
-    if (quiet && !tbi_node_has_news(s->node)) { /* only a timer has come */
+    quiet = quiet && now.mono_ns >= s->awake_until && !tbi_node_has_news(s->node);
+    if (quiet) { /* only a timer has come */
         bool idle = tbi_node_deadline(s->node) > now.mono_ns + IDLE_NS;
         tbi_alloc_trim(&s->alloc, idle);
     }

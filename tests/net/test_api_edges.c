@@ -37,6 +37,54 @@ static void send_text(struct side *from, struct side *to, const char *text)
     ck_assert_int_eq(tbq_send_to(from->server, tbq_server_peer_id(to->server), &m, NULL), 0);
 }
 
+/* ---- waiting ---- */
+
+/* So often in a row a has nothing to do, and may not wait; `most` ends it. */
+static int busy_turns(int most)
+{
+    struct timespec t;
+    int n = 0;
+
+    while (n < most && tbq_server_timeout(a.server, &t) != NULL && t.tv_sec == 0 &&
+           t.tv_nsec == 0) {
+        ck_assert_int_eq(tbq_server_process(a.server), 0);
+        couple_pull(&a);
+        n++;
+    }
+    return n;
+}
+
+static void connect_busy(uint32_t us)
+{
+    tbq_connection c;
+    tbq_config config = couple_config(&a);
+    config.busy_poll_us = us;
+    ck_assert_int_eq(tbq_server_start(&a.server, &config, NULL, NULL, NULL), 0);
+    couple_start(&b);
+    ck_assert_int_eq(tbq_server_connect(a.server, tbq_server_uri(b.server), &c), 0);
+    ck_assert(couple_run(&a, &b, a_is_up, NULL));
+}
+
+/* For a second: far more turns than there is anything to do in. */
+START_TEST(who_polls_busily_does_not_wait)
+{
+    connect_busy(1000000);
+    ck_assert_int_eq(busy_turns(200), 200);
+    int fd = tbq_server_fd(a.server);
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    ck_assert(fd == TBQ_ERR_UNSUPPORTED || poll(&p, 1, 0) == 1);
+    end();
+}
+END_TEST
+
+START_TEST(nor_does_it_poll_for_ever)
+{
+    connect_busy(1);
+    ck_assert_int_lt(busy_turns(100000), 100000);
+    end();
+}
+END_TEST
+
 /* Both work until neither has anything to do before its next timer. */
 static void calm_down(int fd)
 {
@@ -393,6 +441,8 @@ int main(void)
     Suite *s = suite_create("api_edges");
     TCase *c = tcase_create("edges");
     tcase_set_timeout(c, 120);
+    tcase_add_test(c, who_polls_busily_does_not_wait);
+    tcase_add_test(c, nor_does_it_poll_for_ever);
     tcase_add_test(c, the_one_descriptor_notices_calls_between_two_waits);
     tcase_add_test(c, the_end_of_the_events_sends_what_was_said);
     tcase_add_test(c, what_waits_for_the_events_does_not_wait_for_ever);

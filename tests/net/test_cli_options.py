@@ -52,6 +52,8 @@ def bad_values(folder):
         (["server", "--key", "k"], "cert_path"),
         (["server", "--cert", "c"], "key_path"),
         (["server", "--key", "k", "--cert", "c"], "not both"),  # with --state
+        (["server", "--busy-poll", "0"], '--busy-poll is "0"'),
+        (["server", "--busy-poll", "1000001"], "busy_poll_us is 1000001"),
         (["server", "--log-level", "loud"], '--log-level is "loud"'),
         (["client", "--log-level", "5"], '--log-level is "5"'),
         (["client", "nonsense"], "nonsense"),

@@ -454,12 +454,28 @@ static int next_batch(struct sim_node *n, struct tbi_send_batch *b)
                             : tbi_node_send(n->node, sim_now(n->sim), b);
 }
 
+/* A socket that takes no more for a while: what waits then waits in the node. */
+static bool takes_more(struct sim_node *n, size_t size)
+{
+    uint64_t now = n->sim->now_ns;
+
+    if (n->uplink_bps > 0) {
+        n->uplink_at = now + (uint64_t)size * 8 * TBI_NS_PER_S / n->uplink_bps;
+    }
+    return n->uplink_at <= now;
+}
+
 static void flush(struct sim_node *n)
 {
     static uint8_t buffer[TBI_DATAGRAM_MAX];
     struct tbi_send_batch b = {.data = buffer, .capacity = sizeof buffer};
+    bool takes = n->uplink_at <= n->sim->now_ns;
+    size_t at_once = 0;
 
-    while (next_batch(n, &b) == 1) {
+    while (takes && next_batch(n, &b) == 1) {
+        takes = takes_more(n, b.size);
+        at_once += b.size;
+        n->most_at_once = at_once > n->most_at_once ? at_once : n->most_at_once;
         size_t step = b.segment_size > 0 ? b.segment_size : b.size;
         for (size_t at = 0; at < b.size; at += step) {
             send_one(n, &b, b.data + at, b.size - at < step ? b.size - at : step);
@@ -502,6 +518,9 @@ static uint64_t next_at(struct sim *s)
         if (n->alive) {
             uint64_t d =
                 n->guest != NULL ? n->guest->deadline(n->user) : tbi_node_deadline(n->node);
+            if (d <= s->now_ns && n->uplink_at > s->now_ns) {
+                d = n->uplink_at; /* nothing can be sent before */
+            }
             at = d < at ? d : at;
         }
     }

@@ -66,6 +66,9 @@ struct sim_node {
     /* Told of every datagram that it sends there. */
     void (*on_nowhere)(struct sim_node *n, const struct tbi_addr *to, size_t size);
     uint64_t from_nowhere; /* bytes that it wanted to send from an address that it has not */
+    uint64_t uplink_bps;   /* bits a second that its socket takes, for all others; 0: no limit */
+    uint64_t uplink_at;    /* ns: until then it takes nothing */
+    size_t most_at_once;   /* bytes that it sent without being asked again what is due */
 };
 
 struct sim *sim_new(uint64_t seed);

@@ -42,7 +42,19 @@ if words[2] == "idle":
     say(event="held", count=int(words[words.index("--count") + 1]), ns=1)
     sys.stdin.read()
     sys.exit(0)
+if words[2] == "handshake": # a refusal costs what the round says, of what costs 1 ms
+    cost = rate if "--limit" in words else 1
+    say(event="result", mode=words[2], handshakes=100, ns=1000000000, cpu_ns=1,
+        server_cpu_ns=int(cost * 1e8))
+    sys.stdin.read()
+    sys.exit(0)
 size = int(words[words.index("--size") + 1])
+if "--share" in words: # the rate is that of the slowest, to the fair share
+    many = int(words[words.index("--connections") + 1])
+    say(event="result", mode=words[2], size=size, messages=1000 * many, bytes=1000 * many * size,
+        ns=1000000000, cpu_ns=1, slowest=int(1000 * rate), fastest=2000)
+    sys.stdin.read()
+    sys.exit(0)
 say(event="result", mode=words[2], size=size, messages=int(rate * 125e6 / size), bytes=int(rate * 125e6),
     ns=1000000000, cpu_ns=int(rate * 125e6))
 '''
@@ -114,6 +126,19 @@ def idle():
     ok([m["name"] for m in report["modes"]] == ["idle-1000"], "a mode's whole name means no other", text)
 
 
+def crowds():
+    status, text, report = run({"speed": [0.7, 0.9, 0.85, 0.05, 1, 0.3, 1, 0.04, 1]}, "--runs", "3",
+                               "fairness", "overload", "--programs", "libtbquic")
+    share = program(report, "fairness", "libtbquic")["figures"]["share"]["median"]
+    ok(status == 0 and abs(share - 0.85) < 0.001, "the slowest one's share is of what each would get",
+       text)
+    cost = program(report, "overload", "libtbquic")["figures"]["ratio"]
+    ok(abs(cost["median"] - 0.05) < 0.001 and abs(cost["most"] - 0.3) < 0.001,
+       "what a refusal costs is told beside a handshake of the same round", text)
+    ok([target(report, m)["met"] for m in ("fairness", "overload")] == [True, True],
+       "both have a target", report["targets"])
+
+
 def counting():
     sys.path.insert(0, SRC + "/bench")
     sys.dont_write_bytecode = True
@@ -131,7 +156,7 @@ def main():
     if not shutil.which("taskset") or not {0, 1} <= cores:
         print("1..0 # SKIP two cores and taskset are needed")
         return
-    for story in (rounds, what_goes_wrong, idle, counting):
+    for story in (rounds, what_goes_wrong, idle, crowds, counting):
         story()
     end()
 

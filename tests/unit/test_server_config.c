@@ -64,6 +64,7 @@ START_TEST(the_defaults_are_those_of_the_manual)
     ck_assert_uint_eq(c->receive_window, (2 << 20) + 65536);
     ck_assert_uint_eq(c->paths_max, 1);
     ck_assert_uint_eq(c->link_idle_ms, 0);
+    ck_assert_uint_eq(c->busy_poll_us, 0);
     ck_assert(!c->link_idle_named);
     ck_assert(!c->datagrams);
     for (size_t i = 0; i < TBQ_LANES; i++) {
@@ -120,6 +121,7 @@ static const struct {
     {"refresh_interval_ms", offsetof(tbq_config, refresh_interval_ms), 1000, 86400000},
     {"paths_max", offsetof(tbq_config, paths_max), 1, 4},
     {"link_idle_ms", offsetof(tbq_config, link_idle_ms), 1000, 86400000},
+    {"busy_poll_us", offsetof(tbq_config, busy_poll_us), 1, 1000000},
 };
 
 static struct given *with_number(size_t which, unsigned long value)
