@@ -395,6 +395,7 @@ static void flush_ack(struct tbi_link *link, struct tbi_now now, tbq_lane lane)
         !put_ack(link, now, lane, &l->ack_again, UINT64_MAX)) {
         return;
     }
+    l->ack_told_at = now.mono_ns;
     tbi_taken_told(l);
 }
 

@@ -623,6 +623,7 @@ static void answer(struct tbi_delivery *d, struct tbi_now now, bool taken, uint6
             tbi_taken_refuse(link, d->lane, d->number, code);
         }
         tbi_taken_changed(link, d->lane, d->number, now);
+        tbi_taken_hurry(link, d->lane, now);
     }
     link->stats.taken += taken ? 1 : 0;
     link->stats.held_messages--;

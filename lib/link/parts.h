@@ -120,6 +120,7 @@ struct tbi_rx_lane {
     uint64_t seen;        /* the first number above all that were seen */
     uint64_t settled;     /* by the peer */
     uint64_t ack_at;      /* when ACK is due, or TBI_NEVER */
+    uint64_t ack_told_at; /* when the last one was written; 0: none was */
     unsigned changes;     /* since the last ACK */
     /* What ACK has not told yet is among the numbers from..to-1, if these differ. It is told from
      * the lowest on, as far as there is room. */
@@ -286,6 +287,8 @@ void tbi_taken_retell(struct tbi_link *link); /* another path has the control fr
 void tbi_taken_changed(struct tbi_link *link, tbq_lane lane, uint64_t number, struct tbi_now now);
 /* The peer has sent it again, and may not know that it was received: one frame tells it. */
 void tbi_taken_again(struct tbi_link *link, tbq_lane lane, uint64_t number, struct tbi_now now);
+/* The application is done with one, which has changed; what comes seldom is told at once. */
+void tbi_taken_hurry(struct tbi_link *link, tbq_lane lane, struct tbi_now now);
 void tbi_taken_told(struct tbi_rx_lane *l);             /* all that ACK had to tell */
 uint64_t tbi_taken_lowest(const struct tbi_rx_lane *l); /* not taken */
 

@@ -158,6 +158,16 @@ void tbi_taken_again(struct tbi_link *link, tbq_lane lane, uint64_t number, stru
     l->ack_again = number < l->ack_again ? number : l->ack_again;
 }
 
+/* There is nothing to wait for: had more come lately, an ACK would have told of it. */
+void tbi_taken_hurry(struct tbi_link *link, tbq_lane lane, struct tbi_now now)
+{
+    struct tbi_rx_lane *l = &link->rx[lane];
+
+    if (now.mono_ns >= l->ack_told_at + link->ack_delay) {
+        l->ack_at = now.mono_ns;
+    }
+}
+
 /* --- Declines ------------------------------------------------------------------------------- */
 
 size_t tbi_taken_run(const struct tbi_rx_lane *l, uint64_t n)

@@ -12,7 +12,8 @@ static bool on_event(struct sim_node *n, tbq_event *e)
     for (size_t i = 0; i < v->nodes; i++) {
         if (v->node[i] == n) {
             v->heard[i] += e->type == TBQ_EVENT_PEER;
-            v->lost[i] += e->type == TBQ_EVENT_DISCONNECTED;
+            /* Where two dialled each other, one connection has to go. */
+            v->lost[i] += e->type == TBQ_EVENT_DISCONNECTED && e->reason != TBQ_ERR_EXISTS;
         }
     }
     v->failed += e->type == TBQ_EVENT_CONNECT_FAILED;

@@ -14,7 +14,7 @@ struct village {
     struct sim_node *node[SIM_NODES_MAX];
     struct tbi_block *book[SIM_NODES_MAX];
     size_t heard[SIM_NODES_MAX]; /* PEER events */
-    size_t lost[SIM_NODES_MAX];  /* DISCONNECTED events */
+    size_t lost[SIM_NODES_MAX];  /* DISCONNECTED events, where no other connection stays */
     size_t failed;               /* dials that an application was told of */
     void (*also)(struct village *v, struct sim_node *n, const tbq_event *e); /* NULL: nobody */
     void *user;
