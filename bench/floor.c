@@ -17,7 +17,7 @@
  * Options of both sides: --payload BYTES (of UDP, at most) --ack-thresh PACKETS --cc cubic|reno|bbr
  * --window BYTES --buffer BYTES (of the socket) --slots NUMBER (of one receive) --ahead BYTES (made
  * before they can be sent) --pacing 0|1 --spin NS (looked again before sleeping). Of a server:
- * --port. Of a client: --size BYTES --seconds S --outstanding N --under-way N --kind
+ * --port --host (IPv4). Of a client: --size BYTES --seconds S --outstanding N --under-way N --kind
  * full|resumed|early --count N.
  *
  * Exit status: 1 for what went wrong, 2 for what cannot be used like that. */
@@ -47,11 +47,13 @@ static struct options {
     enum mode mode;
     const char *kind;
     const char *cc;
+    const char *host;
     const char *seconds;
     uint64_t size, ns, outstanding, under_way, count, port;
     struct settings settings;
 } o = {.kind = "full",
        .cc = "cubic",
+       .host = "127.0.0.1",
        .size = 65536,
        .seconds = "5",
        .outstanding = 64,
@@ -184,16 +186,16 @@ static void serve_input(struct floor *f)
 
     f->over = n <= 0;
     if (n > 0 && memchr(line, '\n', (size_t)n) != NULL && strncmp(line, "mark", 4) == 0) {
-        printf("{\"event\":\"mark\",\"cpu_ns\":%" PRIu64 ",\"rss_kib\":%" PRIu64
-               ",\"connections\":%zu}\n",
-               cpu_ns(), rss_kib(), f->count);
+        printf("{\"event\":\"mark\",\"now_ns\":%" PRIu64 ",\"cpu_ns\":%" PRIu64
+               ",\"rss_kib\":%" PRIu64 ",\"connections\":%zu,\"bytes\":%" PRIu64 "}\n",
+               now_ns(), cpu_ns(), rss_kib(), f->count, f->sum.bytes);
         fflush(stdout);
     }
 }
 
 static void print_ready(const struct floor *f)
 {
-    printf("{\"event\":\"ready\",\"address\":\"127.0.0.1:%u/", ntohs(f->udp.local.sin_port));
+    printf("{\"event\":\"ready\",\"address\":\"%s:%u/", o.host, ntohs(f->udp.local.sin_port));
     for (size_t i = 0; i < KEY_SIZE; i++) {
         printf("%02x", f->tls.key[i]);
     }
@@ -201,12 +203,22 @@ static void print_ready(const struct floor *f)
     fflush(stdout);
 }
 
+static struct sockaddr_in address_of(const char *host, unsigned port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    if (inet_pton(AF_INET, host, &a.sin_addr) != 1) {
+        misused("%s is not an address of IPv4", host);
+    }
+    return a;
+}
+
 static void serve(void)
 {
     bare.on_up = bare.on_closed = nothing_on_conn;
     bare.on_message = serve_message;
     bare.on_input = serve_input;
-    floor_init(&bare, &o.settings, true, (uint16_t)o.port);
+    struct sockaddr_in at = address_of(o.host, (unsigned)o.port);
+    floor_init(&bare, &o.settings, true, &at);
     print_ready(&bare);
     floor_run(&bare);
     printf("{\"event\":\"end\",\"cpu_ns\":%" PRIu64 ",\"rss_kib\":%" PRIu64 "}\n", cpu_ns(),
@@ -449,13 +461,14 @@ static void close_all(void)
     floor_flush(&bare);
 }
 
-/* 127.0.0.1:PORT/KEY */
+/* HOST:PORT/KEY */
 static void read_address(const char *text)
 {
+    char host[INET_ADDRSTRLEN];
     unsigned port;
     int at = 0;
 
-    if (sscanf(text, "127.0.0.1:%5u/%n", &port, &at) != 1 || at == 0 || port > UINT16_MAX ||
+    if (sscanf(text, "%15[0-9.]:%5u/%n", host, &port, &at) != 2 || at == 0 || port > UINT16_MAX ||
         strlen(text + at) != 2 * (size_t)KEY_SIZE) {
         misused("%s is not an address that a server printed", text);
     }
@@ -463,9 +476,7 @@ static void read_address(const char *text)
         char hex[3] = {text[(size_t)at + 2 * i], text[(size_t)at + 2 * i + 1], '\0'};
         bare.tls.peer[i] = (uint8_t)strtoul(hex, NULL, 16);
     }
-    run.to = (struct sockaddr_in){.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    run.to = address_of(host, port);
 }
 
 static void ask_server(void)
@@ -478,7 +489,8 @@ static void ask_server(void)
     bare.on_message = client_message;
     bare.on_closed = client_closed;
     bare.on_input = o.mode == IDLE ? client_input : NULL;
-    floor_init(&bare, &o.settings, false, 0);
+    struct sockaddr_in any = {.sin_family = AF_INET};
+    floor_init(&bare, &o.settings, false, &any);
     run.began = now_ns();
     run.control = floor_dial(&bare, &run.to, NULL, false);
     for (uint64_t i = 1; o.mode == IDLE && i < DIALS_MAX && i < o.count; i++) {
@@ -522,6 +534,7 @@ static void set_option(const char *name, const char *value)
     } known[] = {
         {"--kind", &o.kind, NULL},
         {"--cc", &o.cc, NULL},
+        {"--host", &o.host, NULL},
         {"--size", NULL, &o.size},
         {"--seconds", &o.seconds, NULL},
         {"--outstanding", NULL, &o.outstanding},

@@ -75,7 +75,7 @@ struct batch {
     uint8_t data[BATCH_MAX + PACKET_MAX];
 };
 
-void udp_open(struct udp *u, uint16_t port, size_t buffer, size_t slots);
+void udp_open(struct udp *u, const struct sockaddr_in *at, size_t buffer, size_t slots);
 size_t udp_receive(struct udp *u); /* how many slots are filled */
 void udp_send(struct udp *u, const struct sockaddr_in *to, const uint8_t *data, size_t size,
               size_t segment);
@@ -207,7 +207,8 @@ struct floor {
     void (*on_input)(struct floor *f); /* standard input can be read; NULL: it is not looked at */
 };
 
-void floor_init(struct floor *f, const struct settings *s, bool server, uint16_t port);
+void floor_init(struct floor *f, const struct settings *s, bool server,
+                const struct sockaddr_in *at);
 struct conn *floor_dial(struct floor *f, const struct sockaddr_in *to, const struct ticket *ticket,
                         bool early);
 void conn_ready(struct conn *c);

@@ -581,7 +581,8 @@ void floor_flush(struct floor *f)
 
 /* ---- the loop ---- */
 
-void floor_init(struct floor *f, const struct settings *s, bool server, uint16_t port)
+void floor_init(struct floor *f, const struct settings *s, bool server,
+                const struct sockaddr_in *at)
 {
     f->settings = *s;
     f->server = server;
@@ -591,7 +592,7 @@ void floor_init(struct floor *f, const struct settings *s, bool server, uint16_t
     prctl(PR_SET_TIMERSLACK, 1UL);
     table_grow(f);
     tls_init(&f->tls, server);
-    udp_open(&f->udp, port, s->buffer, s->slots);
+    udp_open(&f->udp, at, s->buffer, s->slots);
 }
 
 /* All is read before anything is written, but for handshakes: each costs so much that the other

@@ -49,16 +49,15 @@ static void prepare_slots(struct udp *u)
     }
 }
 
-void udp_open(struct udp *u, uint16_t port, size_t buffer, size_t slots)
+void udp_open(struct udp *u, const struct sockaddr_in *at, size_t buffer, size_t slots)
 {
     socklen_t len = sizeof u->local;
 
     u->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    u->local = (struct sockaddr_in){
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    u->local = *at;
     if (u->fd < 0 || bind(u->fd, (struct sockaddr *)&u->local, len) < 0 ||
         getsockname(u->fd, (struct sockaddr *)&u->local, &len) < 0) {
-        die("UDP port %u: %s", port, strerror(errno));
+        die("UDP port %u: %s", ntohs(at->sin_port), strerror(errno));
     }
     set_buffer(u->fd, SO_RCVBUFFORCE, SO_RCVBUF, buffer);
     set_buffer(u->fd, SO_SNDBUFFORCE, SO_SNDBUF, buffer);

@@ -24,12 +24,21 @@ GROUPS = [
     ("handshakes", ["handshake-full", "handshake-resumed", "handshake-early"],
      {"handshake-full": "full", "handshake-resumed": "resumed", "handshake-early": "early data"}),
     ("idle", ["idle-1000", "idle-10000"], {"idle-1000": "1,000", "idle-10000": "10,000"}),
+    ("growth", [f"grow-{n}" for n in (1, 10, 100, 1000, 10000)],
+     {f"grow-{n}": f"{n:,}" for n in (1, 10, 100, 1000, 10000)}),
+    *[(f"loss-{rtt}ms", [f"loss-{p}-{rtt}ms" for p in ("0.1", "1", "5")],
+       {f"loss-{p}-{rtt}ms": f"{p} % lost" for p in ("0.1", "1", "5")}) for rtt in (20, 100)],
+    ("start", ["start-server", "start-client"],
+     {"start-server": "server, until it is ready", "start-client": "client, until it has delivered"}),
 ]
 TITLES = {
     "bulk": "One way, Gbit/s", "oneway": "One way, 1,000 messages a second",
     "trips": "Round trips of 100 bytes, 1,000 a second",
     "handshakes": "Handshakes to the first answer, 1 a second",
     "idle": "Memory of the server, KiB for each idle connection (less is better)",
+    "growth": "One way, 100 bytes, 1,000 messages a second in all, by connections",
+    "loss-20ms": "One way at a round trip of 20 ms, Mbit/s", "loss-100ms": "The same at 100 ms, Mbit/s",
+    "start": "From the start of the process, ms (less is better)",
 }
 # Told apart by those who see colours otherwise too, and in grey.
 COLOURS = {"libtbquic": "#0072b2", "floor": "#999999", "zmq": "#d55e00", "tls": "#009e73",

@@ -4,8 +4,10 @@
     bench/run.py [--runs N] [--seconds S] [--json FILE] [--programs A,B] [--list] [WORD...]
 
 For each mode (all, or those with one of the words in their name) all programs are run in turn, in N
-rounds (5), each S seconds (2): server on the first core, client on the second. What two programs
-did in the same round is compared, as machines drift from minute to minute. Programs:
+rounds (5; more where a mode says so), each S seconds (2; the same): server on the first core, client
+on the second. What two programs did in the same round is compared, as machines drift from minute to
+minute. bench/lossy.py has the modes over links that lose packets, bench/start.py those of how soon
+`tbq` is of use. Programs:
 
     libtbquic   bench/speed, this library
     floor       bench/floor, ngtcp2 and GnuTLS with nothing around them
@@ -27,7 +29,6 @@ import datetime
 import json
 import os
 import platform
-import queue
 import re
 import resource
 import shutil
@@ -35,124 +36,23 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
-SRC = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BUILD = os.environ.get("builddir", os.path.join(SRC, "build"))
+from lossy import LOSSY_MODES, LOSSY_TARGETS, tcp
+from parts import (BUILD, CLIENT_CORE, KIB, MIB, PATIENCE, SECOND, SERVER_CORE, SRC, US, BenchError,
+                   Cannot, Mode, Process)
+from start import START_MODES, START_TARGETS
+
 UNPACKED = os.environ.get("TBQUIC_INTEROP", "/var/cache/tbquic/interop")  # see tools/setup
-SERVER_CORE, CLIENT_CORE = "0", "1"
-KIB, MIB = 1 << 10, 1 << 20
-US, SECOND = 1e3, 1e9  # nanoseconds
 FILE_SIZE = 512 * MIB  # what ngtcp2's examples carry
 QUIET = 0.5  # load average
 FILES = 1 << 17  # open files of a process
-PATIENCE = 60  # seconds beyond what a run should take
 FLOOR_TO_EXAMPLES, FLOOR_TO_AES = 1.5, 0.2
 TOTAL = ("client CPU", "server CPU")  # their sum is what a round trip costs
 
 
-class BenchError(Exception):
-    """A program failed."""
-
-
-class Cannot(Exception):
-    """A program has no such mode, and says so."""
-
-
 # ---- processes -------------------------------------------------------------------------------------
-
-
-class Process:
-    """One side, on a core of its own; what it prints is read by threads."""
-
-    def __init__(self, core, *command, **more):
-        self.name = os.path.basename(command[0])
-        self.process = subprocess.Popen(["taskset", "-c", core, *command], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                        errors="replace", **more)
-        self.events, self.err = queue.Queue(), []
-        self.threads = [threading.Thread(target=self._read, args=a, daemon=True)
-                        for a in ((self.process.stdout, self.events.put, None),
-                                  (self.process.stderr, self.err.append, ""))]
-        for t in self.threads:
-            t.start()
-
-    @staticmethod
-    def _read(stream, put, last):
-        for line in stream:
-            put(line)
-        put(last)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        for t in self.threads:
-            t.join()
-        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            try:
-                stream.close()
-            except BrokenPipeError:
-                pass
-
-    def complain(self, what):
-        """It did not do what it should: why, as far as it told."""
-        try:
-            status = self.process.wait(1)
-        except subprocess.TimeoutExpired:
-            status = None
-        for t in self.threads if status is not None else []:
-            t.join()
-        text = "".join(self.err).strip()
-        if status == 2:
-            raise Cannot(text or "it says that it cannot")
-        raise BenchError(f"{what}; exit status {status}: {text[-500:]}")
-
-    def next_line(self, patience, other):
-        """None: there is none, or none within that time, or the other side is no more."""
-        end = time.monotonic() + patience
-        while time.monotonic() < end:
-            try:
-                return self.events.get(timeout=0.5)
-            except queue.Empty:
-                if other is not None and other.process.poll() is not None:
-                    other.complain(f"{other.name} ended too early")
-        return None
-
-    def need(self, name, patience, other=None):
-        """The event of that name, which must be the next; `other` is the side that it depends on."""
-        line = self.next_line(patience, other)
-        text = f"{self.name}: no `{name}`" + (f", but {line!r}" if line else "")
-        try:
-            event = json.loads(line) if line is not None else {}
-        except ValueError:
-            event = {}
-        if event.get("event") != name:
-            self.complain(text)
-        return event
-
-    def mark(self):
-        self.process.stdin.write("mark\n")
-        self.process.stdin.flush()
-        return self.need("mark", PATIENCE)
-
-    def end(self, last=None):
-        """Its standard input ends, and it should."""
-        event = None
-        self.process.stdin.close()
-        if last is not None:
-            event = self.need(last, PATIENCE)
-        try:
-            status = self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            status = "none"
-        if status != 0:
-            self.complain(f"{self.name} did not end as it should")
-        return event
 
 
 def cpu_of(pid):
@@ -202,7 +102,8 @@ class Program:
                     result = {**held, "rss": after["rss_kib"] - before["rss_kib"],
                               "connections": after.get("connections")}
                 else:
-                    result = client.need("result", PATIENCE + 4 * seconds, server)
+                    many = mode.options.get("--connections", 1)
+                    result = client.need("result", PATIENCE + 4 * seconds + many / 50, server)
                     after = server.mark()
                     client.end()
             result.setdefault("server_cpu_ns", after["cpu_ns"] - before["cpu_ns"])
@@ -296,29 +197,6 @@ def all_programs():
 # ---- modes -----------------------------------------------------------------------------------------
 
 
-class Mode:
-    """Figures are {name: number}; the first one is what the table is about."""
-
-    word = ""  # of the programs
-    more_is_better = True
-    runs = None  # at most so many, where one takes long and says the same
-    cpu_unit = ""
-
-    def __init__(self, name, what, options):
-        self.name, self.what, self.options = name, what, options
-
-    def once(self, program, seconds):
-        """The figures of one run of that program."""
-        return program.once(self, seconds)
-
-    def figures(self, result):
-        raise NotImplementedError
-
-    def cpu(self, result, per):
-        """CPU time of both sides, each in the table's unit."""
-        return {"client CPU": result["cpu_ns"] / per, "server CPU": result["server_cpu_ns"] / per}
-
-
 class OneWay(Mode):
     word = "oneway"
     cpu_unit = "ns/B"
@@ -326,6 +204,8 @@ class OneWay(Mode):
     def __init__(self, name, size, what, bulk, connections=1):
         options = {"--size": size, **({"--connections": connections} if connections > 1 else {})}
         super().__init__(name, what, options)
+        if connections >= 10000:  # ZeroMQ takes minutes until as many are up
+            self.runs, self.only = 1, ("libtbquic", "tls")
         self.bulk, self.unit = bulk, "Gbit/s" if bulk else "1000/s"
 
     def figures(self, result):
@@ -390,7 +270,7 @@ class Overload(Handshakes):
         self.name, self.unit, self.accepted = "overload", "ratio", Handshakes("full", "")
         self.options["--limit"] = 1
 
-    def once(self, program, seconds):
+    def once(self, program, seconds, _number):
         refused, accepted = (program.once(m, seconds / 2)["server CPU"]
                              for m in (self, self.accepted))
         return {"ratio": refused / accepted, "us refused": refused, "us accepted": accepted}
@@ -424,9 +304,11 @@ MODES = [
     Idle(1000, None),
     Idle(10000, 2),
     *[OneWay(f"grow-{n}", 100, f"one way, messages of 100 bytes, connections: {n:,}", False, n)
-      for n in (1, 10, 100, 1000)],
+      for n in (1, 10, 100, 1000, 10000)],
     Fairness(50),
     Overload(),
+    *LOSSY_MODES,
+    *START_MODES,
 ]
 
 
@@ -480,6 +362,7 @@ TARGETS = [
     Target("idle-10000", "KiB", "<=", 48, None),
     Target("fairness", "share", ">=", 0.8, None),
     Target("overload", "ratio", "<=", 0.1, None),
+    *[Target(*t) for t in (*LOSSY_TARGETS, *START_TARGETS)],
 ]
 
 
@@ -546,11 +429,11 @@ def table(mode, entry):
     measured = {n: p for n, p in entry["programs"].items() if p["figures"]}
     if measured:
         names, heads = extra_columns(mode, next(iter(measured.values()))["figures"])
-        rows = [["", "median", "least", "most", "to floor", "to zmq", *heads]]
+        rows = [["", "median", "least", "most", *("to " + o for o in mode.beside), *heads]]
         for name, p in measured.items():
             first = p["figures"][mode.unit]
             rows.append([name, *(number(first[k]) for k in ("median", "least", "most")),
-                         ratio_text(p["to"].get("floor")), ratio_text(p["to"].get("zmq")),
+                         *(ratio_text(p["to"].get(o)) for o in mode.beside),
                          *(number(p["figures"][n]["median"]) for n in names)])
         widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
         for r in rows:
@@ -586,36 +469,42 @@ def progress(text):
     print("  .. " + text, file=sys.stderr, flush=True)
 
 
-def one_run(program, mode, seconds, of_it, where):
-    """Adds a round to what there is of this program."""
+def one_run(program, mode, seconds, of_it, i, where):
+    """Puts a round into what there is of this program."""
     try:
-        figures = mode.once(program, seconds)
-        of_it["runs"].append(figures)
+        figures = mode.once(program, seconds, i)
+        of_it["runs"][i] = figures
         progress(f"{where} {program.name}: {number(figures[mode.unit])} {mode.unit}")
     except Cannot as e:
         of_it["left_out"] = str(e)
         progress(f"{where} {program.name}: cannot: {e}")
     except (BenchError, OSError, KeyError, subprocess.SubprocessError) as e:
-        of_it["runs"].append(None)
         of_it["failures"].append(f"{where}: {e!r}" if isinstance(e, KeyError) else f"{where}: {e}")
         progress(f"{where} {program.name}: FAILED: {e}")
 
 
 def measure(mode, programs, runs, seconds, aes):
     """All rounds of a mode."""
-    rounds = min(runs, mode.runs or runs)
+    rounds, seconds = runs or mode.rounds, seconds or mode.seconds
+    rounds = min(rounds, mode.runs or rounds)
     entry = {"name": mode.name, "what": mode.what, "unit": mode.unit,
-             "more_is_better": mode.more_is_better, "cpu_unit": mode.cpu_unit, "programs": {}}
-    mine = [p for p in programs if p.does(mode)]
+             "more_is_better": mode.more_is_better, "cpu_unit": mode.cpu_unit, "seconds": seconds,
+             "programs": {}}
+    mine = [p for p in programs if (p.name in mode.only if mode.only else p.does(mode))]
     for p in mine:
-        entry["programs"][p.name] = {"left_out": p.lacks(), "runs": [], "failures": []}
-    for i in range(rounds):
+        entry["programs"][p.name] = {"left_out": p.lacks() or mode.lacks(), "runs": [None] * rounds,
+                                     "failures": []}
+
+    def one_round(i):
         for p in mine:
             of_it = entry["programs"][p.name]
             if not of_it["left_out"]:
-                one_run(p, mode, seconds, of_it, f"{mode.name}, round {i + 1} of {rounds},")
+                one_run(p, mode, seconds, of_it, i, f"{mode.name}, round {i + 1} of {rounds},")
         if mode.name == "bulk-64k":
             aes.append(aes_alone(seconds))
+
+    with ThreadPoolExecutor(mode.at_once) as rows:
+        list(rows.map(one_round, range(rounds)))
     for p in entry["programs"].values():
         summarize(p, mode, entry)
     return entry
@@ -626,7 +515,7 @@ def summarize(p, mode, entry):
     p["figures"] = {n: spread([r[n] for r in good]) for n in good[0]} if good else {}
     mine = [r[mode.unit] if r else None for r in p["runs"]]
     p["to"] = {}
-    for other in ("floor", "zmq"):
+    for other in mode.beside:
         theirs = [r[mode.unit] if r else None
                   for r in entry["programs"].get(other, {"runs": []})["runs"]]
         p["to"][other] = spread(ratios(mine, theirs))
@@ -665,20 +554,20 @@ def about():
             "machine": platform.machine(), "cpu": model[1] if model else None,
             "cores": os.cpu_count(), "kernel": platform.release(),
             "system": platform.freedesktop_os_release().get("PRETTY_NAME"),
-            "versions": versions, "load": os.getloadavg()}
+            "versions": versions, "tcp": tcp(), "load": os.getloadavg()}
 
 
 def arguments():
     p = argparse.ArgumentParser(prog="bench/run.py", description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--runs", type=int, default=5, help="rounds of each mode")
-    p.add_argument("--seconds", type=float, default=2, help="of each run")
+    p.add_argument("--runs", type=int, help="rounds of each mode")
+    p.add_argument("--seconds", type=float, help="of each run")
     p.add_argument("--json", help="a file for all that was measured")
     p.add_argument("--programs", help="only these, with commas between")
     p.add_argument("--list", action="store_true", help="names the modes, and ends")
     p.add_argument("words", nargs="*", metavar="WORD", help="modes with it in their name")
     a = p.parse_args()
-    if a.runs < 1 or a.seconds <= 0:
+    if (a.runs is not None and a.runs < 1) or (a.seconds is not None and a.seconds <= 0):
         p.error("--runs and --seconds are above 0")
     named = {m.name for m in MODES}
     a.modes = [m for m in MODES if not a.words or
@@ -723,6 +612,7 @@ def main():
     report = {**about(), "runs": a.runs, "seconds": a.seconds, "modes": [], "aes Gbit/s": []}
     print(f"{report['cpu']}, {report['cores']} cores, kernel {report['kernel']}, load "
           f"{report['load'][0]:.2f}, " + ", ".join(f"{k} {v}" for k, v in report["versions"].items()))
+    print(f"TCP's controller by itself: {report['tcp']}; bench/tls asks for cubic")
     if report["load"][0] > QUIET:
         print("something else is running here, which these figures will show")
     sys.stdout.flush()

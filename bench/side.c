@@ -103,6 +103,8 @@ static void one_option(struct side_args *a, const char *name, const char *value,
 {
     if (value == NULL) {
         side_cannot("`%s` wants a value", name);
+    } else if (strcmp(name, "--host") == 0) {
+        a->host = value;
     } else if (strcmp(name, "--seconds") == 0) {
         a->ns = nanoseconds(value);
     } else if (strcmp(name, "--kind") == 0) {
@@ -127,6 +129,7 @@ void side_args(struct side_args *a, int argc, char **argv, const struct side_opt
 {
     *a = (struct side_args){.size = 100, .outstanding = 1, .count = 1, .connections = 1};
     a->ns = SIDE_SECOND;
+    a->host = "127.0.0.1";
     int next = 2;
     if (argc >= 4 && strcmp(argv[1], "client") == 0) {
         a->address = argv[2];
@@ -314,14 +317,21 @@ uint64_t side_percentile(const struct side_times *t, unsigned per_mille)
 
 /* ---- standard input -------------------------------------------------------------------------- */
 
+static uint64_t took; /* bytes */
+
+void side_took(size_t bytes)
+{
+    took += bytes;
+}
+
 static void obey(const char *order, uint64_t connections)
 {
     if (strcmp(order, "mark") != 0) {
         side_die("there is no order `%s`", order);
     }
-    printf("{\"event\":\"mark\",\"cpu_ns\":%" PRIu64 ",\"rss_kib\":%" PRIu64
-           ",\"connections\":%" PRIu64 "}\n",
-           side_cpu_ns(), side_rss_kib(), connections);
+    printf("{\"event\":\"mark\",\"now_ns\":%" PRIu64 ",\"cpu_ns\":%" PRIu64 ",\"rss_kib\":%" PRIu64
+           ",\"connections\":%" PRIu64 ",\"bytes\":%" PRIu64 "}\n",
+           side_now_ns(), side_cpu_ns(), side_rss_kib(), connections, took);
     fflush(stdout);
 }
 

@@ -33,6 +33,7 @@ enum side_kind { SIDE_FULL, SIDE_RESUMED, SIDE_EARLY };
 struct side_args {
     enum side_mode mode;
     const char *address;  /* of the client: the word of the server's line `ready` */
+    const char *host;     /* --host, of a server: its IPv4 address; 127.0.0.1 */
     enum side_kind kind;  /* --kind full|resumed|early; full */
     uint64_t size;        /* --size, bytes; 100 */
     uint64_t outstanding; /* --outstanding; 1 */
@@ -82,8 +83,12 @@ uint64_t side_percentile(const struct side_times *t, unsigned per_mille);
  */
 
 /* To be called when standard input is readable. Answers each order `mark` with a line that has the
- * CPU time so far, resident memory, and `connections`. false: the input has ended. */
+ * time and the CPU time so far, resident memory, `connections`, and what side_took() has counted.
+ * false: the input has ended. */
 bool side_orders(uint64_t connections);
+
+/* A server's: it has checked so many more bytes of oneway, each in its turn. */
+void side_took(size_t bytes);
 
 /* ---- what is printed ------------------------------------------------------------------------- */
 

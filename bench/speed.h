@@ -2,8 +2,8 @@
  *
  * speed.c reads the arguments, speed_loop.c has the nodes and the ways to drive them,
  * speed_server.c is the side that is dialled, speed_load.c and speed_dials.c are the side that
- * dials: messages, and connections; speed_share.c is that side where it is the server that sends.
- * Only public headers of the library are used. */
+ * dials: messages, and connections; speed_share.c is that side where it is the server that sends,
+ * speed_parts.c divides messages among processes. Only public headers of the library are used. */
 #ifndef BENCH_SPEED_H
 #define BENCH_SPEED_H
 
@@ -76,6 +76,10 @@ struct order {
 const struct order *order_of(const tbq_event *e, struct order *place);
 tbq_message order_message(const struct order *o, tbq_send_options *how);
 
+/* A node has four descriptors, and a process may not have as many as a large crowd wants: so many
+ * are in one. */
+#define SPEED_PART_MAX UINT64_C(2000)
+
 /* ---- the sides ------------------------------------------------------------------------------- */
 
 struct speed_args {
@@ -85,12 +89,16 @@ struct speed_args {
     bool greedy;   /* each connection sends as fast as it can; else they take turns */
     bool share;    /* oneway from the server to all connections, one of which is greedy */
     uint32_t busy_poll_us;
-    uint32_t limit; /* connections that the server takes; 0: enough */
+    uint32_t limit;          /* connections that the server takes; 0: enough */
+    uint64_t parts;          /* processes that share the work, of which this is one; else 0 */
+    void (*connected)(void); /* of a part: it is; returns when all are */
 };
 
 void speed_server(const struct speed_args *a);
-void speed_load(const struct speed_args *a);  /* oneway, roundtrip */
-void speed_dials(const struct speed_args *a); /* handshake */
+void speed_load(const struct speed_args *a);                         /* oneway, roundtrip */
+void speed_part(const struct speed_args *a, struct side_result *r);  /* in this process */
+void speed_parts(const struct speed_args *a, struct side_result *r); /* oneway, in several */
+void speed_dials(const struct speed_args *a);                        /* handshake */
 void speed_share(const struct speed_args *a);
 void speed_idle(const struct speed_args *a);
 

@@ -25,7 +25,6 @@
 
 #define CLERK 0U          /* the node that gives orders; the others dial */
 #define DIALS_MAX 50U     /* of a crowd, at once: the handshakes are not under test */
-#define PART_MAX 2000U    /* of a crowd, in one process */
 #define MESSAGE_SIZE 32U  /* bytes of what is answered */
 #define NET UINT32_C(127) /* 127.1.0.0 and on, without those that end with 0 or 255 */
 #define HOSTS_EACH 254U
@@ -363,7 +362,6 @@ static void hold(void)
     free(run.dials);
 }
 
-/* A node has four descriptors, and a process may not have as many as a large crowd wants. */
 static void part_of_crowd(uint64_t count, uint64_t at_once, int up)
 {
     pid_t pid = fork();
@@ -422,8 +420,8 @@ void speed_idle(const struct speed_args *a)
     uint64_t count = a->side.count;
 
     run.a = a;
-    if (count > PART_MAX) {
-        crowd(count, (count + PART_MAX - 1) / PART_MAX);
+    if (count > SPEED_PART_MAX) {
+        crowd(count, (count + SPEED_PART_MAX - 1) / SPEED_PART_MAX);
         return;
     }
     if (gather(count, DIALS_MAX)) {

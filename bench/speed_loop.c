@@ -18,6 +18,7 @@
 #define AT_ONCE 64                    /* events of epoll */
 #define FILES_EACH 8                  /* descriptors of a node */
 #define FILES_BESIDES 64              /* of the process */
+#define DIAL_MS 30000                 /* a crowd that dials at once is slow */
 #define LONGEST_NS (30 * SIDE_SECOND) /* without any event */
 
 static struct {
@@ -250,6 +251,7 @@ void loop_start(struct node *n, const struct node_setup *setup)
     /* Clients dial all of 127.0.0.0/8, see speed_dials.c. */
     c.bind_address = "0.0.0.0";
     c.bind_port = 0;
+    c.connection_timeout_ms = DIAL_MS;
     c.no_discovery = true;
     c.no_network_watch = true;
     c.early_data = setup->early;

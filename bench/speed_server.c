@@ -133,6 +133,7 @@ static void take(struct guest *g, const tbq_bytes *b)
         side_die("message %" PRIu64 " of a client is not what was sent", g->messages);
     }
     g->bytes += b->size;
+    side_took(b->size);
 }
 
 static int send_back(struct node *n, const struct guest *g, tbq_request_id request,
@@ -236,14 +237,14 @@ static uint64_t connections(void)
     return here;
 }
 
-/* It is bound to every address; what is told is the one of this machine alone. */
-static void tell_ready(const tbq_server *s)
+/* It is bound to every address; what is told is the one that clients are to use. */
+static void tell_ready(const tbq_server *s, const char *host)
 {
     char id[TBQ_PEER_ID_TEXT_SIZE], uri[TBQ_URI_SIZE];
     const char *port = strrchr(tbq_server_address(s), ':');
 
     tbq_peer_id_to_text(tbq_server_peer_id(s), id);
-    snprintf(uri, sizeof uri, "tbq://%s@127.0.0.1%s", id, port != NULL ? port : "");
+    snprintf(uri, sizeof uri, "tbq://%s@%s%s", id, host, port != NULL ? port : "");
     side_print_ready(uri);
 }
 
@@ -271,7 +272,7 @@ void speed_server(const struct speed_args *a)
     loop_begin(a->drive, 1);
     loop_start(&n, &setup);
     loop_obey(connections);
-    tell_ready(n.server);
+    tell_ready(n.server, a->side.host);
     while (loop_turn(1000)) {
     }
     loop_end();

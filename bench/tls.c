@@ -9,6 +9,7 @@
  *     DATA    counted by the server, which checks every byte
  *     ASK     -> ANSWER, with the same bytes
  *     FINISH  -> DONE: messages and bytes of this connection, CPU time of the server since BEGIN */
+#include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -25,7 +26,7 @@
 #define TURN                                                                                       \
     ((size_t)256 * 1024) /* bytes that one connection writes before the next has its turn */
 #define DIALS_MAX 64     /* handshakes at once, where they are not what is measured */
-#define WORD_SIZE 128    /* of an address: PORT/PIN */
+#define WORD_SIZE 128    /* of an address: HOST:PORT/PIN */
 
 enum type { BEGIN = 1, BEGUN, DATA, ASK, ANSWER, FINISH, DONE };
 
@@ -34,6 +35,7 @@ struct done {
 };
 
 static struct tls_side side;
+static struct side_args args;
 static uint64_t here; /* connections that are up */
 
 /* ---- both ------------------------------------------------------------------------------------ */
@@ -103,6 +105,7 @@ static void server_piece(struct tls_conn *c, const uint8_t *p, size_t len)
             side_die("message %" PRIu64 " is not what was sent", c->number);
         }
         c->bytes += len;
+        side_took(len);
         c->number += c->offset + len == c->size;
         break;
     case ASK:
@@ -119,6 +122,15 @@ static void server_piece(struct tls_conn *c, const uint8_t *p, size_t len)
     }
 }
 
+static struct in_addr parse_host(const char *text)
+{
+    struct in_addr a;
+    if (inet_pton(AF_INET, text, &a) != 1) {
+        side_cannot("`%s` is no address of IPv4", text);
+    }
+    return a;
+}
+
 static void serve(void)
 {
     char word[WORD_SIZE];
@@ -126,7 +138,8 @@ static void serve(void)
     side.piece = server_piece;
     side.down = server_down;
     tls_side_init(&side, true);
-    int len = snprintf(word, sizeof word, "%u/", tls_listen(&side, &listener));
+    int len = snprintf(word, sizeof word, "%s:%u/", args.host,
+                       tls_listen(&side, parse_host(args.host), &listener));
     for (size_t i = 0; i < TLS_PIN_SIZE; i++) {
         len += snprintf(word + len, sizeof word - (size_t)len, "%02x", side.pin[i]);
     }
@@ -141,10 +154,9 @@ static void serve(void)
 
 /* ---- the client ------------------------------------------------------------------------------ */
 
-static struct side_args args;
 static struct side_result result;
 static struct side_times times;
-static uint16_t port;
+static struct sockaddr_in server_at;
 static struct tls_conn *lead, **all;
 static bool begun;
 static uint64_t began_ns, cpu_ns; /* when the work began */
@@ -229,7 +241,7 @@ static void client_piece(struct tls_conn *c, const uint8_t *p, size_t len)
 static void dial(void)
 {
     under_way++;
-    tls_dial(&side, port, args.mode == SIDE_HANDSHAKE && args.kind == SIDE_RESUMED && lead != NULL);
+    tls_dial(&side, &server_at, args.mode == SIDE_HANDSHAKE && args.kind == SIDE_RESUMED && lead != NULL);
 }
 
 /* Connections up to `count` are opened, some at once. */
@@ -409,15 +421,20 @@ static void idle(void)
 
 static void parse_address(void)
 {
-    char *end;
-    port = (uint16_t)strtoul(args.address, &end, 10);
-    bool good = *end == '/' && strlen(end + 1) == 2 * (size_t)TLS_PIN_SIZE;
+    char host[INET_ADDRSTRLEN];
+    unsigned port;
+    int at = 0;
+    bool good = sscanf(args.address, "%15[0-9.]:%5u/%n", host, &port, &at) == 2 && at > 0 &&
+                strlen(args.address + at) == 2 * (size_t)TLS_PIN_SIZE;
     for (size_t i = 0; good && i < TLS_PIN_SIZE; i++) {
-        good = sscanf(end + 1 + 2 * i, "%2hhx", &side.pin[i]) == 1;
+        good = sscanf(args.address + at + 2 * i, "%2hhx", &side.pin[i]) == 1;
     }
     if (!good) {
         side_cannot("`%s` is no address of a server", args.address);
     }
+    server_at = (struct sockaddr_in){.sin_family = AF_INET,
+                                     .sin_port = htons((uint16_t)port),
+                                     .sin_addr = parse_host(host)};
 }
 
 static void be_client(void)

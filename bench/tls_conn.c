@@ -21,6 +21,7 @@
 #define OUT_SIZE ((size_t)256 * 1024) /* of one write, about */
 #define HEAD_SIZE 4
 #define BACKLOG 4096
+#define CONTROLLER "cubic" /* of congestion */
 #define VALID_S 86400
 
 /* AES-128-GCM and X25519, as the programs that this one is compared with. */
@@ -458,20 +459,20 @@ static struct tls_conn *new_conn(struct tls_side *s, int fd)
     return c;
 }
 
-static struct sockaddr_in local(uint16_t port)
-{
-    return (struct sockaddr_in){
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-}
-
+/* What a listener has, those that it accepts have too. */
 static int new_socket(void)
 {
-    return must_errno(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "socket");
+    int fd = must_errno(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "socket");
+
+    if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, CONTROLLER, sizeof CONTROLLER - 1) < 0) {
+        side_cannot("this kernel's TCP has no " CONTROLLER ": %s", strerror(errno));
+    }
+    return fd;
 }
 
-uint16_t tls_listen(struct tls_side *s, int *fd)
+uint16_t tls_listen(struct tls_side *s, struct in_addr host, int *fd)
 {
-    struct sockaddr_in a = local(0);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = host};
     socklen_t len = sizeof a;
     *fd = new_socket();
     must_errno(bind(*fd, (struct sockaddr *)&a, sizeof a), "bind");
@@ -495,11 +496,10 @@ void tls_accept(struct tls_side *s, int listener)
     }
 }
 
-struct tls_conn *tls_dial(struct tls_side *s, uint16_t port, bool resume)
+struct tls_conn *tls_dial(struct tls_side *s, const struct sockaddr_in *to, bool resume)
 {
-    struct sockaddr_in a = local(port);
     int fd = new_socket();
-    if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0 && errno != EINPROGRESS) {
+    if (connect(fd, (const struct sockaddr *)to, sizeof *to) < 0 && errno != EINPROGRESS) {
         side_die("connect: %s", strerror(errno));
     }
     struct tls_conn *c = new_conn(s, fd);

@@ -9,11 +9,15 @@
  * Both sides have a certificate of an Ed25519 key of their own. The client pins the server's key;
  * the server wants a certificate with such a key, whichever.
  *
+ * The congestion controller is cubic, as in all that this is compared with; a kernel that has none is
+ * told, and ends the process.
+ *
  * Any error of TLS ends the process, as a benchmark has no use for half of its work. */
 #ifndef BENCH_TLS_CONN_H
 #define BENCH_TLS_CONN_H
 
 #include <gnutls/gnutls.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -62,12 +66,12 @@ struct tls_conn {
 /* Makes a key, its certificate, and what all connections share. A server's `pin` is filled in. */
 void tls_side_init(struct tls_side *s, bool server);
 
-/* A server's: listens on a free port of 127.0.0.1, which it answers with. *fd: to be watched. */
-uint16_t tls_listen(struct tls_side *s, int *fd);
+/* A server's: listens there on a free port, which it answers with. *fd: to be watched. */
+uint16_t tls_listen(struct tls_side *s, struct in_addr host, int *fd);
 /* Takes all connections that wait. */
 void tls_accept(struct tls_side *s, int listener);
 /* A client's. resume: with the newest ticket, and no other way. */
-struct tls_conn *tls_dial(struct tls_side *s, uint16_t port, bool resume);
+struct tls_conn *tls_dial(struct tls_side *s, const struct sockaddr_in *to, bool resume);
 /* Ends it at once and frees it; never from within a callback. */
 void tls_free(struct tls_conn *c);
 

@@ -8,7 +8,7 @@
  * and an answer is the message that came: nothing is copied that libzmq does not copy. Each side
  * has libzmq's one I/O thread.
  *
- * The address is PORT,PORT,PORT,KEY: of PULL, DEALER and ROUTER, and the server's public key. */
+ * The address is HOST,PORT,PORT,PORT,KEY: of PULL, DEALER and ROUTER, and the server's public key. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -96,14 +96,15 @@ static void open_server(char word[WORD_SIZE])
 {
     static const int types[SOCKETS] = {ZMQ_PULL, ZMQ_DEALER, ZMQ_ROUTER};
     char public[KEY_SIZE], secret[KEY_SIZE], endpoint[64];
-    int len = 0;
+    int len = snprintf(word, WORD_SIZE, "%s,", args.host);
     must(zmq_curve_keypair(public, secret), "making a key");
     for (int i = 0; i < SOCKETS; i++) {
         size_t size = sizeof endpoint;
         sockets[i] = new_socket(types[i]);
         set_int(sockets[i], ZMQ_CURVE_SERVER, 1);
         set(sockets[i], ZMQ_CURVE_SECRETKEY, secret, KEY_SIZE);
-        must(zmq_bind(sockets[i], "tcp://127.0.0.1:*"), "bind");
+        snprintf(endpoint, sizeof endpoint, "tcp://%s:*", args.host);
+        must(zmq_bind(sockets[i], endpoint), "bind");
         must(zmq_getsockopt(sockets[i], ZMQ_LAST_ENDPOINT, endpoint, &size), "the port");
         len += snprintf(word + len, WORD_SIZE - (size_t)len, "%s,", strrchr(endpoint, ':') + 1);
     }
@@ -155,6 +156,7 @@ static void check(zmq_msg_t *m)
     }
     messages++;
     bytes += len;
+    side_took(len);
 }
 
 static void serve_pull(zmq_msg_t *m)
@@ -238,6 +240,7 @@ static void serve(void)
 
 static struct side_result result;
 static struct side_times times;
+static char host[16]; /* as text, of IPv4 */
 static unsigned ports[SOCKETS];
 static char server_key[KEY_SIZE], public_key[KEY_SIZE], secret_key[KEY_SIZE];
 static void *lead;
@@ -246,7 +249,7 @@ static uint64_t began_ns, cpu_ns;
 static void connect_to(void *s, int which)
 {
     char endpoint[64];
-    snprintf(endpoint, sizeof endpoint, "tcp://127.0.0.1:%u", ports[which]);
+    snprintf(endpoint, sizeof endpoint, "tcp://%s:%u", host, ports[which]);
     must(zmq_connect(s, endpoint), "connect");
 }
 
@@ -269,8 +272,8 @@ static void *dial(int type, int which)
 
 static void open_client(void)
 {
-    if (sscanf(args.address, "%u,%u,%u,%40s", &ports[PULL], &ports[DEALER], &ports[ROUTER],
-               server_key) != 4) {
+    if (sscanf(args.address, "%15[0-9.],%u,%u,%u,%40s", host, &ports[PULL], &ports[DEALER],
+               &ports[ROUTER], server_key) != 5) {
         side_cannot("`%s` is no address of a server", args.address);
     }
     must(zmq_curve_keypair(public_key, secret_key), "making a key");
