@@ -241,7 +241,8 @@ static void client_piece(struct tls_conn *c, const uint8_t *p, size_t len)
 static void dial(void)
 {
     under_way++;
-    tls_dial(&side, &server_at, args.mode == SIDE_HANDSHAKE && args.kind == SIDE_RESUMED && lead != NULL);
+    tls_dial(&side, &server_at,
+             args.mode == SIDE_HANDSHAKE && args.kind == SIDE_RESUMED && lead != NULL);
 }
 
 /* Connections up to `count` are opened, some at once. */
@@ -432,9 +433,8 @@ static void parse_address(void)
     if (!good) {
         side_cannot("`%s` is no address of a server", args.address);
     }
-    server_at = (struct sockaddr_in){.sin_family = AF_INET,
-                                     .sin_port = htons((uint16_t)port),
-                                     .sin_addr = parse_host(host)};
+    server_at = (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = parse_host(host)};
 }
 
 static void be_client(void)

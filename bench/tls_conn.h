@@ -9,8 +9,8 @@
  * Both sides have a certificate of an Ed25519 key of their own. The client pins the server's key;
  * the server wants a certificate with such a key, whichever.
  *
- * The congestion controller is cubic, as in all that this is compared with; a kernel that has none is
- * told, and ends the process.
+ * The congestion controller is cubic, as in all that this is compared with; a kernel that has none
+ * is told, and ends the process.
  *
  * Any error of TLS ends the process, as a benchmark has no use for half of its work. */
 #ifndef BENCH_TLS_CONN_H

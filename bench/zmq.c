@@ -8,7 +8,8 @@
  * and an answer is the message that came: nothing is copied that libzmq does not copy. Each side
  * has libzmq's one I/O thread.
  *
- * The address is HOST,PORT,PORT,PORT,KEY: of PULL, DEALER and ROUTER, and the server's public key. */
+ * The address is HOST,PORT,PORT,PORT,KEY: of PULL, DEALER and ROUTER, and the server's public key.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

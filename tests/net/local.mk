@@ -34,5 +34,5 @@ dist_check_SCRIPTS += $(net_scripts)
 check_PROGRAMS += tests/net/wire
 tests_net_wire_SOURCES = tests/net/wire.c tests/net/program.h tests/net/way.c tests/net/way.h
 tests_net_wire_LDADD =
-check-net check-named: tests/net/wire
+check-net check-tools check-named: tests/net/wire
 check_PROGRAMS += $(net_tests)

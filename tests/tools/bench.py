@@ -7,13 +7,22 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 
 from tap import end, ok
 
 SRC = os.environ["srcdir"]
 RUN = SRC + "/bench/run.py"
+BUILD = os.environ.get("builddir", ".")
+sys.dont_write_bytecode = True
+sys.path[:0] = [SRC + "/bench", SRC + "/tests/net"]
+import lab  # noqa: E402
+import lossy as lossy_modes  # noqa: E402
+import parts  # noqa: E402
+import run as bench  # noqa: E402
 
 # Keeps to bench/side.h; its rates are those of its rounds, in the file beside it, or what goes wrong.
+# Over links that lose packets the library takes 9 Mbit/s and others take 10, from its second mark on.
 PROGRAM = r'''#!/usr/bin/env python3
 import json, os, sys
 words = sys.argv[1:]
@@ -23,9 +32,14 @@ if words[0] == "server":
     say(event="ready", address="here")
     marks = 0
     for line in sys.stdin:
-        say(event="mark", cpu_ns=marks * 1000, rss_kib=1000 + 40000 * marks)
+        share = 0.9 if sys.argv[0].endswith("speed") else 1
+        say(event="mark", cpu_ns=marks * 1000, rss_kib=1000 + 40000 * marks, now_ns=marks * 1000000000,
+            bytes=int(marks * 1250000 * share))
         marks += 1
     say(event="end", cpu_ns=5, rss_kib=5)
+    sys.exit(0)
+if "3600" in words:
+    sys.stdin.read()
     sys.exit(0)
 with open(sys.argv[0] + ".rates") as f:
     rates = json.load(f)
@@ -59,9 +73,27 @@ say(event="result", mode=words[2], size=size, messages=int(rate * 125e6 / size),
     ns=1000000000, cpu_ns=int(rate * 125e6))
 '''
 
+# A server that is ready, or a client that has delivered.
+TBQ = r'''#!/usr/bin/env python3
+import json, os, signal, sys
+def say(**event):
+    print(json.dumps(event), flush=True)
+key = os.path.join(sys.argv[sys.argv.index("--state") + 1], "key") if "--state" in sys.argv else None
+if sys.argv[1] == "server":
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    first = not os.path.exists(key)
+    os.makedirs(os.path.dirname(key), exist_ok=True)
+    open(key, "w").close()
+    say(event="ready" if first or not os.path.exists("fails") else "warning", uri="tbq://here")
+    signal.pause()
+say(event="connected")
+say(event="delivered")
+'''
 
-def run(programs, *words):
-    """Exit status, what it printed, and its JSON, with these programs doing so in their rounds."""
+
+def run(programs, *words, **more):
+    """Exit status, what it printed, and its JSON, with these programs doing so in their rounds; more:
+    of the environment."""
     shutil.rmtree("bench", ignore_errors=True)
     os.mkdir("bench")
     for name, rates in programs.items():
@@ -70,7 +102,8 @@ def run(programs, *words):
         os.chmod("bench/" + name, 0o755)
         with open(f"bench/{name}.rates", "w", encoding="utf-8") as f:
             json.dump(rates, f)
-    env = {**os.environ, "builddir": os.getcwd(), "TBQUIC_INTEROP": os.getcwd() + "/nowhere"}
+    env = {**os.environ, "builddir": os.getcwd(), "TBQUIC_INTEROP": os.getcwd() + "/nowhere",
+           "WIRE": os.path.abspath(BUILD + "/tests/net/wire"), **more}
     done = subprocess.run([sys.executable, "-B", RUN, "--seconds", "0.1", "--json", "out.json", *words],
                           env=env, capture_output=True, text=True, check=False)
     try:
@@ -139,11 +172,86 @@ def crowds():
        "both have a target", report["targets"])
 
 
-def counting():
-    sys.path.insert(0, SRC + "/bench")
-    sys.dont_write_bytecode = True
-    import run as bench  # pylint: disable=import-outside-toplevel,import-error
+def lossy():
+    programs = {"speed": [], "floor": [], "tls": []}
+    why = lab.missing()
+    if why:
+        ok(True, f"over links that lose packets # SKIP {why}")
+    else:
+        status, text, report = run(programs, "loss-1-20ms", "--runs", "2")
+        told = program(report, "loss-1-20ms", "libtbquic")
+        ok(status == 0 and abs(told["figures"]["Mbit/s"]["median"] - 9) < 0.01,
+           "over links that lose packets, what was taken between two marks is counted", text)
+        ok([round(told["to"][o]["median"], 2) for o in ("floor", "tls")] == [0.9, 0.9] and
+           all(target(report, f"loss-1-20ms, Mbit/s: >= 0.9 of {o}")["met"] for o in ("floor", "tls")),
+           "beside the bare loop and TCP", report)
+    os.makedirs("few", exist_ok=True)
+    for name in ("taskset", "python3"):
+        if not os.path.exists("few/" + name):
+            os.symlink(shutil.which(name), "few/" + name)
+    status, text, report = run(programs, "loss-1-20ms", "loss-5-100ms", "--runs", "1",
+                               PATH=os.path.abspath("few"))
+    left_out = [program(report, m, p)["left_out"] for m in ("loss-1-20ms", "loss-5-100ms")
+                for p in ("libtbquic", "floor", "tls")]
+    ok(status == 0 and all(t and ("there is no ip" in t or "not root" in t) for t in left_out),
+       "where there can be no such link, all is left out by name", text)
 
+
+def start():
+    os.makedirs("cli", exist_ok=True)
+    with open("cli/tbq", "w", encoding="utf-8") as f:
+        f.write(TBQ)
+    os.chmod("cli/tbq", 0o755)
+    status, text, report = run({"speed": []}, "start", "--runs", "2")
+    ms = [program(report, m, "libtbquic")["figures"]["ms"]["least"] for m in ("start-server", "start-client")]
+    ok(status == 0 and min(ms) > 0 and [target(report, m)["met"] is not None for m in
+                                        ("start-server", "start-client")] == [True, True],
+       "how soon tbq is of use is measured, and has targets", text)
+    with open("fails", "w", encoding="utf-8"):
+        pass
+    status, text, report = run({"speed": []}, "start-server", "--runs", "1")
+    os.remove("fails")
+    ok(status == 1 and "no `ready`" in text, "a server that is not ready again fails", text)
+
+
+class Pretended:
+    """A program, of which all rounds are there at once or none goes on."""
+
+    name = "libtbquic"
+
+    def __init__(self, rounds_of_it):
+        self.all_here = threading.Barrier(rounds_of_it)
+
+    def lacks(self):
+        return None
+
+
+class Several(parts.Mode):
+    at_once, unit = 3, "x"
+
+    def once(self, program_of_it, seconds, number):
+        program_of_it.all_here.wait(30)
+        return {"x": number}
+
+
+def at_once():
+    mode = Several("several", "several at once", {})
+    mode.only = ("libtbquic",)
+    entry = bench.measure(mode, [Pretended(3)], 3, 1, [])
+    ok(entry["programs"]["libtbquic"]["runs"] == [{"x": 0}, {"x": 1}, {"x": 2}],
+       "rounds that go on at once stay apart", entry)
+    link = lossy_modes.Lossy(1, 20)
+    way = {"in": 0, "in_bytes": 0, "lost": 0, "missed": 1, "unsent": 0}
+    mark = {"now_ns": 0, "bytes": 0}
+    try:
+        link.figures([mark, {"now_ns": 1, "bytes": 1}, way, {"ab": way, "ba": way}])
+        why = "nothing"
+    except parts.BenchError as e:
+        why = str(e)
+    ok("too slow for 2 frames" in why, "a link that could not keep up is no figure", why)
+
+
+def counting():
     def entries(floor, examples):
         return [{"name": "bulk-64k", "programs": {n: {"runs": [{"Gbit/s": v}]}
                                                   for n, v in (("floor", floor), ("ngtcp2", examples))}}]
@@ -156,7 +264,7 @@ def main():
     if not shutil.which("taskset") or not {0, 1} <= cores:
         print("1..0 # SKIP two cores and taskset are needed")
         return
-    for story in (rounds, what_goes_wrong, idle, crowds, counting):
+    for story in (rounds, what_goes_wrong, idle, crowds, lossy, start, at_once, counting):
         story()
     end()
 
