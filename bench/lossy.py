@@ -5,7 +5,8 @@ what lies in queues at the end is nobody's. Each run has a link of its own (test
 a round all programs lose the same packets by number: so two of them that do the same come equally
 far, and ten rounds tell the others apart.
 
-Runs are long, for a loss is rare, and the links slow, so several rounds are measured at once. Mode
+Runs are long, for a loss is rare, and the links slow, so several rounds are measured at once, each
+beginning with another program. Mode
 `loss-0` is the same without loss: it has to fill the link, or else it is the emulator, or a machine
 that has other things to do, that is measured. A run fails where the emulator was too slow for a frame.
 """
