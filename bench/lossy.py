@@ -6,9 +6,9 @@ a round all programs lose the same packets by number: so two of them that do the
 far, and ten rounds tell the others apart.
 
 Runs are long, for a loss is rare, and the links slow, so several rounds are measured at once, each
-beginning with another program. Mode
-`loss-0` is the same without loss: it has to fill the link, or else it is the emulator, or a machine
-that has other things to do, that is measured. A run fails where the emulator was too slow for a frame.
+beginning with another program. Mode `loss-0` is the same without loss: it has to fill the link, or
+else it is the emulator, or a machine that has other things to do, that is measured. A run fails
+where the emulator was too slow for a frame.
 """
 
 import os
