@@ -63,8 +63,8 @@ class StartServer(Start):
 
 class StartClient(Start):
     def __init__(self):
-        super().__init__("start-client", "tbq client, which nobody knows, until its message is delivered",
-                         {})
+        super().__init__("start-client",
+                         "tbq client, which nobody knows, until its message is delivered", {})
 
     def measure(self, folder, uri, server):
         path = os.path.join(folder, "message")
