@@ -312,14 +312,18 @@ START_TEST(a_window_does_not_grow_where_the_application_is_slow)
         sim_settings(w.to)->receive_window_max = MIB(16);
         sim_settings(w.to)->receive_budget = MIB(128);
         w.keeps = true;
-        w.size = 10000; /* a burst is many of them */
+        w.size = 10000; /* 19 are a window */
         boot();
         for (int i = 0; i < 10; i++) {
             for (int k = 0; k < 10; k++) { /* as many in a second, either way */
                 run(100);
                 release(bursts ? 0 : 1);
             }
-            release(bursts ? HELD_MAX : 0);
+            if (bursts) { /* in two turns; once both of them are half a window */
+                release(i % 2 == 0 ? 10 : 9);
+                run(1);
+                release(HELD_MAX);
+            }
         }
         ck_assert_uint_gt(w.got[0], 20 * w.size);
         ck_assert_uint_eq(stats().windows_grown, 0);
