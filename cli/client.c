@@ -508,9 +508,9 @@ static int check_options(struct state *s)
 
 int run_client(int argc, char **argv)
 {
-    static const char *const allowed[] = {"count",     "send",    "lines", "early", "request",
-                                          "output",    "timeout", "cert",  "key",   "state",
-                                          "log-level", "ADDR",    NULL};
+    static const char *const allowed[] = {"count",     "send",    "lines",      "early", "request",
+                                          "output",    "timeout", "cert",       "key",   "state",
+                                          "log-level", "ADDR",    OPTIONS_FLOW, NULL};
     struct state s = {0};
     char why[512] = "";
     tbq_config c;

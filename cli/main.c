@@ -4,17 +4,22 @@
 
 #include "tbq.h"
 
+#define FLOW                                                                                       \
+    "[--congestion cubic|bbr|reno] [--outbox-bytes N]\n"                                           \
+    "           [--receive-window-max N] [--receive-budget N] [--socket-buffer N]"
+
 const struct command commands[] = {
     {"server", run_server, "listen, and tell what arrives",
      "tbq server [--bind ADDR:PORT] [--mode client|server|hybrid] [--bootstrap ADDR]...\n"
      "           [--advertise HOST:PORT]... [--trust open|first-use|allow:FILE|ca:FILE]\n"
      "           [--deny FILE] [--cert FILE --key FILE | --state DIR]\n"
-     "           [--store DIR] [--serve DIR] [--early] [--busy-poll US] [--json]\n"
-     "           [--log-level LEVEL]\n"},
+     "           [--store DIR] [--serve DIR] [--early] " FLOW "\n"
+     "           [--busy-poll US] [--json] [--log-level LEVEL]\n"},
     {"client", run_client, "dial a node: ping it, send files, ask for something",
      "tbq client [ADDR] [--count N] [--send FILE|-]... [--lines] [--request FILE|-]\n"
      "           [--output FILE] [--timeout MS] [--cert FILE --key FILE | --state DIR]\n"
-     "           [--early] [--json] [--log-level LEVEL]\n"},
+     "           [--early] " FLOW "\n"
+     "           [--json] [--log-level LEVEL]\n"},
     {"broadcast", run_broadcast, "find a network, and tell all of it",
      "tbq broadcast --bootstrap ADDR [--bootstrap ADDR]... [--kind transition|discover]\n"
      "              [--wait S] [--trust POLICY] [--deny FILE]\n"

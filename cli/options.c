@@ -38,6 +38,11 @@ static const struct option_row rows[] = {
     {"count", NUMBER, AT(count), 0},
     {"timeout", NUMBER, AT(timeout_ms), 0},
     {"busy-poll", NUMBER, AT(busy_poll_us), 0},
+    {"congestion", TEXT, AT(congestion), 0},
+    {"outbox-bytes", NUMBER, AT(outbox_bytes), 0},
+    {"receive-window-max", NUMBER, AT(receive_window_max), 0},
+    {"receive-budget", NUMBER, AT(receive_budget), 0},
+    {"socket-buffer", NUMBER, AT(socket_buffer), 0},
     {"lines", FLAG, AT(lines), 0},
     {"early", FLAG, AT(early), 0},
     {"help", FLAG, AT(help), 0},
@@ -187,6 +192,30 @@ static int trust(const struct options *o, tbq_config *c)
                 "--trust is \"%s\"; it must be open, first-use, allow:FILE or ca:FILE", o->trust);
 }
 
+static int congestion_of(const char *text, tbq_congestion *congestion)
+{
+    static const char *const names[] = {"cubic", "bbr", "reno"};
+    for (size_t i = 0; text != NULL && i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *congestion = (tbq_congestion)i;
+            return 0;
+        }
+    }
+    return text == NULL ? 0
+                        : fail(EXIT_USAGE, TBQ_ERR_INVALID,
+                               "--congestion is \"%s\"; it must be cubic, bbr or reno", text);
+}
+
+/* 0 in the configuration is the default, too. */
+static int flow(const struct options *o, tbq_config *c)
+{
+    c->outbox_bytes = (size_t)o->outbox_bytes;
+    c->receive_window_max = (size_t)o->receive_window_max;
+    c->receive_budget = (size_t)o->receive_budget;
+    c->socket_buffer = (uint32_t)o->socket_buffer;
+    return congestion_of(o->congestion, &c->congestion);
+}
+
 int options_to_config(const struct options *o, tbq_config *c)
 {
     c->cert_path = o->cert;
@@ -203,5 +232,6 @@ int options_to_config(const struct options *o, tbq_config *c)
         return fail(EXIT_USAGE, TBQ_ERR_INVALID, "give --state or --cert and --key, not both");
     }
     int rv = log_level(o->log_level, &c->log_level);
+    rv = rv != 0 ? rv : flow(o, c);
     return rv != 0 ? rv : trust(o, c);
 }

@@ -203,9 +203,9 @@ static int first_use(const struct options *o, tbq_config *c, char known[4200])
 
 int run_server(int argc, char **argv)
 {
-    static const char *const allowed[] = {"bind",  "mode",  "bootstrap", "advertise", "trust",
-                                          "deny",  "cert",  "key",       "state",     "store",
-                                          "serve", "early", "busy-poll", "log-level", NULL};
+    static const char *const allowed[] = {
+        "bind",  "mode",  "bootstrap", "advertise", "trust",     "deny",      "cert",       "key",
+        "state", "store", "serve",     "early",     "busy-poll", "log-level", OPTIONS_FLOW, NULL};
     struct options o;
     struct state s = {0};
     struct loop l = {0};

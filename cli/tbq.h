@@ -45,6 +45,11 @@ struct options {
     uint64_t count;
     uint64_t timeout_ms;
     uint64_t busy_poll_us;
+    const char *congestion;
+    uint64_t outbox_bytes;
+    uint64_t receive_window_max;
+    uint64_t receive_budget;
+    uint64_t socket_buffer;
     bool lines;
     bool early;
     bool help;
@@ -55,6 +60,10 @@ struct options {
  */
 int options_read(struct options *o, const struct command *command, const char *const *allowed,
                  int argc, char **argv);
+
+/* How fast, and in how much memory: of those that move much. */
+#define OPTIONS_FLOW                                                                               \
+    "congestion", "outbox-bytes", "receive-window-max", "receive-budget", "socket-buffer"
 
 /* What all that run a node have in common. 0 or EXIT_USAGE. */
 int options_to_config(const struct options *o, tbq_config *c);

@@ -78,11 +78,16 @@ typedef struct tbq_config {
     bool no_network_watch;
 
     /* Budgets per peer. A full outbox is TBQ_ERR_AGAIN; a full window stops the peer's sending. */
-    size_t outbox_bytes;    /* 8 MiB: payloads that are not received yet; at least (and with 0 the
-                               default) one of max_message_size */
+    size_t outbox_bytes;    /* 8 MiB: payloads of all lanes and connections that are queued or under
+                               way, parts of bodies included, until the peer tells that it has them;
+                               at least (and with 0 the default) one of max_message_size. A path
+                               is not filled by less than its rate times its round trip. Copies
+                               of TBQ_REDUNDANT that have come over a faster connection may be
+                               under way a while longer: as much again on each further one. */
     size_t outbox_messages; /* 4096: messages without a fate */
-    size_t receive_window;  /* per lane, bytes not released yet; default and least: twice
-                               max_message_size and 64 KiB; at most 1 TiB */
+    size_t receive_window;  /* per lane of a connection, bytes not released yet, from the beginning
+                               on and at least; default and least: twice max_message_size and 64
+                               KiB; at most 1 TiB. See receive_window_max. */
 
     uint64_t capabilities; /* TBQ_CAN_...; told to peers */
     tbq_role role;
@@ -132,6 +137,29 @@ typedef struct tbq_config {
      * one to spare for each side. Not for one of several servers that share a loop: each of them
      * keeps the loop awake. 0, the default: never. */
     uint32_t busy_poll_us;
+
+    /* Of all connections, in what they send. They begin with ten packets of 1200 bytes (RFC 9002,
+     * section 7.2), which cannot be configured: ngtcp2 has no setting for it. */
+    tbq_congestion congestion; /* TBQ_CUBIC */
+
+    /* A lane's window doubles while the application releases within a round trip as much as half
+     * of it, up to receive_window_max bytes: default 16 MiB or, if that is more, receive_window;
+     * with that one it does not grow. At least receive_window, at most 1 TiB. Messages of more than
+     * 64 KiB may have streams of their own beside the lane: of them four times receive_window may
+     * be under way on a connection, which does not grow for them.
+     *
+     * receive_budget, bytes, is what all windows of the server together may have grown by, counted
+     * as the memory that peers may fill with it: 17/8 of what is added to a window, since as much
+     * again may wait behind a gap. Default 128 MiB; at most 1 TiB. No connection gets more of it
+     * than it leaves free; where that forbids a step the window stays as it is
+     * (windows_not_grown). What was given to a connection comes back when that ends. */
+    size_t receive_window_max;
+    size_t receive_budget;
+
+    /* Bytes to ask for as SO_RCVBUF, and as SO_SNDBUF; default 0: 4 MiB; 4096..1 GiB. Where
+     * the system grants less, a log line says so, with the sysctl that helps: TBQ_LOG_WARNING where
+     * this was set, else TBQ_LOG_INFO. See receive_buffer of tbq_stats. */
+    uint32_t socket_buffer;
 } tbq_config;
 
 #define tbq_config_init(config) tbq_config_init_sized((config), sizeof(tbq_config))

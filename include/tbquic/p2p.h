@@ -39,8 +39,9 @@ TBQ_API void tbq_p2p_init_sized(tbq_p2p *p2p, size_t size);
  *                                 that where it is less
  *     refresh_interval_s          refresh_interval_ms, in ms
  *     connection_timeout_ms       connection_timeout_ms
- *     max_message_size            max_message_size; receive_window and outbox_bytes are set to
- *                                 their defaults where they would be too small for it
+ *     max_message_size            max_message_size; receive_window, receive_window_max and
+ *                                 outbox_bytes are set to their defaults where they would be too
+ *                                 small for it
  *
  * All other fields stay as they are. Replication is not a matter of the configuration:
  * replication_factor is not read. Strings and arrays are the caller's: *config

@@ -141,7 +141,8 @@ typedef struct tbq_stats {
 
     uint64_t over_memory;       /* of these: too much came out of order; see connection_memory */
     uint64_t connection_memory; /* the most that one connection held because of what its peer sent
-                                   out of order, bytes; it may have 4.5 receive windows and 1 MiB */
+                                   out of order, bytes; it may have 4.5 receive windows and 1 MiB,
+                                   and 1.125 of what its windows have grown by */
     uint64_t paths_proved;      /* connected peers that came from a new address, and proved it */
     uint64_t paths_unproved;    /* new addresses that were not proved: left, or silent */
     uint64_t protocol_errors;   /* connections ended for what tbq/1 forbids, or has limits for */
@@ -163,6 +164,11 @@ typedef struct tbq_stats {
     uint64_t bodies_broken;     /* of peers: a part was not the next, or not as it was said */
     uint64_t joins_refused;     /* further connections of a peer that has enough, or too many that
                                    are not up yet */
+    uint64_t receive_grown;     /* now: bytes of receive_budget that windows have taken */
+    uint64_t windows_grown;     /* times that a window has doubled, or come to receive_window_max */
+    uint64_t windows_not_grown; /* times that receive_budget had too little left for it */
+    uint64_t buffer_asked;      /* bytes asked for as receive_buffer and send_buffer: socket_buffer;
+                                   Linux grants twice that, for its bookkeeping, where it may */
 } tbq_stats;
 
 #define tbq_stats_init(stats) tbq_stats_init_sized((stats), sizeof(tbq_stats))

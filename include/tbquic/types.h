@@ -32,7 +32,15 @@ typedef uint64_t tbq_connection;
 /* Names a request, on both sides; never 0. */
 typedef uint64_t tbq_request_id;
 
-/* Lanes: a message overtakes those of lower lanes, and waits only for earlier ones of its own. */
+/* How fast a connection may send: what takes the loss of a packet for a full network, and what is
+ * done about it. It rules what this node sends; the peer has its own choice for the other way. */
+typedef enum tbq_congestion {
+    TBQ_CUBIC = 0, /* RFC 9438: fair beside TCP; slow where packets are lost without a full queue */
+    TBQ_BBR = 1,   /* version 2: a model of the path's rate and round trip; goes on where packets
+                      are lost by chance, such as over radio: several times as fast as the others */
+    TBQ_RENO = 2   /* RFC 9002, section 7: half as fast after each loss; to compare with */
+} tbq_congestion;
+
 /* How the messages of a lane use several connections to one peer. */
 typedef enum tbq_schedule {
     TBQ_FAILOVER = 0,  /* the connection with the least round trip; another one when it is at least
@@ -41,6 +49,7 @@ typedef enum tbq_schedule {
     TBQ_REDUNDANT = 2  /* a copy over each; the first one that arrives counts */
 } tbq_schedule;
 
+/* Lanes: a message overtakes those of lower lanes, and waits only for earlier ones of its own. */
 typedef enum tbq_lane {
     TBQ_LANE_CRITICAL = 0,
     TBQ_LANE_HIGH = 1,

@@ -12,9 +12,7 @@
 #include "base/log.h"
 #include <tbquic/error.h>
 
-#define BUFFER_DEFAULT                                                                             \
-    (4U << 20)            /* bytes; some 30 ms at 1 Gbit/s while the process is elsewhere          \
-                           */
+#define BUFFER_DEFAULT (4U << 20)
 #define RECV_ERRORS_MAX 8 /* pending ICMP errors that one receive steps over */
 
 /* ---- opening -------------------------------------------------------------------------------- */
@@ -142,6 +140,7 @@ static void set_options(struct tbi_udp *u, const struct tbi_udp_config *config)
 
     set_int(fd, SOL_SOCKET, SO_RCVBUF, bytes);
     set_int(fd, SOL_SOCKET, SO_SNDBUF, bytes);
+    u->stats.buffer_asked = (size_t)bytes;
     u->stats.receive_buffer = granted(fd, SO_RCVBUF);
     u->stats.send_buffer = granted(fd, SO_SNDBUF);
 
@@ -259,6 +258,29 @@ const struct tbi_addr *tbi_udp_local(const struct tbi_udp *u)
 const struct tbi_udp_stats *tbi_udp_stats(const struct tbi_udp *u)
 {
     return &u->stats;
+}
+
+#if defined(__linux__)
+#define GRANTED_TWICE                                                                              \
+    2U /* its own bookkeeping counts, so it tells twice what was asked, socket(7) */
+#define LIMITS "sysctl net.core.rmem_max and net.core.wmem_max"
+#else
+#define GRANTED_TWICE 1U
+#define LIMITS "sysctl kern.ipc.maxsockbuf"
+#endif
+
+bool tbi_udp_short(const struct tbi_udp_stats *stats, char text[TBI_UDP_SHORT_TEXT_SIZE])
+{
+    size_t in = stats->receive_buffer / GRANTED_TWICE, out = stats->send_buffer / GRANTED_TWICE;
+
+    if (in >= stats->buffer_asked && out >= stats->buffer_asked) {
+        return false;
+    }
+    tbi_text(text, TBI_UDP_SHORT_TEXT_SIZE,
+             "the system grants socket buffers of %zu bytes to receive and %zu to send, not %zu: "
+             "packets may be lost in bursts; to allow as many, raise " LIMITS,
+             in, out, stats->buffer_asked);
+    return true;
 }
 
 /* ---- receiving ------------------------------------------------------------------------------ */

@@ -34,6 +34,7 @@ struct tbi_udp_stats {
     uint64_t send_blocked;   /* times that the socket's send buffer was full */
     uint64_t send_too_large; /* packets larger than the path or interface allows (EMSGSIZE) */
     uint64_t send_refused;   /* packets that the system would not send to that destination */
+    size_t buffer_asked;     /* bytes, of each of these: */
     size_t receive_buffer;   /* bytes granted; Linux counts its bookkeeping too */
     size_t send_buffer;
     bool gso; /* in use now */
@@ -50,6 +51,11 @@ void tbi_udp_close(struct tbi_udp *udp); /* NULL is fine */
 int tbi_udp_fd(const struct tbi_udp *udp);                       /* to wait for */
 const struct tbi_addr *tbi_udp_local(const struct tbi_udp *udp); /* what was bound, with its port */
 const struct tbi_udp_stats *tbi_udp_stats(const struct tbi_udp *udp);
+
+/* Whether the system granted smaller buffers than were asked for; then `text` says how small, and
+ * what helps. */
+#define TBI_UDP_SHORT_TEXT_SIZE 256
+bool tbi_udp_short(const struct tbi_udp_stats *stats, char text[TBI_UDP_SHORT_TEXT_SIZE]);
 
 /* Takes what is there, at most TBI_UDP_RECV_MAX: *batch is valid until the next receive.
  * Returns how many; 0: nothing is there now; TBQ_ERR_IO: the socket is of no use any more. */

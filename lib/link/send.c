@@ -95,6 +95,18 @@ static bool fits(const struct tbi_link_path *path, struct tbi_tx_lane *l, const 
                                           : tbi_path_has_room(path, m->fate.lane);
 }
 
+static unsigned fitting(const struct tbi_link *link, struct tbi_tx_lane *l, const struct tbi_out *m,
+                        uint64_t number, unsigned among)
+{
+    unsigned bits = 0;
+
+    TBI_FOREACH_PATH(path, link)
+    {
+        bits |= (path->bit & among) != 0 && fits(path, l, m, number) ? path->bit : 0;
+    }
+    return bits;
+}
+
 static bool write_on(struct tbi_link_path *path, struct tbi_now now, struct tbi_tx_lane *l,
                      struct tbi_out *m, uint64_t number)
 {
@@ -118,6 +130,16 @@ static bool write_on(struct tbi_link_path *path, struct tbi_now now, struct tbi_
     return true;
 }
 
+/* A copy outlasts its message where that has come over a faster path: what is under way on each
+ * further path is bounded by the outbox, too. */
+static bool takes_copy(const struct tbi_link_path *path, const struct tbi_out *m)
+{
+    struct tbi_path_facts f = {0};
+
+    path->conn.facts(path->conn.user, &f);
+    return f.waiting == 0 || f.waiting + body_size(m) <= path->link->limit_bytes;
+}
+
 /* Copies on those of these paths that have room; how many. */
 static unsigned write_copies(struct tbi_link *link, struct tbi_now now, struct tbi_tx_lane *l,
                              struct tbi_out *m, uint64_t number, unsigned paths)
@@ -127,7 +149,8 @@ static unsigned write_copies(struct tbi_link *link, struct tbi_now now, struct t
     TBI_FOREACH_PATH(path, link)
     {
         copies += (path->bit & paths & ~m->paths) != 0 && !path->failed &&
-                  fits(path, l, m, number) && write_on(path, now, l, m, number);
+                  fits(path, l, m, number) && takes_copy(path, m) &&
+                  write_on(path, now, l, m, number);
     }
     return copies;
 }
@@ -138,8 +161,11 @@ static bool write_redundant(struct tbi_link *link, struct tbi_now now, struct tb
                             struct tbi_out *m, uint64_t number)
 {
     unsigned usable = link->usable;
-    unsigned copies = write_copies(link, now, l, m, number, usable);
+    struct tbi_link_path *first = tbi_path_choose(link, m->fate.lane, body_size(m),
+                                                  fitting(link, l, m, number, usable & ~m->paths));
+    unsigned copies = first != NULL && write_on(first, now, l, m, number) ? 1 : 0;
 
+    copies += write_copies(link, now, l, m, number, usable);
     if (copies == 0) {
         return false;
     }
@@ -150,16 +176,11 @@ static bool write_redundant(struct tbi_link *link, struct tbi_now now, struct tb
 static bool write_message(struct tbi_link *link, struct tbi_now now, struct tbi_tx_lane *l,
                           struct tbi_out *m, uint64_t number)
 {
-    unsigned usable = link->usable, fitting = 0;
-
     if (l->schedule == TBQ_REDUNDANT) {
         return write_redundant(link, now, l, m, number);
     }
-    TBI_FOREACH_PATH(path, link)
-    {
-        fitting |= (path->bit & usable) != 0 && fits(path, l, m, number) ? path->bit : 0;
-    }
-    struct tbi_link_path *path = tbi_path_choose(link, m->fate.lane, body_size(m), fitting);
+    struct tbi_link_path *path = tbi_path_choose(link, m->fate.lane, body_size(m),
+                                                 fitting(link, l, m, number, link->usable));
     return path != NULL && write_on(path, now, l, m, number);
 }
 

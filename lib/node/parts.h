@@ -103,6 +103,7 @@ struct tbi_instream {
     size_t head_len;
     struct tbi_link_stream *own; /* of a message that has a stream to itself */
     struct tbi_block *early;     /* lane bytes that came before the peer's HELLO */
+    struct tbi_window window;    /* of a lane */
     bool fin;
 };
 

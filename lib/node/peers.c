@@ -245,6 +245,9 @@ void tbi_node_stats(const struct tbi_node *node, tbq_stats *stats)
     stats->violations = e->violations;
     stats->over_memory = e->over_memory;
     stats->connection_memory = e->connection_memory;
+    stats->receive_grown = e->window_bytes;
+    stats->windows_grown = e->windows_grown;
+    stats->windows_not_grown = e->windows_not_grown;
     stats->paths_proved = e->paths_proved;
     stats->paths_unproved = e->paths_unproved;
     stats->protocol_errors = node->protocol_errors;

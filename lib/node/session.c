@@ -198,7 +198,7 @@ static void link_consume(void *user, tbq_lane lane, uint64_t bytes)
     struct tbi_session *s = user;
     for (size_t i = 0; i < s->in_len; i++) {
         if (s->in[i].what == TBI_IN_LANE && s->in[i].lane == lane && s->in[i].id >= 0) {
-            tbi_conn_consume(tbi_session_conn(s), s->in[i].id, bytes);
+            tbi_conn_taken(tbi_session_conn(s), s->node->now, &s->in[i].window, s->in[i].id, bytes);
             return;
         }
     }

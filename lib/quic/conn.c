@@ -12,8 +12,7 @@
 #define ACK_PACKETS 8
 #define CLOSE_WAIT_PTOS 3 /* closing and draining periods, RFC 9000, section 10.2 */
 
-/* Given back on receipt: it only has to cover what is under way, over all streams. */
-static uint64_t connection_window(const struct tbi_endpoint *ep)
+uint64_t tbi_connection_window(const struct tbi_endpoint *ep)
 {
     return TBI_WINDOWS_UNDER_WAY * ep->cfg.stream_window;
 }
@@ -37,7 +36,7 @@ struct tbi_conn *tbi_conn_new(struct tbi_endpoint *ep, bool server, const struct
     tbi_list_init(&c->streams);
     tbi_datagrams_init(c);
     ngtcp2_ccerr_default(&c->error);
-    tbi_account_init(&c->account, ep->alloc, tbi_account_limit(connection_window(ep)));
+    tbi_account_init(&c->account, ep->alloc, tbi_account_limit(tbi_connection_window(ep)));
     if (tbi_timer_register(&ep->timers, &c->timer, c, 0) < 0) {
         tbi_free(ep->alloc, c);
         return NULL;
@@ -72,6 +71,7 @@ void tbi_conn_free(struct tbi_conn *c)
         ngtcp2_conn_del(c->qc);
     }
     tbi_account_close(&c->account);
+    tbi_windows_free(c);
     tbi_routes_free(c);
     if (c->tls != NULL) {
         gnutls_deinit(c->tls);
@@ -93,11 +93,19 @@ void tbi_conn_free(struct tbi_conn *c)
     tbi_free(ep->alloc, c);
 }
 
+static ngtcp2_cc_algo congestion_of(tbq_congestion c)
+{
+    return c == TBQ_RENO  ? NGTCP2_CC_ALGO_RENO
+           : c == TBQ_BBR ? NGTCP2_CC_ALGO_BBR
+                          : NGTCP2_CC_ALGO_CUBIC;
+}
+
 static void settings_of(const struct tbi_endpoint *ep, ngtcp2_settings *s)
 {
     static const uint32_t versions[] = {NGTCP2_PROTO_VER_V1, NGTCP2_PROTO_VER_V2};
 
     ngtcp2_settings_default(s);
+    s->cc_algo = congestion_of(ep->cfg.congestion);
     s->initial_ts = ep->now.mono_ns;
     s->handshake_timeout = ep->cfg.handshake_timeout_ms * TBI_NS_PER_MS;
     s->rand_ctx.native_handle = (void *)(uintptr_t)ep;
@@ -112,7 +120,7 @@ static void params_of(const struct tbi_endpoint *ep, ngtcp2_transport_params *p)
     ngtcp2_transport_params_default(p);
     p->initial_max_streams_uni = TBI_UNI_STREAMS_MAX;
     p->initial_max_stream_data_uni = ep->cfg.stream_window;
-    p->initial_max_data = connection_window(ep);
+    p->initial_max_data = tbi_connection_window(ep);
     p->max_idle_timeout = ep->cfg.idle_timeout_ms * TBI_NS_PER_MS;
     p->active_connection_id_limit = 7;
     p->disable_active_migration = ep->cfg.no_migration;

@@ -19,4 +19,5 @@ lib_quic_libtbi_quic_la_SOURCES = \
 	lib/quic/stateless.c \
 	lib/quic/stream.c \
 	lib/quic/tls.c \
-	lib/quic/token.c
+	lib/quic/token.c \
+	lib/quic/window.c

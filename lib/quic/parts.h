@@ -152,6 +152,7 @@ struct tbi_conn {
     uint64_t number;
     void *user;
     struct tbi_account account;
+    uint64_t grown; /* bytes that its streams' windows have grown by */
     ngtcp2_conn *qc;
     ngtcp2_crypto_conn_ref ref;
     gnutls_session_t tls;
@@ -261,6 +262,7 @@ struct tbi_endpoint {
     struct tbi_send_batch spare_batch;
     uint64_t next_number;
     uint64_t next_datagram; /* serial of the next one */
+    uint64_t grown;         /* bytes that windows have grown by, of connections that are there */
     struct tbi_endpoint_stats stats;
 };
 
@@ -292,6 +294,12 @@ void tbi_conn_ended(struct tbi_conn *c, enum tbi_closed_by who, int reason, uint
 
 /* The transport or TLS found a fault, an NGTCP2_ERR_*: closes with it. */
 void tbi_conn_fail(struct tbi_conn *c, int liberr);
+
+/* Given back on receipt: it only has to cover what is under way, over all streams. */
+uint64_t tbi_connection_window(const struct tbi_endpoint *ep); /* as it begins */
+
+/* --- window.c: windows that grow --- */
+void tbi_windows_free(struct tbi_conn *c); /* gives back to the budget */
 
 /* --- loss.c: how much is lost --- */
 void tbi_loss_wrote(struct tbi_conn *c, size_t size); /* a packet of that size */

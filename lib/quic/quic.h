@@ -35,6 +35,13 @@ struct tbi_conn;
 /* Datagrams go out behind streams of a lower priority than this, before all others. */
 #define TBI_DATAGRAM_PRIORITY 1U
 
+/* The window of an incoming stream that may grow; zeroes to begin with. */
+struct tbi_window {
+    uint64_t size;     /* bytes; 0: as all begin */
+    uint64_t since_ns; /* when it was looked at last */
+    uint64_t taken;    /* bytes, since then */
+};
+
 /* Called from inside the receipt of a packet: the bytes must be copied, and nothing may be freed;
  * tbi_conn_close() is fine, it only marks. */
 struct tbi_quic_sink {
@@ -65,6 +72,9 @@ struct tbi_endpoint_config {
     uint64_t
         key_update_packets; /* sent until the key is changed; 0: what is well below its limits */
     uint64_t stream_window; /* bytes a peer may send on a stream beyond what was consumed */
+    uint64_t stream_window_max; /* which that may grow to, see tbi_conn_taken(); 0: it does not */
+    uint64_t window_budget;     /* bytes of memory that all windows together may grow by */
+    tbq_congestion congestion;  /* of what is sent */
     /* 0-RTT (RFC 9001, section 4.6): what clients say before the handshake is complete is taken,
      * and dials with `early` say something. An attacker may repeat it elsewhere: see
      * tbi_conn_is_early(). */
@@ -106,6 +116,9 @@ struct tbi_endpoint_stats {
     uint64_t early_replays;     /* their ticket had been used for it before */
     uint64_t early_refused;     /* all others */
     uint64_t datagrams_dropped; /* unreliable ones that found no place, or did not fit any more */
+    uint64_t window_bytes;      /* now: of window_budget, used by windows that have grown */
+    uint64_t windows_grown;     /* times that one did */
+    uint64_t windows_not_grown; /* times that one did not, for want of budget */
     uint64_t half_open;         /* now: handshakes that are not complete */
     uint64_t connections;       /* now */
 };
@@ -199,7 +212,11 @@ int tbi_conn_write(struct tbi_conn *c, int64_t stream, const uint8_t *head, size
 size_t tbi_conn_unsent(const struct tbi_conn *c, int64_t stream);
 
 void tbi_conn_consume(struct tbi_conn *c, int64_t stream, uint64_t size); /* MAX_STREAM_DATA */
-void tbi_conn_stream_done(struct tbi_conn *c, int64_t stream);            /* MAX_STREAMS */
+/* The same for a stream whose window may grow, when the application has taken these bytes: doubles
+ * it where half of it was taken within a round trip, and the budget has room. */
+void tbi_conn_taken(struct tbi_conn *c, struct tbi_now now, struct tbi_window *w, int64_t stream,
+                    uint64_t size);
+void tbi_conn_stream_done(struct tbi_conn *c, int64_t stream); /* MAX_STREAMS */
 void tbi_conn_stop_sending(struct tbi_conn *c, int64_t stream, uint64_t code);
 
 /* The largest payload that a datagram may have now; 0: the peer takes none, or has not told yet. */

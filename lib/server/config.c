@@ -12,6 +12,9 @@
 /* Several of them must fit into QUIC's credit, 62 bits (RFC 9000, section 16): more makes ngtcp2
  * end the process at the first connection. */
 #define WINDOW_MAX (UINT64_C(1) << 40)
+#define GROWN_DEFAULT MIB(16) /* receive_window_max: 1.3 Gbit/s at a round trip of 100 ms */
+#define BUDGET_DEFAULT MIB(128)
+#define BUFFER_DEFAULT (4U << 20) /* some 30 ms at 1 Gbit/s while the process is elsewhere */
 
 #define PATHS_WANTED_MAX                                                                           \
     4 /* one less than a link may have: one is for a connection that takes over */
@@ -32,6 +35,7 @@ static const tbq_config defaults = {
     .outbox_messages = 4096,
     .log_level = TBQ_LOG_WARNING,
     .paths_max = 1,
+    .congestion = TBQ_CUBIC,
 };
 
 void tbq_config_init_sized(tbq_config *config, size_t size)
@@ -98,15 +102,31 @@ static int numbers(struct tbi_settings *s)
     if (rv == 0 && c->busy_poll_us != 0) {
         rv = number(s, "busy_poll_us", &c->busy_poll_us, 0, 1, 1000000);
     }
-    for (size_t i = 0; i < TBQ_LANES && rv == 0; i++) {
+    if (rv == 0) {
+        s->buffer_wished = c->socket_buffer > 0;
+        rv = number(s, "socket_buffer", &c->socket_buffer, BUFFER_DEFAULT, 4096, 1U << 30);
+    }
+    return rv;
+}
+
+static int choices(struct tbi_settings *s)
+{
+    tbq_config *c = &s->c;
+
+    if ((unsigned)c->congestion > TBQ_RENO) {
+        tbi_text(c->error_text, c->error_text_size,
+                 "congestion is %d; it must be TBQ_CUBIC, TBQ_BBR or TBQ_RENO", (int)c->congestion);
+        return TBQ_ERR_INVALID;
+    }
+    for (size_t i = 0; i < TBQ_LANES; i++) {
         if ((unsigned)c->schedule[i] > TBQ_REDUNDANT) {
             tbi_text(c->error_text, c->error_text_size,
                      "schedule[%zu] is %d; it must be TBQ_FAILOVER, _AGGREGATE or _REDUNDANT", i,
                      (int)c->schedule[i]);
-            rv = TBQ_ERR_INVALID;
+            return TBQ_ERR_INVALID;
         }
     }
-    return rv;
+    return 0;
 }
 
 static int budgets(struct tbi_settings *s)
@@ -136,6 +156,32 @@ static int budgets(struct tbi_settings *s)
     if (c->receive_window > WINDOW_MAX) {
         tbi_text(c->error_text, c->error_text_size,
                  "receive_window is %zu; it must be at most %llu, 1 TiB", c->receive_window,
+                 (unsigned long long)WINDOW_MAX);
+        return TBQ_ERR_INVALID;
+    }
+    return 0;
+}
+
+/* How far windows grow beyond receive_window, which is checked already. */
+static int growth(struct tbi_settings *s)
+{
+    tbq_config *c = &s->c;
+
+    if (c->receive_window_max == 0) {
+        c->receive_window_max =
+            c->receive_window > GROWN_DEFAULT ? c->receive_window : GROWN_DEFAULT;
+    }
+    c->receive_budget = c->receive_budget > 0 ? c->receive_budget : BUDGET_DEFAULT;
+    if (c->receive_window_max < c->receive_window || c->receive_window_max > WINDOW_MAX) {
+        tbi_text(c->error_text, c->error_text_size,
+                 "receive_window_max is %zu; it must be at least receive_window, which is %zu, and "
+                 "at most %llu, 1 TiB",
+                 c->receive_window_max, c->receive_window, (unsigned long long)WINDOW_MAX);
+        return TBQ_ERR_INVALID;
+    }
+    if (c->receive_budget > WINDOW_MAX) {
+        tbi_text(c->error_text, c->error_text_size,
+                 "receive_budget is %zu; it must be at most %llu, 1 TiB", c->receive_budget,
                  (unsigned long long)WINDOW_MAX);
         return TBQ_ERR_INVALID;
     }
@@ -262,8 +308,9 @@ int tbi_settings_read(struct tbi_settings *s, const tbq_config *config)
         return TBQ_ERR_INVALID;
     }
     memcpy(&s->c, config, config->size < sizeof s->c ? config->size : sizeof s->c);
-    if ((rv = numbers(s)) < 0 || (rv = budgets(s)) < 0 || (rv = listening(s)) < 0 ||
-        (rv = bootstrap(s)) < 0 || (rv = advertise(s)) < 0 || (rv = files(s)) < 0) {
+    if ((rv = numbers(s)) < 0 || (rv = choices(s)) < 0 || (rv = budgets(s)) < 0 ||
+        (rv = growth(s)) < 0 || (rv = listening(s)) < 0 || (rv = bootstrap(s)) < 0 ||
+        (rv = advertise(s)) < 0 || (rv = files(s)) < 0) {
         return rv;
     }
     return tbi_settings_told(s);

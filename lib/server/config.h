@@ -19,6 +19,7 @@ struct tbi_settings {
     size_t bootstrap_len;
     struct tbi_target advertise[TBI_ADVERTISE_MAX];
     size_t advertise_len;
+    bool buffer_wished; /* socket_buffer was given */
 };
 
 /* Once the server is started: what it goes on using is copied, the rest of the caller's pointers is

@@ -58,6 +58,9 @@ static void fit_budgets(tbq_config *c)
     if (c->receive_window < 2 * (size_t)c->max_message_size + KIB64) {
         c->receive_window = 0; /* the default, which fits */
     }
+    if (c->receive_window_max < 2 * (size_t)c->max_message_size + KIB64) {
+        c->receive_window_max = 0;
+    }
     if (c->outbox_bytes < c->max_message_size) {
         c->outbox_bytes = 0;
     }

@@ -21,7 +21,8 @@ static void write_log(void *user, tbq_log_level level, const char *line)
 
 static int open_socket(tbq_server *s)
 {
-    struct tbi_udp_config config = {.bind = s->settings.bind};
+    struct tbi_udp_config config = {.bind = s->settings.bind,
+                                    .buffer_size = s->settings.c.socket_buffer};
     int rv = tbi_udp_open(&s->udp, &s->alloc, &config, s->settings.c.error_text,
                           s->settings.c.error_text_size);
     if (rv < 0) {
@@ -29,6 +30,16 @@ static int open_socket(tbq_server *s)
     }
     tbi_addr_to_text(tbi_udp_local(s->udp), s->address);
     return 0;
+}
+
+/* Who asked for a size is warned; the default is more than most systems allow unless told to. */
+static void tell_of_small_buffers(tbq_server *s)
+{
+    char text[TBI_UDP_SHORT_TEXT_SIZE];
+
+    if (tbi_udp_short(tbi_udp_stats(s->udp), text)) {
+        tbi_log(&s->log, s->settings.buffer_wished ? TBQ_LOG_WARNING : TBQ_LOG_INFO, "%s", text);
+    }
 }
 
 static int make_node(tbq_server *s, struct tbi_now now)
@@ -109,6 +120,7 @@ static int build(tbq_server *s, const tbq_actor *actor, const uint8_t *pubkey, t
         return rv;
     }
     make_uri(s);
+    tell_of_small_buffers(s);
     if (loop != NULL) {
         rv = loop->attach(loop, s);
         s->loop = rv == 0 ? loop : NULL;

@@ -12,7 +12,8 @@
 #include "base/cursor.h"
 #include "server/config.h"
 
-#define TEXTS_MAX 80 /* a few more than bootstrap_nodes may have */
+#define WINDOW_MAX (UINT64_C(1) << 40) /* what QUIC's credit can tell, and more */
+#define TEXTS_MAX 80                   /* a few more than bootstrap_nodes may have */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -48,6 +49,10 @@ static const struct row {
     FIELD(log_level, NUMBER),
     FIELD(error_text_size, NUMBER),
     FIELD(paths_max, NUMBER),
+    FIELD(congestion, NUMBER),
+    FIELD(receive_window_max, NUMBER),
+    FIELD(receive_budget, NUMBER),
+    FIELD(socket_buffer, NUMBER),
     {"schedule", NUMBER, offsetof(tbq_config, schedule), sizeof(tbq_schedule)},
 };
 #define ROWS (sizeof rows / sizeof rows[0])
@@ -147,6 +152,10 @@ static void check_taken(const struct tbi_settings *s)
     require(c->peer_timeout_ms >= 100 && c->peer_timeout_ms <= 86400000);
     require(c->outbox_bytes >= c->max_message_size && c->outbox_messages > 0);
     require(c->receive_window >= 2 * (size_t)c->max_message_size + 65536);
+    require(c->receive_window_max >= c->receive_window && c->receive_window_max <= WINDOW_MAX);
+    require(c->receive_budget > 0 && c->receive_budget <= WINDOW_MAX);
+    require((unsigned)c->congestion <= TBQ_RENO);
+    require(c->socket_buffer >= 4096 && c->socket_buffer <= 1U << 30);
     require((c->cert_path == NULL) == (c->key_path == NULL));
     require(c->capabilities <= TBI_VARINT_MAX); /* else no record could tell them */
     require((int)c->role >= TBQ_ROLE_NONE && (int)c->role <= TBQ_ROLE_TIME_BANDIT);

@@ -26,7 +26,7 @@ def write(target, name, data):
 def fields():
     """The rows of the table in fuzz_config.c, in their order."""
     with open(os.path.join(HERE, "fuzz_config.c"), encoding="utf-8") as f:
-        return re.findall(r"^    FIELD\((\w+), (\w+)\)", f.read(), re.M)
+        return re.findall(r'^    (?:FIELD\(|\{")(\w+)"?, (NUMBER|TEXT|LIST)', f.read(), re.M)
 
 
 def config(*steps, last=None):
@@ -62,6 +62,9 @@ def configs():
     yield "largest-message", config(("max_message_size", 1 << 30), ("outbox_bytes", 1 << 30))
     yield "outbox-small", config(("outbox_bytes", 1024))
     yield "window-small", config(("receive_window", 1024))
+    yield "window-shrinks", config(("receive_window", 3 << 20), ("receive_window_max", 1 << 20))
+    yield "budget-endless", config(("receive_budget", 1 << 41))
+    yield "congestion-unknown", config(("congestion", 3))
     yield "idle-at-least", config(("ping_interval_ms", 100), ("idle_timeout_ms", 200))
     yield "idle-below", config(("ping_interval_ms", 3600000))
     yield "capabilities-most", config(("capabilities", (1 << 62) - 1))

@@ -620,6 +620,50 @@ START_TEST(counters_tell_what_passed)
 }
 END_TEST
 
+struct lines {
+    size_t warned, informed; /* of the socket's buffers */
+};
+
+static void on_line(void *user, tbq_log_level level, const char *line)
+{
+    struct lines *l = user;
+    bool buffers = strstr(line, "socket buffers") != NULL && strstr(line, "sysctl") != NULL;
+
+    l->warned += buffers && level == TBQ_LOG_WARNING;
+    l->informed += buffers && level == TBQ_LOG_INFO;
+}
+
+START_TEST(small_socket_buffers_are_told_to_who_asked)
+{
+    struct lines lines = {0};
+    tbq_config c = couple_config(&a);
+    tbq_stats s;
+
+    c.log = on_line;
+    c.log_user = &lines;
+    c.log_level = TBQ_LOG_DEBUG;
+    c.socket_buffer = 1U << 30;
+    ck_assert_int_eq(tbq_server_start(&a.server, &c, NULL, NULL, NULL), 0);
+    tbq_stats_init(&s);
+    ck_assert_int_eq(tbq_server_stats(a.server, &s), 0);
+    ck_assert_uint_eq(s.buffer_asked, 1U << 30);
+    ck_assert_uint_eq(lines.warned, s.receive_buffer < s.buffer_asked); /* few allow as much */
+    ck_assert_uint_eq(lines.informed, 0);
+    couple_end(&a);
+
+    c = couple_config(&a);
+    lines = (struct lines){0};
+    c.log = on_line;
+    c.log_user = &lines;
+    c.log_level = TBQ_LOG_DEBUG;
+    ck_assert_int_eq(tbq_server_start(&a.server, &c, NULL, NULL, NULL), 0);
+    ck_assert_int_eq(tbq_server_stats(a.server, &s), 0);
+    ck_assert_uint_eq(s.buffer_asked, 4 << 20);
+    ck_assert_uint_eq(lines.warned, 0); /* nobody asked for as many */
+    couple_end(&a);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("api");
@@ -641,6 +685,7 @@ int main(void)
     tcase_add_test(c, first_use_is_remembered_in_its_file_across_restarts);
     tcase_add_test(c, the_peer_book_is_kept_in_the_state_folder);
     tcase_add_test(c, counters_tell_what_passed);
+    tcase_add_test(c, small_socket_buffers_are_told_to_who_asked);
     suite_add_tcase(s, c);
     return tbi_test_main(s);
 }

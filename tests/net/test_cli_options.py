@@ -55,6 +55,12 @@ def bad_values(folder):
         (["server", "--busy-poll", "0"], '--busy-poll is "0"'),
         (["server", "--busy-poll", "1000001"], "busy_poll_us is 1000001"),
         (["server", "--log-level", "loud"], '--log-level is "loud"'),
+        (["server", "--congestion", "vegas"], '--congestion is "vegas"; it must be cubic, bbr or reno'),
+        (["client", "--congestion", "BBR"], '--congestion is "BBR"'),
+        (["server", "--receive-window-max", "1000"], "receive_window_max is 1000"),
+        (["server", "--receive-budget", "1M"], '--receive-budget is "1M"'),
+        (["client", "--outbox-bytes", "1000"], "outbox_bytes is 1000"),
+        (["server", "--socket-buffer", "100"], "socket_buffer is 100"),
         (["client", "--log-level", "5"], '--log-level is "5"'),
         (["client", "nonsense"], "nonsense"),
         (["client", "tbq://abc@127.0.0.1:1"], "tbq://abc@127.0.0.1:1"),
@@ -148,4 +154,19 @@ def twice(folder):
     ok(server.stop() == 0, "the server ends with 0", server.err)
 
 
-run_all(usage, bad_values, odd_names_and_ends, twice)
+def flow(folder):
+    most = int(open("/proc/sys/net/core/rmem_max", encoding="ascii").read()) \
+        if os.path.exists("/proc/sys/net/core/rmem_max") else 0
+    server = Server(folder, "127.0.0.1:0", "--congestion", "bbr", "--receive-window-max",
+                    "4000000", "--receive-budget", "9000000", "--socket-buffer", "1073741824")
+    for name in ("cubic", "bbr", "reno"):
+        code, out, err = tbq("client", server.uri, "--congestion", name, "--outbox-bytes",
+                             "2000000", "--json")
+        ok(code == 0 and '"pong"' in out, f"--congestion {name}", out + err)
+    told = "net.core.rmem_max" in server.log() or "maxsockbuf" in server.log()
+    ok(told or most >= 1 << 30, "--socket-buffer: who asks for more than is granted is told",
+       server.log())
+    ok(server.stop() == 0, "the server ends with 0", server.err)
+
+
+run_all(usage, bad_values, odd_names_and_ends, twice, flow)

@@ -528,10 +528,34 @@ START_TEST(buffers_are_as_large_as_was_asked_for)
     ck_assert_int_eq(tbi_udp_open(&small, &memory, &config, NULL, 0), 0);
     ck_assert_uint_lt(tbi_udp_stats(small)->receive_buffer, tbi_udp_stats(usual)->receive_buffer);
     ck_assert_uint_lt(tbi_udp_stats(small)->send_buffer, tbi_udp_stats(usual)->send_buffer);
+    ck_assert_uint_eq(tbi_udp_stats(small)->buffer_asked, 16384);
+    ck_assert_uint_eq(tbi_udp_stats(usual)->buffer_asked, 4 << 20);
+    char text[TBI_UDP_SHORT_TEXT_SIZE];
+    ck_assert(!tbi_udp_short(tbi_udp_stats(small), text)); /* no system grants less than that */
     tbi_udp_close(small);
     tbi_udp_close(usual);
 }
 END_TEST
+
+#if defined(__linux__)
+START_TEST(a_system_that_grants_less_is_told_with_what_helps)
+{
+    struct tbi_udp_stats s = {
+        .buffer_asked = 1000000, .receive_buffer = 2000000, .send_buffer = 2000000};
+    char text[TBI_UDP_SHORT_TEXT_SIZE] = "";
+
+    ck_assert(!tbi_udp_short(&s, text)); /* Linux tells twice what it grants */
+    s.receive_buffer = 425984;
+    ck_assert(tbi_udp_short(&s, text));
+    ck_assert_str_eq(text, "the system grants socket buffers of 212992 bytes to receive and "
+                           "1000000 to send, not 1000000: packets may be lost in bursts; to allow "
+                           "as many, raise sysctl net.core.rmem_max and net.core.wmem_max");
+    s.receive_buffer = 2000000;
+    s.send_buffer = 1999998;
+    ck_assert(tbi_udp_short(&s, text));
+}
+END_TEST
+#endif
 
 #if defined(IP_PMTUDISC_PROBE) && defined(IPV6_PMTUDISC_PROBE)
 static int option_of(const struct tbi_udp *u, int level, int option)
@@ -598,6 +622,9 @@ int main(void)
     tcase_add_loop_test(t, an_address_of_another_machine_is_told_so, 0, 2);
     tcase_add_test(t, the_descriptor_is_closed_on_exec_and_buffers_are_told);
     tcase_add_test(t, buffers_are_as_large_as_was_asked_for);
+#if defined(__linux__)
+    tcase_add_test(t, a_system_that_grants_less_is_told_with_what_helps);
+#endif
 #if defined(IP_PMTUDISC_PROBE) && defined(IPV6_PMTUDISC_PROBE)
     tcase_add_test(t, packets_are_never_cut_on_the_way);
 #endif

@@ -14,6 +14,9 @@ sim_tests += tests/sim/test_sim_links
 tests_sim_test_sim_links_SOURCES = tests/sim/test_sim_links.c tests/sim/sim.c tests/sim/sim.h \
 	tests/sim/ledger.c tests/sim/ledger.h
 tests_sim_test_sim_links_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
+sim_tests += tests/sim/test_sim_flow
+tests_sim_test_sim_flow_SOURCES = tests/sim/test_sim_flow.c tests/sim/sim.c tests/sim/sim.h
+tests_sim_test_sim_flow_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 sim_tests += tests/sim/test_sim_day
 tests_sim_test_sim_day_SOURCES = tests/sim/test_sim_day.c tests/sim/sim.c tests/sim/sim.h \
 	tests/sim/ledger.c tests/sim/ledger.h

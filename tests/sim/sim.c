@@ -113,6 +113,8 @@ struct sim_node *sim_add(struct sim *s)
     tbi_addr_from_bytes(&n->addr, ip, 4, 8443);
     tbq_config_init(&n->settings);
     n->settings.receive_window = 2 * (size_t)n->settings.max_message_size + 65536;
+    n->settings.receive_window_max = (size_t)16 << 20; /* as lib/server/config.c has it */
+    n->settings.receive_budget = (size_t)128 << 20;
     tbi_rng_bytes(&s->rng, n->key_seed, sizeof n->key_seed);
     int rv = tbi_identity_new(&n->identity, &s->alloc, n->key_seed, &s->rng);
     assert(rv == 0);

@@ -31,6 +31,7 @@ for command in server client broadcast keygen id; do
 done
 is "values of --mode" "client hybrid server" server --mode ""
 is "values of --log-level" "debug error info warning" client --log-level ""
+is "values of --congestion" "bbr" client --congestion b
 is "values of --trust" "open" server --trust o
 : >afile
 mkdir afolder

@@ -62,6 +62,10 @@ START_TEST(the_defaults_are_those_of_the_manual)
     ck_assert_uint_eq(c->outbox_bytes, 8 << 20);
     ck_assert_uint_eq(c->outbox_messages, 4096);
     ck_assert_uint_eq(c->receive_window, (2 << 20) + 65536);
+    ck_assert_uint_eq(c->receive_window_max, 16 << 20);
+    ck_assert_uint_eq(c->receive_budget, 128 << 20);
+    ck_assert_int_eq(c->congestion, TBQ_CUBIC);
+    ck_assert_uint_eq(c->socket_buffer, 4 << 20);
     ck_assert_uint_eq(c->paths_max, 1);
     ck_assert_uint_eq(c->link_idle_ms, 0);
     ck_assert_uint_eq(c->busy_poll_us, 0);
@@ -89,6 +93,7 @@ START_TEST(zeroes_are_defaults)
     g->c.connection_timeout_ms = g->c.max_connections = g->c.max_message_size = 0;
     g->c.ping_interval_ms = g->c.idle_timeout_ms = g->c.peer_timeout_ms = 0;
     g->c.outbox_bytes = g->c.outbox_messages = g->c.receive_window = 0;
+    g->c.receive_window_max = g->c.receive_budget = g->c.socket_buffer = 0;
     good(g);
     struct tbi_settings first = g->s;
     g = begin();
@@ -102,6 +107,9 @@ START_TEST(zeroes_are_defaults)
     ck_assert_uint_eq(first.c.outbox_bytes, g->s.c.outbox_bytes);
     ck_assert_uint_eq(first.c.outbox_messages, g->s.c.outbox_messages);
     ck_assert_uint_eq(first.c.receive_window, g->s.c.receive_window);
+    ck_assert_uint_eq(first.c.receive_window_max, g->s.c.receive_window_max);
+    ck_assert_uint_eq(first.c.receive_budget, g->s.c.receive_budget);
+    ck_assert_uint_eq(first.c.socket_buffer, g->s.c.socket_buffer);
 }
 END_TEST
 
@@ -122,6 +130,7 @@ static const struct {
     {"paths_max", offsetof(tbq_config, paths_max), 1, 4},
     {"link_idle_ms", offsetof(tbq_config, link_idle_ms), 1000, 86400000},
     {"busy_poll_us", offsetof(tbq_config, busy_poll_us), 1, 1000000},
+    {"socket_buffer", offsetof(tbq_config, socket_buffer), 4096, 1 << 30},
 };
 
 static struct given *with_number(size_t which, unsigned long value)
@@ -168,6 +177,45 @@ START_TEST(a_schedule_is_one_of_three)
     g = begin();
     g->c.schedule[3] = (tbq_schedule)3;
     bad(g, TBQ_ERR_INVALID, "schedule[3] is 3; it must be TBQ_FAILOVER, _AGGREGATE or _REDUNDANT");
+}
+END_TEST
+
+START_TEST(a_congestion_controller_is_one_of_three)
+{
+    struct given *g = begin();
+    for (int i = TBQ_CUBIC; i <= TBQ_RENO; i++) {
+        g->c.congestion = (tbq_congestion)i;
+        good(g);
+    }
+    g->c.congestion = (tbq_congestion)3;
+    bad(g, TBQ_ERR_INVALID, "congestion is 3; it must be TBQ_CUBIC, TBQ_BBR or TBQ_RENO");
+}
+END_TEST
+
+START_TEST(windows_grow_from_the_least_to_the_most)
+{
+    const size_t most = (size_t)1 << 40;
+    struct given *g = begin();
+    g->c.receive_window = (size_t)20 << 20;
+    good(g);
+    ck_assert_uint_eq(g->s.c.receive_window_max, g->c.receive_window);
+    g->c.receive_window_max = g->c.receive_window; /* it does not grow */
+    good(g);
+    g->c.receive_window_max = g->c.receive_window - 1;
+    bad(g, TBQ_ERR_INVALID,
+        "receive_window_max is 20971519; it must be at least receive_window, which is 20971520, "
+        "and at most 1099511627776, 1 TiB");
+    g = begin();
+    g->c.receive_window_max = g->c.receive_budget = most;
+    good(g);
+    g->c.receive_budget = most + 1;
+    bad(g, TBQ_ERR_INVALID,
+        "receive_budget is 1099511627777; it must be at most 1099511627776, 1 TiB");
+    g = begin();
+    g->c.receive_window_max = most + 1;
+    bad(g, TBQ_ERR_INVALID,
+        "receive_window_max is 1099511627777; it must be at least receive_window, which is "
+        "2162688, and at most 1099511627776, 1 TiB");
 }
 END_TEST
 
@@ -456,6 +504,8 @@ int main(void)
     tcase_add_loop_test(fields, the_ends_of_a_range_are_taken, 0, n);
     tcase_add_loop_test(fields, beyond_a_range_field_and_value_are_named, 0, n);
     tcase_add_test(fields, a_schedule_is_one_of_three);
+    tcase_add_test(fields, a_congestion_controller_is_one_of_three);
+    tcase_add_test(fields, windows_grow_from_the_least_to_the_most);
     tcase_add_test(fields, the_idle_timeout_holds_two_pings);
     tcase_add_test(fields, budgets_hold_what_a_message_needs);
     tcase_add_test(fields, a_mode_is_one_of_three);

@@ -50,6 +50,7 @@ START_TEST(every_field_goes_there_and_back)
     p.max_message_size = 64 << 20; /* larger than the default outbox */
     tbq_config_init(&c);
     c.peer_timeout_ms = 4711;
+    c.receive_window_max = 4 << 20; /* too small for such messages */
     ck_assert_int_eq(tbq_config_from_p2p(&c, &p), 0);
     ck_assert_str_eq(c.bind_address, "192.0.2.7");
     ck_assert_ptr_eq(c.bootstrap_nodes, seeds);
