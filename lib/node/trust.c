@@ -27,7 +27,7 @@ static int ask_policy(const struct tbi_session *s, struct tbi_verdict *verdict)
     if (s->further) {
         query.pin = &s->bond->peer->id;
     }
-    query.chain = tbi_identity_peer_chain(tbi_conn_peer_session(conn), &query.chain_len);
+    query.chain = tbi_conn_peer_chain(conn, &query.chain_len);
     if (s->dialled && s->contact != NULL && s->contact->dialled) {
         struct tbi_target target = s->contact->dial->target;
         bool following = s->contact->following;
