@@ -64,28 +64,6 @@ void tbi_conn_not_half_open(struct tbi_conn *c)
     tbi_crowd_leave(c);
 }
 
-void tbi_conn_hollow(struct tbi_conn *c)
-{
-    if (c->qc != NULL) {
-        ngtcp2_conn_del(c->qc);
-        c->qc = NULL;
-    }
-    tbi_account_close(&c->account);
-    if (c->tls != NULL) {
-        gnutls_deinit(c->tls);
-        c->tls = NULL;
-    }
-    tbi_free(c->ep->alloc, c->chain);
-    c->chain = NULL;
-    c->chain_len = 0;
-    TBI_LIST_FOREACH(it, &c->streams)
-    {
-        tbi_ostream_free(TBI_CONTAINER(it, struct tbi_ostream, entry));
-    }
-    tbi_datagrams_free(c);
-    tbi_routes_leave(c, &c->ep->tokens); /* who has ended need not hear that it has */
-}
-
 void tbi_conn_free(struct tbi_conn *c)
 {
     struct tbi_endpoint *ep = c->ep;

@@ -283,8 +283,6 @@ struct tbi_endpoint {
 
 struct tbi_conn *tbi_conn_new(struct tbi_endpoint *ep, bool server, const struct tbi_addr *remote);
 void tbi_conn_free(struct tbi_conn *c);
-/* Frees all that a connection needs while it is alive. */
-void tbi_conn_hollow(struct tbi_conn *c);
 int tbi_conn_start_client(struct tbi_conn *c, const struct tbi_dial_options *options);
 /* odcid: of the client's first Initial, if the token of this one is of a Retry; else `proved` tells
  * whether it is a good one of an earlier connection. */
@@ -317,6 +315,8 @@ void tbi_conn_fail(struct tbi_conn *c, int liberr);
 void tbi_shed(struct tbi_conn *c); /* frees it if nothing needs it any more */
 /* CRYPTO bytes of 1-RTT packets. False: what they begin may not be. */
 bool tbi_late_tls(struct tbi_conn *c, const uint8_t *data, size_t size);
+/* Frees all that a connection needs while it is alive. */
+void tbi_conn_hollow(struct tbi_conn *c);
 
 /* --- loss.c: how much is lost --- */
 void tbi_loss_wrote(struct tbi_conn *c, size_t size); /* a packet of that size */

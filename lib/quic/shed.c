@@ -1,4 +1,5 @@
-/* quic/shed.c - connections without a TLS session, which is a fifth of what an idle one holds.
+/* quic/shed.c - what connections do without: once the handshake is over the TLS session, which is a
+ * fifth of what an idle one holds, and nearly all of the rest once they are.
  *
  * Keys are updated by ngtcp2 from its secrets alone (RFC 9001, section 6), so that after the
  * handshake TLS has nothing to do but tickets: a server gives one as its handshake completes, and a
@@ -93,4 +94,28 @@ const gnutls_datum_t *tbi_conn_peer_chain(const struct tbi_conn *c, unsigned *co
     }
     *count = c->chain_len;
     return c->chain;
+}
+
+/* --- Without the rest: it has ended ----------------------------------------------------------- */
+
+void tbi_conn_hollow(struct tbi_conn *c)
+{
+    if (c->qc != NULL) {
+        ngtcp2_conn_del(c->qc);
+        c->qc = NULL;
+    }
+    tbi_account_close(&c->account);
+    if (c->tls != NULL) {
+        gnutls_deinit(c->tls);
+        c->tls = NULL;
+    }
+    tbi_free(c->ep->alloc, c->chain);
+    c->chain = NULL;
+    c->chain_len = 0;
+    TBI_LIST_FOREACH(it, &c->streams)
+    {
+        tbi_ostream_free(TBI_CONTAINER(it, struct tbi_ostream, entry));
+    }
+    tbi_datagrams_free(c);
+    tbi_routes_leave(c, &c->ep->tokens); /* who has ended need not hear that it has */
 }
