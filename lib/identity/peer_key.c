@@ -154,7 +154,7 @@ int tbi_identity_cert_key(const gnutls_datum_t *der, uint64_t wall_ms,
     struct tbi_cert cert;
     int rv = tbi_cert_read(der, &cert, verdict);
 
-    rv = rv < 0 ? rv : tbi_cert_judge(&cert, wall_ms, verdict);
+    rv = rv != 0 ? rv : tbi_cert_judge(&cert, wall_ms, verdict);
     if (rv == 0) {
         memcpy(key, cert.key, sizeof cert.key);
     }

@@ -30,12 +30,12 @@ static void more_pings(struct tbi_bond *b)
 /* For one more. Where there are as many as may be the oldest gives way. NULL: out of memory. */
 static struct tbi_bond_ping *ping_place(struct tbi_bond *b)
 {
-    bool full = b->pings == 0 || b->ping[b->ping_next % b->pings].id != 0;
+    bool full = b->ping == NULL || b->ping[b->ping_next % b->pings].id != 0;
 
     if (full && b->pings < TBI_PINGS_MAX) {
         more_pings(b);
     }
-    return b->pings > 0 ? &b->ping[b->ping_next++ % b->pings] : NULL;
+    return b->ping != NULL ? &b->ping[b->ping_next++ % b->pings] : NULL;
 }
 
 static int note_ping(struct tbi_bond *b, uint64_t id, bool own)

@@ -66,9 +66,7 @@ static void keep_chain(struct tbi_conn *c)
 
 void tbi_shed(struct tbi_conn *c)
 {
-    bool whole = c->late.head_len == 0 && c->late.left == 0; /* else GnuTLS has a part of one */
-
-    if (!c->not_asked || c->tls == NULL || !c->complete || c->account.reading || !whole ||
+    if (!c->not_asked || c->tls == NULL || !c->complete || c->account.reading ||
         (!c->server && !c->ticket_came)) {
         return;
     }

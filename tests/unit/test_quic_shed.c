@@ -27,13 +27,6 @@ static void shed(struct quic_end *e, bool wants_chain)
     ck_assert_ptr_null(tbi_conn_peer_session(quic_conn(e)));
 }
 
-static void connect_and_shed(void)
-{
-    quic_connect(&p);
-    shed(&p.a, false);
-    shed(&p.b, false);
-}
-
 static void talks(struct quic_end *from, struct quic_end *to)
 {
     int64_t stream;
@@ -142,8 +135,10 @@ START_TEST(late_tickets_are_ignored)
 {
     static const uint8_t two[] = {NEW_SESSION_TICKET, 0, 0, 5, 1, 2, 3, 4, 5,
                                   NEW_SESSION_TICKET, 0, 0, 2, 6, 7};
-    connect_and_shed();
-    says_tls(&p.b, two, sizeof two);
+    quic_connect(&p);
+    says_tls(&p.b, two, 3); /* GnuTLS has these, and waits for more */
+    shed(&p.a, false);
+    says_tls(&p.b, two + 3, sizeof two - 3);
     for (size_t i = 0; i < sizeof two; i++) {
         says_tls(&p.b, two + i, 1);
     }
