@@ -79,4 +79,13 @@ const gnutls_datum_t *tbi_identity_peer_chain(gnutls_session_t session, unsigned
 int tbi_identity_cert_key(const gnutls_datum_t *der, uint64_t wall_ms,
                           uint8_t key[TBQ_PUBLIC_KEY_SIZE], struct tbi_verdict *verdict);
 
+/* And in two steps, for who sees the same certificate again and again: what is in it, and whether
+ * its time is now. Errors are as above. */
+struct tbi_cert {
+    uint8_t key[TBQ_PUBLIC_KEY_SIZE];
+    time_t from, until; /* -1: cannot be read */
+};
+int tbi_cert_read(const gnutls_datum_t *der, struct tbi_cert *cert, struct tbi_verdict *verdict);
+int tbi_cert_judge(const struct tbi_cert *cert, uint64_t wall_ms, struct tbi_verdict *verdict);
+
 #endif

@@ -82,25 +82,29 @@ static void date_text(time_t when, char text[DATE_TEXT_SIZE])
     }
 }
 
-int tbi_cert_valid_at(gnutls_x509_crt_t crt, uint64_t wall_ms, struct tbi_verdict *verdict)
+static void read_times(gnutls_x509_crt_t crt, struct tbi_cert *cert)
 {
-    time_t from = gnutls_x509_crt_get_activation_time(crt);
-    time_t until = gnutls_x509_crt_get_expiration_time(crt);
+    cert->from = gnutls_x509_crt_get_activation_time(crt);
+    cert->until = gnutls_x509_crt_get_expiration_time(crt);
+}
+
+int tbi_cert_judge(const struct tbi_cert *cert, uint64_t wall_ms, struct tbi_verdict *verdict)
+{
     time_t now = (time_t)((wall_ms < TBI_WALL_MS_MAX ? wall_ms : TBI_WALL_MS_MAX) / 1000);
     char when[DATE_TEXT_SIZE];
 
-    if (from == (time_t)-1 || until == (time_t)-1) {
+    if (cert->from == (time_t)-1 || cert->until == (time_t)-1) {
         return refuse(verdict, TBI_CLOSE_CERTIFICATE, "the certificate's dates cannot be read");
     }
-    if (now < from) {
-        date_text(from, when);
+    if (now < cert->from) {
+        date_text(cert->from, when);
         verdict->close_code = TBI_CLOSE_CERTIFICATE;
         tbi_text(verdict->text, sizeof verdict->text, "the certificate is valid only from %s on",
                  when);
         return TBQ_ERR_IDENTITY;
     }
-    if (now > until) { /* both ends count, RFC 5280, section 4.1.2.5 */
-        date_text(until, when);
+    if (now > cert->until) { /* both ends count, RFC 5280, section 4.1.2.5 */
+        date_text(cert->until, when);
         verdict->close_code = TBI_CLOSE_CERTIFICATE;
         tbi_text(verdict->text, sizeof verdict->text, "the certificate expired at %s", when);
         return TBQ_ERR_IDENTITY;
@@ -108,10 +112,16 @@ int tbi_cert_valid_at(gnutls_x509_crt_t crt, uint64_t wall_ms, struct tbi_verdic
     return 0;
 }
 
-int tbi_identity_cert_key(const gnutls_datum_t *der, uint64_t wall_ms,
-                          uint8_t key[TBQ_PUBLIC_KEY_SIZE], struct tbi_verdict *verdict)
+int tbi_cert_valid_at(gnutls_x509_crt_t crt, uint64_t wall_ms, struct tbi_verdict *verdict)
 {
-    uint8_t found[TBQ_PUBLIC_KEY_SIZE];
+    struct tbi_cert cert = {.key = {0}};
+
+    read_times(crt, &cert);
+    return tbi_cert_judge(&cert, wall_ms, verdict);
+}
+
+int tbi_cert_read(const gnutls_datum_t *der, struct tbi_cert *cert, struct tbi_verdict *verdict)
+{
     gnutls_x509_crt_t crt = NULL;
     int rv;
 
@@ -129,15 +139,25 @@ int tbi_identity_cert_key(const gnutls_datum_t *der, uint64_t wall_ms,
     } else if (rv < 0) {
         rv = refuse(verdict, TBI_CLOSE_CERTIFICATE, "the certificate cannot be read");
     } else {
-        rv = tbi_cert_ed25519(crt, found, verdict);
+        rv = tbi_cert_ed25519(crt, cert->key, verdict);
     }
     if (rv == 0) {
-        rv = tbi_cert_valid_at(crt, wall_ms, verdict);
-    }
-    if (rv == 0) {
-        memcpy(key, found, sizeof found);
+        read_times(crt, cert);
     }
     gnutls_x509_crt_deinit(crt);
+    return rv;
+}
+
+int tbi_identity_cert_key(const gnutls_datum_t *der, uint64_t wall_ms,
+                          uint8_t key[TBQ_PUBLIC_KEY_SIZE], struct tbi_verdict *verdict)
+{
+    struct tbi_cert cert;
+    int rv = tbi_cert_read(der, &cert, verdict);
+
+    rv = rv != 0 ? rv : tbi_cert_judge(&cert, wall_ms, verdict);
+    if (rv == 0) {
+        memcpy(key, cert.key, sizeof cert.key);
+    }
     return rv;
 }
 

@@ -231,6 +231,11 @@ int tbi_trust_ask(const struct tbi_trust *trust, const struct tbi_trust_query *q
     return 0;
 }
 
+bool tbi_trust_reads_chains(const struct tbi_trust *trust)
+{
+    return trust->ca != NULL;
+}
+
 const char *tbi_trust_name(const struct tbi_trust *trust)
 {
     return trust->name;

@@ -79,6 +79,9 @@ struct tbi_trust_query {
 int tbi_trust_ask(const struct tbi_trust *trust, const struct tbi_trust_query *query,
                   struct tbi_verdict *verdict);
 
+/* Whether answers depend on a peer's chain: then it must be kept to ask again. */
+bool tbi_trust_reads_chains(const struct tbi_trust *trust);
+
 /* The policy's name for the ready line: "open", "allow", "ca", "first-use" or several of these
  * joined by '+', and "+deny" behind it where there is a deny list. Valid while the policy lives. */
 const char *tbi_trust_name(const struct tbi_trust *trust);

@@ -155,6 +155,7 @@ void tbi_bond_free(struct tbi_bond *b)
     tbi_list_remove(&b->entry);
     tbi_timer_unregister(&node->timers, &b->timer);
     tbi_link_free(b->link);
+    tbi_free(node->alloc, b->ping);
     tbi_bodies_out_free(b);
     tbi_bodies_in_end(b, TBQ_ERR_LOST);
     tbi_list_remove(&b->hungry);

@@ -77,16 +77,16 @@ static void take_referrals(struct tbi_session *s, const struct tbi_busy *busy)
 {
     struct tbi_contact *c = s->contact;
 
-    if (c == NULL || c->target.pinned || c->follows == FOLLOWS_MAX) {
+    if (c == NULL || !c->dialled || c->dial->target.pinned || c->follows == FOLLOWS_MAX) {
         return;
     }
     c->follows++;
-    c->referrals = 0;
+    c->dial->referrals = 0;
     for (size_t i = 0; i < busy->len; i++) {
         tbq_peer_id about;
         if (tbi_discovery_hear(s->node, busy->at[i].record, busy->at[i].size, &s->remote, &about) ==
             0) {
-            c->referral[c->referrals++] = about;
+            c->dial->referral[c->dial->referrals++] = about;
         }
     }
 }
@@ -139,15 +139,15 @@ static bool is_connected(struct tbi_node *node, const tbq_peer_id *id)
 
 bool tbi_busy_follow(struct tbi_contact *c)
 {
-    while (c->referrals > 0) {
-        const tbq_peer_id *id = &c->referral[--c->referrals];
-        size_t n = is_connected(c->node, id)
-                       ? 0
-                       : tbi_discovery_places(c->node, id, c->addrs, TBI_CONTACT_ADDRESSES_MAX);
+    while (c->dial->referrals > 0) {
+        const tbq_peer_id *id = &c->dial->referral[--c->dial->referrals];
+        size_t n = is_connected(c->node, id) ? 0
+                                             : tbi_discovery_places(c->node, id, c->dial->addrs,
+                                                                    TBI_CONTACT_ADDRESSES_MAX);
         if (n > 0) {
-            c->via = *id;
+            c->dial->via = *id;
             c->following = true;
-            c->addrs_len = n;
+            c->dial->addrs_len = n;
             return true;
         }
     }

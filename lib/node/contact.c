@@ -42,6 +42,7 @@ void tbi_contact_free(struct tbi_contact *c)
     if (c->bond != NULL) {
         tbi_bond_let_go(c);
     }
+    tbi_free(node->alloc, c->dial);
     tbi_free(node->alloc, c);
     tbi_discovery_want(node);
 }
@@ -50,10 +51,10 @@ static void tell_failed(struct tbi_contact *c, int reason, const char *text)
 {
     struct tbi_event *e = c->failed;
 
-    tbi_target_to_text(&c->target, e->words->address);
+    tbi_target_to_text(&c->dial->target, e->words->address);
     e->pub.address = e->words->address;
-    if (c->target.pinned) {
-        tbi_event_set_peer(e, &c->target.id);
+    if (c->dial->target.pinned) {
+        tbi_event_set_peer(e, &c->dial->target.id);
     }
     e->pub.connection = c->handle;
     e->pub.reason = reason;
@@ -67,7 +68,7 @@ static void tell_end(struct tbi_contact *c, int reason, const char *text)
     struct tbi_event *e = tbi_event_new(&c->node->events, c->node, TBQ_EVENT_DISCONNECTED);
 
     if (e != NULL) {
-        tbi_target_to_text(&c->target, e->words->address);
+        tbi_target_to_text(&c->dial->target, e->words->address);
         e->pub.address = e->words->address;
         const struct tbi_peer *peer = c->bond != NULL ? c->bond->peer : NULL;
         tbi_event_set_peer(e, peer != NULL ? &peer->id : NULL);
@@ -133,7 +134,8 @@ void tbi_contact_round_failed(struct tbi_contact *c)
 
     if (node->stopping || (!c->persistent && !in_time)) {
         int reason = c->last_reason != 0 ? c->last_reason : TBQ_ERR_TIMEOUT;
-        tbi_contact_end(c, reason, c->last_text[0] != '\0' ? c->last_text : tbq_strerror(reason));
+        tbi_contact_end(c, reason,
+                        c->dial->last_text[0] != '\0' ? c->dial->last_text : tbq_strerror(reason));
         return;
     }
     bool replaced = c->last_reason == TBQ_ERR_EXISTS; /* by one that will be here in a moment */
@@ -141,14 +143,14 @@ void tbi_contact_round_failed(struct tbi_contact *c)
         tbi_bond_give_up(c->bond, TBQ_ERR_LOST); /* persistent: goes on, with nothing to send */
     }
     if (c->rested && !in_time) { /* the application holds it to be there */
-        tell_end(c, TBQ_ERR_LOST, c->last_text);
+        tell_end(c, TBQ_ERR_LOST, c->dial->last_text);
     }
     c->state = TBI_CONTACT_WAITING;
     tbi_timer_set(&node->timers, &c->timer, node->now.mono_ns + backoff_ns(c));
     /* Once a person should hear of it; not every half minute of a night. */
     tbi_log(node->log, c->failures++ == 0 ? TBQ_LOG_WARNING : TBQ_LOG_INFO,
-            "%s:%u does not answer (%s); dialled again later", c->target.host,
-            (unsigned)c->target.port, c->last_text);
+            "%s:%u does not answer (%s); dialled again later", c->dial->target.host,
+            (unsigned)c->dial->target.port, c->dial->last_text);
 }
 
 void tbi_contact_begin(struct tbi_contact *c)
@@ -162,24 +164,25 @@ void tbi_contact_begin(struct tbi_contact *c)
     c->refused = false;
     c->following = false;
     c->follows = 0;
-    c->referrals = 0;
-    if (c->target.numeric) {
-        c->addrs[0] = c->target.addr;
-        c->addrs_len = 1;
+    c->dial->referrals = 0;
+    if (c->dial->target.numeric) {
+        c->dial->addrs[0] = c->dial->target.addr;
+        c->dial->addrs_len = 1;
         tbi_race_begin(c);
         return;
     }
-    if (c->target.host[0] == '\0') {
-        c->addrs_len =
-            tbi_discovery_places(node, &c->target.id, c->addrs, TBI_CONTACT_ADDRESSES_MAX);
-        if (c->addrs_len == 0) {
+    if (c->dial->target.host[0] == '\0') {
+        c->dial->addrs_len = tbi_discovery_places(node, &c->dial->target.id, c->dial->addrs,
+                                                  TBI_CONTACT_ADDRESSES_MAX);
+        if (c->dial->addrs_len == 0) {
             c->last_reason = TBQ_ERR_NO_ROUTE;
-            tbi_text(c->last_text, sizeof c->last_text, "no address of that peer is known");
+            tbi_text(c->dial->last_text, sizeof c->dial->last_text,
+                     "no address of that peer is known");
         }
         tbi_race_begin(c);
         return;
     }
-    c->addrs_len = 0;
+    c->dial->addrs_len = 0;
     c->state = TBI_CONTACT_RESOLVING;
     tbi_list_remove(&c->lookup);
     tbi_list_push(&node->lookups, &c->lookup);
@@ -193,7 +196,7 @@ bool tbi_node_next_lookup(struct tbi_node *node, struct tbi_lookup *lookup)
     if (e != NULL) {
         struct tbi_contact *c = TBI_CONTAINER(e, struct tbi_contact, lookup);
         *lookup = (struct tbi_lookup){
-            .contact = c->handle, .host = c->target.host, .port = c->target.port};
+            .contact = c->handle, .host = c->dial->target.host, .port = c->dial->target.port};
     }
     return e != NULL;
 }
@@ -207,13 +210,13 @@ void tbi_node_resolved(struct tbi_node *node, struct tbi_now now, tbq_connection
     if (c == NULL || c->state != TBI_CONTACT_RESOLVING) {
         return; /* closed meanwhile, or its time has passed */
     }
-    c->addrs_len = n < TBI_CONTACT_ADDRESSES_MAX ? n : TBI_CONTACT_ADDRESSES_MAX;
-    if (c->addrs_len > 0) {
-        memcpy(c->addrs, addrs, c->addrs_len * sizeof *addrs);
-        tbi_race_order(c->addrs, c->addrs_len);
+    c->dial->addrs_len = n < TBI_CONTACT_ADDRESSES_MAX ? n : TBI_CONTACT_ADDRESSES_MAX;
+    if (c->dial->addrs_len > 0) {
+        memcpy(c->dial->addrs, addrs, c->dial->addrs_len * sizeof *addrs);
+        tbi_race_order(c->dial->addrs, c->dial->addrs_len);
     } else {
         c->last_reason = TBQ_ERR_NAME;
-        tbi_text(c->last_text, sizeof c->last_text, "%s: %s", c->target.host,
+        tbi_text(c->dial->last_text, sizeof c->dial->last_text, "%s: %s", c->dial->target.host,
                  why_none != NULL ? why_none : "no address");
     }
     tbi_race_begin(c);
@@ -233,8 +236,8 @@ void tbi_contact_timer(struct tbi_contact *c)
         return;
     case TBI_CONTACT_RESOLVING:
         c->last_reason = TBQ_ERR_NAME;
-        tbi_text(c->last_text, sizeof c->last_text, "%s: the name was not resolved in time",
-                 c->target.host);
+        tbi_text(c->dial->last_text, sizeof c->dial->last_text,
+                 "%s: the name was not resolved in time", c->dial->target.host);
         tbi_list_remove(&c->lookup);
         tbi_contact_round_failed(c);
         return;
@@ -249,7 +252,7 @@ void tbi_contact_timer(struct tbi_contact *c)
 
 bool tbi_contact_named(const struct tbi_contact *c)
 {
-    return c->persistent || (c->dialled && c->target.pinned && !c->by_itself);
+    return c->persistent || (c->dialled && c->dial->target.pinned && !c->by_itself);
 }
 
 void tbi_contact_hurry(struct tbi_contact *c)
@@ -273,7 +276,9 @@ void tbi_contact_session_up(struct tbi_contact *c)
     c->failed = NULL;
     c->failures = 0;
     c->last_reason = 0;
-    c->last_text[0] = '\0';
+    if (c->dialled) {
+        c->dial->last_text[0] = '\0';
+    }
     tbi_timer_set(&c->node->timers, &c->timer, TBI_NEVER);
 }
 
@@ -284,10 +289,10 @@ void tbi_contact_session_lost(struct tbi_contact *c, const struct tbi_addr *remo
     bool was_up = c->state == TBI_CONTACT_UP;
 
     c->session = NULL;
-    if (was_up || !c->dialled) {
+    if (c->dialled && was_up) {
         c->last_reason = reason;
-        tbi_text(c->last_text, sizeof c->last_text, "%s", text);
-    } else {
+        tbi_text(c->dial->last_text, sizeof c->dial->last_text, "%s", text);
+    } else if (c->dialled) {
         tbi_race_lost(c, remote, reason, text, final);
     }
     if (node->stopping || c->closed || (was_up && final && !c->persistent)) {
@@ -392,10 +397,15 @@ static int new_dial(struct tbi_node *node, const struct tbi_target *target, bool
         return tbi_map_count(&node->contacts) >= node->contacts.limit ? TBQ_ERR_LIMIT
                                                                       : TBQ_ERR_NOMEM;
     }
+    c->dial = tbi_calloc(node->alloc, 1, sizeof *c->dial);
+    if (c->dial == NULL) {
+        tbi_contact_free(c);
+        return TBQ_ERR_NOMEM;
+    }
     c->dialled = true;
     c->paced = true; /* by discovery, which asked before; or the application wants it now */
     c->persistent = persistent;
-    c->target = *target;
+    c->dial->target = *target;
     struct tbi_peer *peer = NULL;
     if (target->pinned) {
         peer = tbi_peer_get(node, &target->id, true);

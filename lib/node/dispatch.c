@@ -5,11 +5,45 @@
 
 #include "node/parts.h"
 
+#define PINGS_FIRST 2U /* places: most peers only ever have one ping that waits */
+
 /* --- Out -------------------------------------------------------------------------------------- */
+
+/* The oldest first. Without memory all stays as it is. */
+static void more_pings(struct tbi_bond *b)
+{
+    size_t n = b->pings > 0 ? 2 * b->pings : PINGS_FIRST;
+    struct tbi_bond_ping *more = tbi_calloc(b->node->alloc, n, sizeof *more);
+
+    if (more == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < b->pings; i++) {
+        more[i] = b->ping[(b->ping_next + i) % b->pings];
+    }
+    tbi_free(b->node->alloc, b->ping);
+    b->ping = more;
+    b->ping_next = b->pings;
+    b->pings = n;
+}
+
+/* For one more. Where there are as many as may be the oldest gives way. NULL: out of memory. */
+static struct tbi_bond_ping *ping_place(struct tbi_bond *b)
+{
+    bool full = b->ping == NULL || b->ping[b->ping_next % b->pings].id != 0;
+
+    if (full && b->pings < TBI_PINGS_MAX) {
+        more_pings(b);
+    }
+    return b->ping != NULL ? &b->ping[b->ping_next++ % b->pings] : NULL;
+}
 
 static int note_ping(struct tbi_bond *b, uint64_t id, bool own)
 {
-    struct tbi_bond_ping *p = &b->ping[b->ping_next++ % TBI_PINGS_MAX];
+    struct tbi_bond_ping *p = ping_place(b);
+    if (p == NULL) {
+        return TBQ_ERR_NOMEM;
+    }
     uint64_t at = tbi_link_attached(b->link) ? b->node->now.mono_ns : TBI_NEVER;
     *p = (struct tbi_bond_ping){.id = id, .sent_ns = at, .own = own};
     return 0;
@@ -17,7 +51,7 @@ static int note_ping(struct tbi_bond *b, uint64_t id, bool own)
 
 void tbi_dispatch_pings_leave(struct tbi_bond *b)
 {
-    for (size_t i = 0; i < TBI_PINGS_MAX; i++) {
+    for (size_t i = 0; i < b->pings; i++) {
         if (b->ping[i].sent_ns == TBI_NEVER) {
             b->ping[i].sent_ns = b->node->now.mono_ns;
         }
@@ -26,10 +60,13 @@ void tbi_dispatch_pings_leave(struct tbi_bond *b)
 
 void tbi_dispatch_pings_move(struct tbi_bond *to, struct tbi_bond *from)
 {
-    for (size_t i = 0; i < TBI_PINGS_MAX; i++) {
-        struct tbi_bond_ping *p = &from->ping[(from->ping_next + i) % TBI_PINGS_MAX];
+    for (size_t i = 0; i < from->pings; i++) {
+        struct tbi_bond_ping *p = &from->ping[(from->ping_next + i) % from->pings];
         if (p->id != 0) {
-            to->ping[to->ping_next++ % TBI_PINGS_MAX] = *p;
+            struct tbi_bond_ping *there = ping_place(to);
+            if (there != NULL) { /* else its pong finds nobody */
+                *there = *p;
+            }
             p->id = 0;
         }
     }
@@ -343,7 +380,7 @@ void tbi_dispatch_early_pong(struct tbi_session *s, const struct tbi_early_pong 
     struct tbi_bond *b = s->bond;
     struct tbi_delivery like = {.lane = TBQ_LANE_CRITICAL, .kind = TBQ_PONG};
 
-    for (size_t i = 0; i < TBI_PINGS_MAX; i++) {
+    for (size_t i = 0; i < b->pings; i++) {
         struct tbi_bond_ping *p = &b->ping[i];
         if (p->id != pong->id || p->early_ns == 0) {
             continue;
@@ -368,7 +405,7 @@ static int on_pong(struct tbi_bond *b, struct tbi_delivery *d, struct tbi_cursor
     if (rv < 0) {
         return rv;
     }
-    for (size_t i = 0; i < TBI_PINGS_MAX; i++) {
+    for (size_t i = 0; i < b->pings; i++) {
         struct tbi_bond_ping *p = &b->ping[i];
         if (p->id == 0 || p->id != pong.id) {
             continue;

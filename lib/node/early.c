@@ -14,8 +14,8 @@ static struct tbi_bond_ping *waiting_ping(struct tbi_session *s)
 {
     struct tbi_bond *b = s->contact != NULL ? s->contact->bond : NULL;
 
-    for (size_t i = 0; b != NULL && i < TBI_PINGS_MAX; i++) {
-        struct tbi_bond_ping *p = &b->ping[(b->ping_next + i) % TBI_PINGS_MAX];
+    for (size_t i = 0; b != NULL && i < b->pings; i++) {
+        struct tbi_bond_ping *p = &b->ping[(b->ping_next + i) % b->pings];
         if (p->id != 0 && !p->own && p->sent_ns == TBI_NEVER && p->early_ns == 0) {
             return p;
         }

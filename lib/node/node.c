@@ -323,6 +323,11 @@ bool tbi_node_must_send(const struct tbi_node *node)
     return tbi_endpoint_must_send(node->endpoint);
 }
 
+bool tbi_node_hurries(const struct tbi_node *node)
+{
+    return tbi_endpoint_hurries(node->endpoint);
+}
+
 int tbi_node_send(struct tbi_node *node, struct tbi_now now, struct tbi_send_batch *out)
 {
     node->now = now;

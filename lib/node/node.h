@@ -40,6 +40,7 @@ void tbi_node_free(struct tbi_node *node); /* frees every event too */
 
 /* --- Datagrams and time ----------------------------------------------------------------------- */
 
+/* How many were read, or a TBQ_ERR_*; as tbi_endpoint_recv(). */
 int tbi_node_recv(struct tbi_node *node, struct tbi_now now, const struct tbi_datagram *batch,
                   size_t n);
 
@@ -50,6 +51,7 @@ int tbi_node_send(struct tbi_node *node, struct tbi_now now, struct tbi_send_bat
 /* Step and send before more is received: else answers without a connection would be lost, or others
  * wait for too long. */
 bool tbi_node_must_send(const struct tbi_node *node);
+bool tbi_node_hurries(const struct tbi_node *node); /* as tbi_endpoint_hurries() */
 
 /* Does what is due. After it, and after every command, send and ask for the deadline again. */
 void tbi_node_step(struct tbi_node *node, struct tbi_now now);

@@ -51,6 +51,18 @@ enum tbi_contact_state {
     TBI_CONTACT_RESTING /* closed for want of use: the next send dials, see rest.c */
 };
 
+/* Of a contact that is dialled: whom, and where. */
+struct tbi_dial {
+    struct tbi_target target;
+    struct tbi_addr addrs[TBI_CONTACT_ADDRESSES_MAX];
+    size_t addrs_len;
+    size_t addrs_next; /* those before are dialled already */
+    tbq_peer_id via;
+    tbq_peer_id referral[TBI_BUSY_RECORDS_MAX]; /* that were named and are not dialled yet */
+    size_t referrals;
+    char last_text[TBI_EVENT_TEXT_SIZE]; /* of last_reason */
+};
+
 struct tbi_contact {
     struct tbi_node *node;
     struct tbi_list held; /* in its bond's contacts */
@@ -64,10 +76,7 @@ struct tbi_contact {
     bool announced; /* CONNECTED was told for the present session */
     bool rested;    /* RESTING was told: CONNECTED or DISCONNECTED will follow */
     enum tbi_contact_state state;
-    struct tbi_target target;
-    struct tbi_addr addrs[TBI_CONTACT_ADDRESSES_MAX];
-    size_t addrs_len;
-    size_t addrs_next;           /* those before are dialled already */
+    struct tbi_dial *dial;       /* NULL: the peer has dialled */
     struct tbi_list lookup;      /* in the node's, until the server fetches the name */
     struct tbi_list attempts;    /* sessions that race: the first one that may speak wins */
     uint64_t round_ends_at;      /* ns; of all attempts */
@@ -77,12 +86,8 @@ struct tbi_contact {
     unsigned failures;           /* in a row, for the backoff */
     uint64_t give_up_at;         /* ns; of the dial, or of the peer that was lost */
     int last_reason;
-    char last_text[TBI_EVENT_TEXT_SIZE];
-    bool following;   /* `via` is dialled, to whom a full node has referred us */
-    unsigned follows; /* BUSY answers that were followed, in this round */
-    tbq_peer_id via;
-    tbq_peer_id referral[TBI_BUSY_RECORDS_MAX]; /* that were named and are not dialled yet */
-    size_t referrals;
+    bool following;           /* `via` is dialled, to whom a full node has referred us */
+    unsigned follows;         /* BUSY answers that were followed, in this round */
     struct tbi_event *failed; /* of a dial that the application asked for: reserved */
     struct tbi_timer timer;
 };
@@ -194,7 +199,8 @@ struct tbi_bond {
     struct tbi_budget rests;     /* the peer's REST frames that are looked at */
     bool wants_writable;
     bool given_up;
-    struct tbi_bond_ping ping[TBI_PINGS_MAX];
+    struct tbi_bond_ping *ping; /* a ring; NULL: there was none yet */
+    size_t pings;               /* its places */
     size_t ping_next;
     struct tbi_timer timer;     /* of the link's deadline */
     uint64_t lost_at;           /* ns; when the last session ended */

@@ -36,7 +36,7 @@ void tbi_race_order(struct tbi_addr *addrs, size_t n)
 
 static const tbq_peer_id *dialled_id(const struct tbi_contact *c)
 {
-    return c->following ? &c->via : &c->target.id;
+    return c->following ? &c->dial->via : &c->dial->target.id;
 }
 
 /* Whether the socket has that family: bound to an IPv4 address it has only that, bound to one IPv6
@@ -52,7 +52,7 @@ static bool can_reach(const struct tbi_node *node, const struct tbi_addr *to)
  */
 static int may_dial(struct tbi_contact *c, const struct tbi_addr *to)
 {
-    bool claims = c->following || (!c->target.numeric && c->target.host[0] == '\0');
+    bool claims = c->following || (!c->dial->target.numeric && c->dial->target.host[0] == '\0');
     bool at_once = c->paced && !c->following;
 
     c->paced = false;
@@ -66,11 +66,12 @@ static int may_dial(struct tbi_contact *c, const struct tbi_addr *to)
 /* It was tried often enough, whoever claimed it. */
 static void leave_out(struct tbi_contact *c, size_t i)
 {
-    c->addrs_len--;
-    memmove(&c->addrs[i], &c->addrs[i + 1], (c->addrs_len - i) * sizeof *c->addrs);
+    c->dial->addrs_len--;
+    memmove(&c->dial->addrs[i], &c->dial->addrs[i + 1],
+            (c->dial->addrs_len - i) * sizeof *c->dial->addrs);
     if (c->last_reason == 0) {
         c->last_reason = TBQ_ERR_NO_ROUTE;
-        tbi_text(c->last_text, sizeof c->last_text,
+        tbi_text(c->dial->last_text, sizeof c->dial->last_text,
                  "nobody was ever reached where it claims to be");
     }
 }
@@ -78,15 +79,15 @@ static void leave_out(struct tbi_contact *c, size_t i)
 /* The next address that may be dialled now, or NULL. */
 static const struct tbi_addr *next_address(struct tbi_contact *c)
 {
-    size_t i = c->addrs_next;
+    size_t i = c->dial->addrs_next;
 
-    while (i < c->addrs_len) {
-        struct tbi_addr to = c->addrs[i];
+    while (i < c->dial->addrs_len) {
+        struct tbi_addr to = c->dial->addrs[i];
         int rv = may_dial(c, &to);
         if (rv == 0) {
-            c->addrs[i] = c->addrs[c->addrs_next];
-            c->addrs[c->addrs_next] = to;
-            return &c->addrs[c->addrs_next++];
+            c->dial->addrs[i] = c->dial->addrs[c->dial->addrs_next];
+            c->dial->addrs[c->dial->addrs_next] = to;
+            return &c->dial->addrs[c->dial->addrs_next++];
         }
         if (rv == TBQ_ERR_LIMIT) {
             leave_out(c, i);
@@ -111,7 +112,7 @@ static int dial(struct tbi_contact *c, const struct tbi_addr *to, bool in_place)
     if (!can_reach(node, to)) {
         return TBQ_ERR_ADDRESS;
     }
-    bool certain = c->following || c->target.pinned; /* to whom it shall lead */
+    bool certain = c->following || c->dial->target.pinned; /* to whom it shall lead */
     tbi_resume_prepare(node, certain ? dialled_id(c) : NULL, to, &options);
     int rv = tbi_endpoint_dial(node->endpoint, node->now, to, &options, &conn);
     if (rv < 0) {
@@ -133,7 +134,7 @@ void tbi_race_lost(struct tbi_contact *c, const struct tbi_addr *remote, int rea
 {
     if (!c->refused) { /* which says more than that another address did not answer */
         c->last_reason = reason;
-        tbi_text(c->last_text, sizeof c->last_text, "%s", text);
+        tbi_text(c->dial->last_text, sizeof c->dial->last_text, "%s", text);
     }
     c->refused = c->refused || final;
     tbi_discovery_unreached(c->node, dialled_id(c), remote, reason);
@@ -160,10 +161,11 @@ static bool attempt(struct tbi_contact *c)
         }
         if (rv < 0 && !c->refused) {
             c->last_reason = rv == TBQ_ERR_AGAIN ? TBQ_ERR_LIMIT : rv;
-            tbi_text(c->last_text, sizeof c->last_text, "%s", tbq_strerror(c->last_reason));
+            tbi_text(c->dial->last_text, sizeof c->dial->last_text, "%s",
+                     tbq_strerror(c->last_reason));
         }
         if (rv == TBQ_ERR_AGAIN) {
-            c->addrs_next--; /* it has its turn again when there is room */
+            c->dial->addrs_next--; /* it has its turn again when there is room */
             return false;
         }
     }
@@ -181,8 +183,8 @@ static void out_of_time(struct tbi_contact *c)
         tbi_race_lost(c, &c->session->remote, TBQ_ERR_TIMEOUT, "no answer in time", false);
     }
     tbi_race_abandon(c, TBI_CLOSE_TIMEOUT, "no answer in time");
-    c->addrs_next = c->addrs_len;
-    c->referrals = 0;
+    c->dial->addrs_next = c->dial->addrs_len;
+    c->dial->referrals = 0;
 }
 
 void tbi_race_begin(struct tbi_contact *c)
@@ -191,7 +193,7 @@ void tbi_race_begin(struct tbi_contact *c)
     uint64_t timeout = (uint64_t)node->cfg.settings.connection_timeout_ms * TBI_NS_PER_MS;
 
     c->state = TBI_CONTACT_DIALLING;
-    c->addrs_next = 0;
+    c->dial->addrs_next = 0;
     c->round_ends_at = c->was_up || c->persistent ? node->now.mono_ns + timeout : c->give_up_at;
     tbi_race_run(c);
 }
@@ -200,7 +202,7 @@ void tbi_race_begin(struct tbi_contact *c)
 static uint64_t head_start(const struct tbi_contact *c, uint64_t now, bool dialled)
 {
     uint64_t time = c->round_ends_at - now;
-    size_t left = c->addrs_len - c->addrs_next;
+    size_t left = c->dial->addrs_len - c->dial->addrs_next;
 
     if (left == 0 || (!dialled && time < HEAD_START_NS)) {
         return time;
@@ -219,7 +221,8 @@ void tbi_race_run(struct tbi_contact *c)
     } else {
         dialled = attempt(c);
     }
-    if (c->session == NULL && tbi_list_empty(&c->attempts) && c->addrs_next == c->addrs_len) {
+    if (c->session == NULL && tbi_list_empty(&c->attempts) &&
+        c->dial->addrs_next == c->dial->addrs_len) {
         if (tbi_busy_follow(c)) {
             tbi_race_begin(c);
         } else {

@@ -43,9 +43,9 @@ static const tbq_peer_id *meant(const struct tbi_session *s)
         return &s->bond->peer->id;
     }
     if (c != NULL && c->following) {
-        return &c->via;
+        return &c->dial->via;
     }
-    return c != NULL && c->target.pinned ? &c->target.id : NULL;
+    return c != NULL && c->dialled && c->dial->target.pinned ? &c->dial->target.id : NULL;
 }
 
 void tbi_resume_refused(struct tbi_session *s)

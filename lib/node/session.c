@@ -505,6 +505,7 @@ static void come_up(struct tbi_session *s, const struct tbi_confirm *theirs)
     }
     s->bond->peer->seen_ms = s->node->now.wall_ms;
     s->up = true;
+    tbi_conn_shed(tbi_session_conn(s), tbi_trust_reads_chains(s->node->cfg.trust));
     tbi_further_settled(s);
     tbi_bond_carried(s->bond, s);
     if (e != NULL) {

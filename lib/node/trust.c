@@ -27,11 +27,13 @@ static int ask_policy(const struct tbi_session *s, struct tbi_verdict *verdict)
     if (s->further) {
         query.pin = &s->bond->peer->id;
     }
-    query.chain = tbi_identity_peer_chain(tbi_conn_peer_session(conn), &query.chain_len);
-    if (s->dialled && s->contact != NULL) {
-        struct tbi_target target = s->contact->target;
+    query.chain = tbi_conn_peer_chain(conn, &query.chain_len);
+    if (s->dialled && s->contact != NULL && s->contact->dialled) {
+        struct tbi_target target = s->contact->dial->target;
         bool following = s->contact->following;
-        query.pin = target.pinned ? &s->contact->target.id : following ? &s->contact->via : NULL;
+        query.pin = target.pinned ? &s->contact->dial->target.id
+                    : following   ? &s->contact->dial->via
+                                  : NULL;
         target.pinned = false;
         if (!following && (target.numeric || target.host[0] != '\0')) {
             tbi_target_to_text(&target, host_port);

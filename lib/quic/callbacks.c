@@ -29,6 +29,13 @@ static int on_crypto(ngtcp2_conn *qc, ngtcp2_encryption_level level, uint64_t of
         ngtcp2_conn_set_tls_alert(qc, GNUTLS_A_UNEXPECTED_MESSAGE);
         return NGTCP2_ERR_CRYPTO;
     }
+    if (level == NGTCP2_ENCRYPTION_LEVEL_1RTT && !tbi_late_tls(c, data, size)) {
+        ngtcp2_conn_set_tls_alert(qc, GNUTLS_A_UNEXPECTED_MESSAGE);
+        return NGTCP2_ERR_CRYPTO;
+    }
+    if (c->tls == NULL) {
+        return 0; /* a ticket more than was waited for */
+    }
     return ngtcp2_crypto_recv_crypto_data_cb(qc, level, offset, data, size, user);
 }
 

@@ -67,20 +67,8 @@ void tbi_conn_free(struct tbi_conn *c)
 {
     struct tbi_endpoint *ep = c->ep;
 
-    if (c->qc != NULL) {
-        ngtcp2_conn_del(c->qc);
-    }
-    tbi_account_close(&c->account);
-    tbi_windows_free(c);
+    tbi_conn_hollow(c);
     tbi_routes_free(c);
-    if (c->tls != NULL) {
-        gnutls_deinit(c->tls);
-    }
-    TBI_LIST_FOREACH(it, &c->streams)
-    {
-        tbi_ostream_free(TBI_CONTAINER(it, struct tbi_ostream, entry));
-    }
-    tbi_datagrams_free(c);
     tbi_conn_not_half_open(c);
     ep->stats.connections--;
     tbi_list_remove(&c->ready);
@@ -245,10 +233,10 @@ static void enter(struct tbi_conn *c, enum tbi_conn_state state)
     struct tbi_endpoint *ep = c->ep;
 
     c->state = state;
+    tbi_list_remove(&c->reap);
+    tbi_list_push(&ep->reap, &c->reap);
     if (state == TBI_CONN_DEAD) {
         tbi_timer_set(&ep->timers, &c->timer, TBI_NEVER);
-        tbi_list_remove(&c->reap);
-        tbi_list_push(&ep->reap, &c->reap);
         tbi_list_remove(&c->ready);
         return;
     }
@@ -375,6 +363,14 @@ void tbi_conn_ready(struct tbi_conn *c)
     }
 }
 
+void tbi_conn_hurry(struct tbi_conn *c)
+{
+    if (c->state != TBI_CONN_DEAD) {
+        tbi_list_remove(&c->ready);
+        tbi_list_push(&c->ep->hurried, &c->ready);
+    }
+}
+
 static void read_failed(struct tbi_conn *c, int rv)
 {
     switch (rv) {
@@ -425,8 +421,13 @@ void tbi_conn_recv(struct tbi_conn *c, const struct tbi_datagram *d, const uint8
         read_failed(c, rv);
         return;
     }
+    tbi_shed(c);
     tbi_conn_heard(c, before);
-    tbi_conn_ready(c);
+    if (c->complete && (c->server || !c->flight_due)) {
+        tbi_conn_ready(c);
+    } else { /* what was computed took long, and so will what it is answered with */
+        tbi_conn_hurry(c);
+    }
 }
 
 void tbi_conn_timer(struct tbi_conn *c)

@@ -31,7 +31,9 @@ int tbi_endpoint_new(struct tbi_endpoint **made, const struct tbi_endpoint_confi
     tbi_map_init(&ep->cids, ep->alloc, secret, sizeof(struct tbi_cid_key), 16 * most);
     tbi_map_init(&ep->tokens, ep->alloc, secret, NGTCP2_STATELESS_RESET_TOKENLEN, 16 * most);
     tbi_map_init(&ep->crowd, ep->alloc, secret, TBI_PREFIX_SIZE, most);
+    tbi_certs_init(ep, secret);
     tbi_early_prepare(ep, secret);
+    tbi_list_init(&ep->hurried);
     tbi_list_init(&ep->ready);
     tbi_list_init(&ep->reap);
     tbi_list_init(&ep->actions);
@@ -81,6 +83,7 @@ void tbi_endpoint_free(struct tbi_endpoint *ep)
     tbi_early_free(ep);
     tbi_tls_free(ep);
     tbi_map_free(&ep->conns);
+    tbi_certs_free(ep);
     tbi_crowd_free(ep);
     tbi_map_free(&ep->cids);
     tbi_map_free(&ep->tokens);
@@ -155,13 +158,18 @@ struct tbi_queued_action *tbi_endpoint_action(struct tbi_endpoint *ep, const str
     return a;
 }
 
+/* What has ended. To answer, or to be silent, until the last packets have come takes next to
+ * nothing: a crowd that comes and goes costs no more than those that are there. */
 static void reap(struct tbi_endpoint *ep)
 {
     TBI_LIST_FOREACH(it, &ep->reap)
     {
         struct tbi_conn *c = TBI_CONTAINER(it, struct tbi_conn, reap);
-        if (c->drained) {
+        if (c->drained && c->state == TBI_CONN_DEAD) {
             tbi_conn_free(c);
+        } else if (c->drained) {
+            tbi_conn_hollow(c);
+            tbi_list_remove(&c->reap);
         }
     }
 }
@@ -331,16 +339,18 @@ static void recv_packet(struct tbi_endpoint *ep, const struct tbi_datagram *d, c
 int tbi_endpoint_recv(struct tbi_endpoint *ep, struct tbi_now now, const struct tbi_datagram *batch,
                       size_t n)
 {
+    size_t read = 0;
+
     ep->now = now;
-    for (size_t i = 0; i < n; i++) {
-        const struct tbi_datagram *d = &batch[i];
+    do {
+        const struct tbi_datagram *d = &batch[read++];
         size_t step = d->segment_size > 0 ? d->segment_size : d->size;
         ep->turn_in += d->size;
         for (size_t at = 0; at < d->size; at += step) {
             recv_packet(ep, d, d->data + at, d->size - at < step ? d->size - at : step);
         }
-    }
-    return 0;
+    } while (read < n && !tbi_endpoint_hurries(ep));
+    return (int)read;
 }
 
 /* --- Sending ---------------------------------------------------------------------------------- */
@@ -390,6 +400,9 @@ static void keep_spare(struct tbi_endpoint *ep, const struct tbi_conn *c, const 
 /* Bytes that a batch has at least, if there are so many; its last packet may be beyond. */
 static size_t share_of(const struct tbi_conn *c)
 {
+    if (c->state != TBI_CONN_ALIVE) {
+        return 0;
+    }
     size_t quantum = ngtcp2_conn_get_send_quantum(c->qc), credit = (size_t)c->credit;
     return quantum < credit ? quantum : credit;
 }
@@ -460,10 +473,41 @@ static void line_up(struct tbi_endpoint *ep, struct tbi_conn *c, bool more)
     }
 }
 
-int tbi_endpoint_send(struct tbi_endpoint *ep, struct tbi_now now, struct tbi_send_batch *out)
+/* A batch of a handshake that waits for it. */
+static bool send_hurried(struct tbi_endpoint *ep, struct tbi_send_batch *out)
 {
     struct tbi_list *entry;
+    bool all, got = false;
 
+    while (!got && (entry = tbi_list_shift(&ep->hurried)) != NULL) {
+        struct tbi_conn *c = TBI_CONTAINER(entry, struct tbi_conn, ready);
+        got = fill(ep, c, out, &all);
+        c->credit = TBI_ROUND_BYTES; /* these few bytes cost it no turn */
+        if (got && !all) {
+            tbi_conn_hurry(c); /* behind the others; asked again until it has nothing */
+        }
+        tbi_conn_rearm(c);
+    }
+    return got;
+}
+
+/* The same of all others. */
+static bool send_ready(struct tbi_endpoint *ep, struct tbi_send_batch *out)
+{
+    struct tbi_list *entry;
+    bool all, got = false;
+
+    while (!got && (entry = tbi_list_shift(&ep->ready)) != NULL) {
+        struct tbi_conn *c = TBI_CONTAINER(entry, struct tbi_conn, ready);
+        got = fill(ep, c, out, &all);
+        line_up(ep, c, got && !all);
+        tbi_conn_rearm(c);
+    }
+    return got;
+}
+
+int tbi_endpoint_send(struct tbi_endpoint *ep, struct tbi_now now, struct tbi_send_batch *out)
+{
     ep->now = now;
     if (ep->spare_batch.size > 0) {
         return send_spare(ep, out);
@@ -473,17 +517,15 @@ int tbi_endpoint_send(struct tbi_endpoint *ep, struct tbi_now now, struct tbi_se
             return 1;
         }
     }
-    while ((ep->turn_out < TBI_TURN_BYTES || ep->ending) &&
-           (entry = tbi_list_shift(&ep->ready)) != NULL) {
-        struct tbi_conn *c = TBI_CONTAINER(entry, struct tbi_conn, ready);
-        bool all, got = fill(ep, c, out, &all);
-        line_up(ep, c, got && !all);
-        tbi_conn_rearm(c);
-        if (got) {
-            return 1;
-        }
+    if (ep->turn_out >= TBI_TURN_BYTES && !ep->ending) {
+        return 0;
     }
-    return 0;
+    return send_hurried(ep, out) || send_ready(ep, out) ? 1 : 0;
+}
+
+bool tbi_endpoint_hurries(const struct tbi_endpoint *ep)
+{
+    return !tbi_list_empty(&ep->hurried);
 }
 
 bool tbi_endpoint_must_send(const struct tbi_endpoint *ep)
@@ -495,7 +537,8 @@ bool tbi_endpoint_must_send(const struct tbi_endpoint *ep)
 
 uint64_t tbi_endpoint_deadline(const struct tbi_endpoint *ep)
 {
-    bool now = !tbi_list_empty(&ep->ready) || ep->reply_count > 0 || ep->spare_batch.size > 0;
+    bool now = tbi_endpoint_hurries(ep) || !tbi_list_empty(&ep->ready) || ep->reply_count > 0 ||
+               ep->spare_batch.size > 0;
     return now ? 0 : tbi_heap_next(&ep->timers);
 }
 

@@ -3,6 +3,7 @@ noinst_LTLIBRARIES += lib/quic/libtbi_quic.la
 lib_quic_libtbi_quic_la_SOURCES = \
 	lib/quic/account.c \
 	lib/quic/callbacks.c \
+	lib/quic/cert.c \
 	lib/quic/conn.c \
 	lib/quic/crowd.c \
 	lib/quic/datagram.c \
@@ -15,6 +16,7 @@ lib_quic_libtbi_quic_la_SOURCES = \
 	lib/quic/replay.c \
 	lib/quic/route.c \
 	lib/quic/loss.c \
+	lib/quic/shed.c \
 	lib/quic/silence.c \
 	lib/quic/stateless.c \
 	lib/quic/stream.c \

@@ -43,7 +43,8 @@
 /* Bytes of TLS that a peer may say on a connection, in all: handshake, tickets, and nothing else
  * that is of use. A long chain of large certificates has 16 KiB. */
 #define TBI_CRYPTO_MAX (128U << 10)
-#define TBI_REPLIES_MAX 64 /* stateless answers that wait to be sent */
+#define TBI_CERTS_MAX 1024U /* certificates of peers that are remembered: some 256 KiB */
+#define TBI_REPLIES_MAX 64  /* stateless answers that wait to be sent */
 /* Bytes of a round: who comes to the front of those that have something to send may write so many,
  * and then goes behind the others. A batch takes as many, so that none is cut for it. */
 #define TBI_ROUND_BYTES ((int32_t)TBI_DATAGRAM_MAX)
@@ -138,6 +139,10 @@ int tbi_replay_issued(struct tbi_replay *r, uint64_t now_ns, const uint8_t key[T
 enum tbi_replay_answer tbi_replay_take(struct tbi_replay *r, uint64_t now_ns,
                                        const uint8_t hash[TBI_HASH_SIZE]);
 
+/* --- cert.c: what peers' certificates say --- */
+void tbi_certs_init(struct tbi_endpoint *ep, const uint8_t secret[16]);
+void tbi_certs_free(struct tbi_endpoint *ep);
+
 /* --- conn.c --- */
 
 enum tbi_conn_state {
@@ -189,9 +194,9 @@ struct tbi_conn {
     bool probing;         /* a PING is due */
     uint64_t in_flight;   /* bytes, before the packet that is being written */
     uint64_t keep_alive_ns;
-    struct tbi_list ready;   /* in the endpoint's list: has something to send */
+    struct tbi_list ready;   /* in a list of the endpoint: has something to send */
     int32_t credit;          /* bytes that it may still write in this round; below 0: owed */
-    struct tbi_list reap;    /* in the endpoint's list: dead */
+    struct tbi_list reap;    /* in the endpoint's list: it has ended */
     struct tbi_list streams; /* tbi_ostream, by priority */
     struct tbi_list routes;  /* tbi_route: connection ids and reset tokens that lead here */
     struct tbi_timer timer;
@@ -206,8 +211,18 @@ struct tbi_conn {
     uint64_t close_seen;       /* packets that came while closing */
     uint64_t key_used;         /* packets sent since the key was changed from here */
     uint64_t
-        asked_at; /* ns; of what is in flight, since an acknowledgement came last; 0: nothing */
-    bool suspect; /* which was told */
+        asked_at;     /* ns; of what is in flight, since an acknowledgement came last; 0: nothing */
+    bool suspect;     /* which was told */
+    bool not_asked;   /* about the peer's certificate, from now on */
+    bool wants_chain; /* but for its chain */
+    bool ticket_came; /* to a client */
+    struct tbi_late_tls { /* the message in which CRYPTO frames of 1-RTT packets are now */
+        uint8_t head_len; /* bytes of its head that have come */
+        uint32_t length;  /* as far as that tells */
+        uint32_t left;    /* bytes of its body to come */
+    } late;
+    gnutls_datum_t *chain; /* the peer's, with its bytes behind it; NULL: the session has it */
+    unsigned chain_len;
     bool key_known;
     uint8_t peer_key[TBQ_PUBLIC_KEY_SIZE]; /* as its certificate tells it, once that is known */
     size_t fresh;                          /* new bytes of streams in the packet that is written */
@@ -243,15 +258,17 @@ struct tbi_endpoint {
     bool early_asked; /* the ClientHello that is being read brings early data, and one ticket */
     uint8_t early_ticket[TBI_HASH_SIZE]; /* the hash of the ticket in it */
     struct tbi_heap timers;
-    struct tbi_map cids;    /* tbi_cid_key to tbi_route */
-    struct tbi_map tokens;  /* stateless reset tokens of the peers' ids to tbi_route */
-    struct tbi_map conns;   /* number to tbi_conn */
-    struct tbi_conn *asked; /* of these, who was asked for last; NULL: none */
-    struct tbi_map crowd;   /* network to the number of its handshakes under way, a size_t */
-    struct tbi_list ready;  /* whose turn is next is in front */
-    size_t turn_in;         /* bytes that were read since the last tick */
-    size_t turn_out;        /* and written */
-    bool ending;            /* no turn follows */
+    struct tbi_map cids;     /* tbi_cid_key to tbi_route */
+    struct tbi_map tokens;   /* stateless reset tokens of the peers' ids to tbi_route */
+    struct tbi_map conns;    /* number to tbi_conn */
+    struct tbi_conn *asked;  /* of these, who was asked for last; NULL: none */
+    struct tbi_map certs;    /* hash of a certificate to what it says; the oldest first */
+    struct tbi_map crowd;    /* network to the number of its handshakes under way, a size_t */
+    struct tbi_list hurried; /* connections whose handshake goes on: these send first */
+    struct tbi_list ready;   /* the others: whose turn is next is in front */
+    size_t turn_in;          /* bytes that were read since the last tick */
+    size_t turn_out;         /* and written */
+    bool ending;             /* no turn follows */
     struct tbi_list reap;
     struct tbi_list actions;
     struct tbi_block *last_ticket; /* of the action that was drained last */
@@ -282,6 +299,7 @@ void tbi_conn_set_suspect(struct tbi_conn *c, bool suspect);
 /* A packet was read: `before` was in flight. What is acknowledged leaves the flight. */
 void tbi_conn_heard(struct tbi_conn *c, uint64_t before);
 void tbi_conn_ready(struct tbi_conn *c); /* put it into the round of sending */
+void tbi_conn_hurry(struct tbi_conn *c); /* and before all others */
 void tbi_conn_rearm(struct tbi_conn *c);
 /* The next packet into `dest`: its size, or 0. */
 size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uint8_t *ecn);
@@ -300,6 +318,13 @@ uint64_t tbi_connection_window(const struct tbi_endpoint *ep); /* as it begins *
 
 /* --- window.c: windows that grow --- */
 void tbi_windows_free(struct tbi_conn *c); /* gives back to the budget */
+
+/* --- shed.c: without a TLS session --- */
+void tbi_shed(struct tbi_conn *c); /* frees it if nothing needs it any more */
+/* CRYPTO bytes of 1-RTT packets. False: what they begin may not be. */
+bool tbi_late_tls(struct tbi_conn *c, const uint8_t *data, size_t size);
+/* Frees all that a connection needs while it is alive. */
+void tbi_conn_hollow(struct tbi_conn *c);
 
 /* --- loss.c: how much is lost --- */
 void tbi_loss_wrote(struct tbi_conn *c, size_t size); /* a packet of that size */
@@ -382,6 +407,7 @@ bool tbi_tls_alpn_agreed(const struct tbi_conn *c);
 int tbi_route_add(struct tbi_conn *c, struct tbi_map *in, const void *key); /* as tbi_map_put() */
 void tbi_route_remove(struct tbi_conn *c, struct tbi_map *in, const void *key);
 void tbi_routes_free(struct tbi_conn *c);
+void tbi_routes_leave(struct tbi_conn *c, const struct tbi_map *in); /* only those of that map */
 struct tbi_conn *tbi_route_find(const struct tbi_map *in, const void *key);
 
 /* --- error.c --- */

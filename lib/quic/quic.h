@@ -119,6 +119,7 @@ struct tbi_endpoint_stats {
     uint64_t window_bytes;      /* now: of window_budget, used by windows that have grown */
     uint64_t windows_grown;     /* times that one did */
     uint64_t windows_not_grown; /* times that one did not, for want of budget */
+    uint64_t certificates_read; /* of peers; those that are remembered are not read again */
     uint64_t half_open;         /* now: handshakes that are not complete */
     uint64_t connections;       /* now */
 };
@@ -130,7 +131,9 @@ void tbi_endpoint_free(struct tbi_endpoint *ep); /* closes nothing, says nothing
 void tbi_endpoint_end(struct tbi_endpoint *ep);
 const struct tbi_endpoint_stats *tbi_endpoint_stats(const struct tbi_endpoint *ep);
 
-/* 0 or TBQ_ERR_NOMEM (datagrams are then lost, as they may be on the way). */
+/* How many of them were read; the first one is in any case. Fewer than n: a handshake has gone on,
+ * and the other side has nothing to do before it hears of that. Send while tbi_endpoint_hurries(),
+ * and call again with the rest. */
 int tbi_endpoint_recv(struct tbi_endpoint *ep, struct tbi_now now, const struct tbi_datagram *batch,
                       size_t n);
 
@@ -140,6 +143,8 @@ int tbi_endpoint_send(struct tbi_endpoint *ep, struct tbi_now now, struct tbi_se
 /* So many answers wait that those to another batch might not find a place, or so much came since
  * the last tick: send before more comes. */
 bool tbi_endpoint_must_send(const struct tbi_endpoint *ep);
+/* The next batch is of a handshake that waits for it. */
+bool tbi_endpoint_hurries(const struct tbi_endpoint *ep);
 uint64_t tbi_endpoint_deadline(const struct tbi_endpoint *ep);
 void tbi_endpoint_tick(struct tbi_endpoint *ep, struct tbi_now now);
 
@@ -166,7 +171,13 @@ struct tbi_conn *tbi_endpoint_conn(struct tbi_endpoint *ep, uint64_t conn);
 uint64_t tbi_conn_number(const struct tbi_conn *c);
 void tbi_conn_set_user(struct tbi_conn *c, void *user);
 void *tbi_conn_user(const struct tbi_conn *c);
-gnutls_session_t tbi_conn_peer_session(const struct tbi_conn *c); /* for the peer's certificate */
+/* The session, NULL once it is shed; and all that the peer showed, the leaf first, the connection's
+ * memory. NULL: nothing. */
+gnutls_session_t tbi_conn_peer_session(const struct tbi_conn *c);
+const gnutls_datum_t *tbi_conn_peer_chain(const struct tbi_conn *c, unsigned *count);
+/* The peer is who it should be, and its certificate is not asked for any more, or only the chain:
+ * the TLS session is freed as soon as no ticket is waited for. */
+void tbi_conn_shed(struct tbi_conn *c, bool wants_chain);
 struct tbi_verdict;
 /* The key of the peer's certificate, and whether that is as it must be: as tbi_identity_peer_key(),
  * looked at once for each connection. */

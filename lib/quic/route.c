@@ -48,6 +48,17 @@ void tbi_route_remove(struct tbi_conn *c, struct tbi_map *in, const void *key)
     }
 }
 
+void tbi_routes_leave(struct tbi_conn *c, const struct tbi_map *in)
+{
+    TBI_LIST_FOREACH(it, &c->routes)
+    {
+        struct tbi_route *r = TBI_CONTAINER(it, struct tbi_route, entry);
+        if (r->in == in) {
+            drop(r);
+        }
+    }
+}
+
 void tbi_routes_free(struct tbi_conn *c)
 {
     while (!tbi_list_empty(&c->routes)) {

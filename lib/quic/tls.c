@@ -59,6 +59,7 @@ static int on_ticket(gnutls_session_t session, unsigned type, unsigned when, uns
     if (!incoming || gnutls_session_get_data2(session, &data) != 0) {
         return 0; /* a ticket less is no error: the next dial makes a full handshake */
     }
+    c->ticket_came = true;
     struct tbi_block *ticket = tbi_early_pack(c, &data);
     struct tbi_queued_action *a =
         ticket != NULL ? tbi_endpoint_action(c->ep, c, TBI_QUIC_TICKET) : NULL;
@@ -123,19 +124,4 @@ bool tbi_tls_alpn_agreed(const struct tbi_conn *c)
     gnutls_datum_t chosen = {NULL, 0};
     return gnutls_alpn_get_selected_protocol(c->tls, &chosen) == 0 &&
            chosen.size == sizeof TBI_ALPN - 1 && memcmp(chosen.data, TBI_ALPN, chosen.size) == 0;
-}
-
-int tbi_conn_peer_key(struct tbi_conn *c, uint8_t key[TBQ_PUBLIC_KEY_SIZE],
-                      struct tbi_verdict *verdict)
-{
-    if (!c->key_known) { /* to read the certificate takes a tenth of a resumed handshake */
-        int rv = tbi_identity_peer_key(c->tls, c->ep->now.wall_ms, c->peer_key, verdict);
-        if (rv < 0) {
-            return rv;
-        }
-        c->key_known = true;
-    }
-    memset(verdict, 0, sizeof *verdict);
-    memcpy(key, c->peer_key, TBQ_PUBLIC_KEY_SIZE);
-    return 0;
 }

@@ -54,6 +54,7 @@ static void grow(struct tbi_conn *c, struct tbi_window *w, int64_t stream)
 void tbi_windows_free(struct tbi_conn *c)
 {
     c->ep->grown -= c->grown;
+    c->grown = 0;
     c->ep->stats.window_bytes = cost_of(c->ep->grown);
 }
 

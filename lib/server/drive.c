@@ -133,30 +133,8 @@ static void stay_awake(tbq_server *s, struct tbi_now now)
     s->awake_until = now.mono_ns + s->settings.c.busy_poll_us * TBI_NS_PER_US;
 }
 
-/* *quiet: there was nothing. */
-static int receive(tbq_server *s, struct tbi_now now, bool *quiet)
-{
-    *quiet = true;
-    for (int i = 0; i < READS_PER_TURN; i++) {
-        const struct tbi_datagram *batch;
-        int n = tbi_udp_recv(s->udp, &batch);
-        if (n <= 0) {
-            return n;
-        }
-        *quiet = false;
-        stay_awake(s, now);
-        int rv = tbi_node_recv(s->node, now, batch, (size_t)n);
-        if (rv < 0 && rv != TBQ_ERR_NOMEM) { /* without memory the datagrams count as lost */
-            return rv;
-        }
-        if (n == 1 || tbi_node_must_send(s->node)) {
-            return 0; /* what is left to read, if any, is there at the next call */
-        }
-    }
-    return 0;
-}
-
-static int flush(tbq_server *s, struct tbi_now now)
+/* All that there is to send, or only what handshakes wait for. */
+static int flush(tbq_server *s, struct tbi_now now, bool all)
 {
     if (s->unsent_data == NULL) {
         s->unsent_data = tbi_malloc(&s->alloc, TBI_DATAGRAM_MAX);
@@ -164,7 +142,7 @@ static int flush(tbq_server *s, struct tbi_now now)
             return TBQ_ERR_NOMEM;
         }
     }
-    for (;;) {
+    while (all || tbi_node_hurries(s->node)) {
         if (s->unsent.size == 0) {
             s->unsent =
                 (struct tbi_send_batch){.data = s->unsent_data, .capacity = TBI_DATAGRAM_MAX};
@@ -184,6 +162,53 @@ static int flush(tbq_server *s, struct tbi_now now)
             return rv;
         }
     }
+    return 0;
+}
+
+/* All is read before anything is written, but for handshakes: each of their steps costs so much
+ * that the other side would have nothing to do meanwhile. */
+static int take(tbq_server *s, struct tbi_now now, const struct tbi_datagram *batch, size_t n)
+{
+    for (size_t read = 0; read < n;) {
+        int rv = tbi_node_recv(s->node, now, batch + read, n - read);
+        if (rv < 0) {
+            return rv == TBQ_ERR_NOMEM ? 0 : rv; /* the datagrams count as lost */
+        }
+        read += (size_t)rv;
+        rv = 0;
+        if (tbi_node_hurries(s->node)) {
+            now = tbi_server_now(s);
+            rv = flush(s, now, false);
+        }
+        if (rv < 0) {
+            return rv;
+        }
+    }
+    return 0;
+}
+
+/* *quiet: there was nothing. */
+static int receive(tbq_server *s, bool *quiet)
+{
+    *quiet = true;
+    for (int i = 0; i < READS_PER_TURN; i++) {
+        const struct tbi_datagram *batch;
+        int n = tbi_udp_recv(s->udp, &batch);
+        if (n <= 0) {
+            return n;
+        }
+        *quiet = false;
+        struct tbi_now now = tbi_server_now(s);
+        stay_awake(s, now);
+        int rv = take(s, now, batch, (size_t)n);
+        if (rv < 0) {
+            return rv;
+        }
+        if (n == 1 || tbi_node_must_send(s->node)) {
+            return 0; /* what is left to read, if any, is there at the next call */
+        }
+    }
+    return 0;
 }
 
 /* Packets that wait for what the application answers to its events: it goes along with them, and
@@ -201,7 +226,7 @@ static void go_on(tbq_server *s)
     s->put_off = 0; /* also where there is nothing to send after all */
     tbi_node_settle(s->node);
     if (tbi_node_deadline(s->node) == 0) {
-        (void)flush(s, now); /* a socket that is of no use is noticed by the next turn */
+        (void)flush(s, now, true); /* a socket that is of no use is noticed by the next turn */
     }
     if (s->onefd != NULL) {
         (void)arm(s);
@@ -304,7 +329,7 @@ int tbq_server_process(tbq_server *s)
         return TBQ_ERR_BUSY;
     }
     bool quiet;
-    int rv = receive(s, tbi_server_now(s), &quiet);
+    int rv = receive(s, &quiet);
     if (rv == TBQ_ERR_IO) {
         give_up(s);
     }
@@ -326,7 +351,7 @@ int tbq_server_process(tbq_server *s)
     } else {
         s->put_off = 0;
         tbi_node_settle(s->node); /* so that what an actor said is in the first packet */
-        rv = flush(s, now);
+        rv = flush(s, now, true);
     }
     if (rv == TBQ_ERR_IO) {
         give_up(s);

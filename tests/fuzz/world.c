@@ -214,7 +214,7 @@ void world_inject(struct world *w, const uint8_t *data, size_t size, const struc
         memcpy(exact, data, size);
     }
     int rv = tbi_node_recv(w->node, w->now, &d, 1);
-    require(rv == 0 || rv == TBQ_ERR_NOMEM);
+    require(rv == 1 || rv == TBQ_ERR_NOMEM);
     free(exact);
 }
 

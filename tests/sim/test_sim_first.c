@@ -114,6 +114,23 @@ START_TEST(a_first_message_is_answered_after_two_round_trips)
 }
 END_TEST
 
+/* Of those that wait, 64 at most. */
+START_TEST(many_first_pings_are_answered)
+{
+    const tbq_message ping = tbq_ping();
+    struct story t;
+    begin(&t);
+    boot(&t);
+    dial_and_ping(&t);
+    for (int i = 1; i < (_i == 0 ? 60 : 70); i++) {
+        say(&t, &ping);
+    }
+    sim_run(t.sim, 1000, NULL, NULL);
+    ck_assert_uint_eq(t.at_a.pongs, _i == 0 ? 60 : TBI_PINGS_MAX);
+    sim_free(t.sim);
+}
+END_TEST
+
 /* All that is in one flight gets lost: the server's HELLO, the client's messages, the CONFIRM. */
 START_TEST(a_lost_flight_costs_time_and_nothing_else)
 {
@@ -355,7 +372,9 @@ START_TEST(a_first_flight_may_come_in_one_batch)
         out.data = bytes[++n % 8];
     }
     ck_assert_uint_ge(n, 1);
-    (void)tbi_node_recv(t.b->node, sim_now(t.sim), d, n);
+    for (size_t read = 0; read < n;) {
+        read += (size_t)tbi_node_recv(t.b->node, sim_now(t.sim), d + read, n - read);
+    }
     ck_assert_uint_eq(at_b(&t)->early_accepted, 1);
     ck_assert_uint_eq(t.b->node->early_answered, 1);
     nothing_is_lost_or_told_twice(&t);
@@ -565,6 +584,7 @@ int main(void)
 
     tcase_set_timeout(t, 60);
     tcase_add_test(t, a_first_message_is_answered_after_two_round_trips);
+    tcase_add_loop_test(t, many_first_pings_are_answered, 0, 2);
     tcase_add_loop_test(t, a_lost_flight_costs_time_and_nothing_else, 0, 4);
     tcase_add_test(t, more_than_may_go_ahead_goes_behind_it);
     tcase_add_test(t, who_is_not_trusted_gets_no_answer);

@@ -261,6 +261,32 @@ static void load(struct sim_node *n, enum tbi_trust_list which, const tbq_peer_i
     ck_assert_int_eq(tbi_trust_load(&n->trust, which, bytes, why, sizeof why), 0);
 }
 
+/* Without its TLS session; and its certificate is still there for who needs all of it. */
+START_TEST(who_is_vouched_for_stays_when_trust_is_asked_again)
+{
+    char pem[TBI_CERT_PEM_SIZE], why[256];
+    size_t size;
+    struct world w;
+    begin(&w);
+    sim_boot(w.a);
+    sim_boot(w.b);
+    ck_assert_int_eq(tbi_identity_export_cert(w.a->identity, pem, sizeof pem, &size), 0);
+    if (_i == 0) {
+        ck_assert_int_eq(
+            tbi_trust_load_ca(&w.b->trust, (tbq_bytes){(uint8_t *)pem, size}, why, sizeof why), 0);
+    }
+    sim_dial(w.a, w.b, true);
+    sim_run(w.sim, 1000, NULL, NULL);
+    ck_assert_uint_eq(w.at_b.connected, 1);
+    ck_assert_ptr_null(tbi_conn_peer_session(conn_of(w.a)));
+    ck_assert_ptr_null(tbi_conn_peer_session(conn_of(w.b)));
+    ck_assert_int_eq(tbi_node_ask_again(w.b->node, sim_now(w.sim)), 0);
+    sim_run(w.sim, 1000, NULL, NULL);
+    ck_assert_uint_eq(w.at_b.disconnected, 0);
+    end(&w);
+}
+END_TEST
+
 /* Both sides forget the connection, as by a long partition; a dials again with its ticket.
  * _i: 0 all is well, 1 b denies a by now, 2 a denies b by now. */
 START_TEST(a_node_that_resumes_is_asked_about_again)
@@ -397,6 +423,7 @@ int main(void)
     tcase_add_test(c, version_two_is_spoken);
     tcase_add_test(c, who_comes_with_an_unknown_version_is_told_the_known_ones);
     tcase_add_loop_test(c, keys_are_changed_by_themselves_and_data_goes_on, 0, 2);
+    tcase_add_loop_test(c, who_is_vouched_for_stays_when_trust_is_asked_again, 0, 2);
     tcase_add_loop_test(c, a_node_that_resumes_is_asked_about_again, 0, 3);
     tcase_add_test(c, a_full_node_refuses_without_keeping_anything);
     tcase_add_test(c, a_node_that_restarted_resets_what_it_no_longer_knows);

@@ -310,7 +310,7 @@ START_TEST(a_server_that_resumes_is_judged_by_the_certificate_of_its_session)
     turn_against(&w, v->code);
     tbq_connection c = dial(&w, v->code == TBI_CLOSE_PIN ? &w.y->id : NULL, true);
     struct tbi_contact *contact = tbi_map_get(&w.n->node->contacts, &c);
-    const tbq_peer_id *meant = contact->target.pinned ? &contact->target.id : &w.x->id;
+    const tbq_peer_id *meant = contact->dial->target.pinned ? &contact->dial->target.id : &w.x->id;
     /* The first dial is on its way without a ticket; the next one has it. */
     struct sim_link *there = sim_link(w.n, w.x->place);
     there->cut = true;

@@ -53,7 +53,9 @@ unit_engine = tests/unit/test_node_peers tests/unit/test_server_p2p
 unit_tests += $(unit_engine)
 quic_pair = tests/unit/quic_pair.c tests/unit/quic_pair.h
 unit_tests += tests/unit/test_quic tests/unit/test_quic_datagram tests/unit/test_quic_early \
-	tests/unit/test_quic_memory tests/unit/test_quic_parts
+	tests/unit/test_quic_memory tests/unit/test_quic_parts tests/unit/test_quic_shed
+tests_unit_test_quic_shed_SOURCES = tests/unit/test_quic_shed.c $(quic_pair)
+tests_unit_test_quic_shed_LDADD = $(UNIT_LDADD) $(UP_TO_QUIC)
 tests_unit_test_quic_parts_LDADD = $(UNIT_LDADD) $(UP_TO_QUIC)
 tests_unit_test_quic_SOURCES = tests/unit/test_quic.c $(quic_pair)
 tests_unit_test_quic_LDADD = $(UNIT_LDADD) $(UP_TO_QUIC)
