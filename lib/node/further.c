@@ -186,13 +186,14 @@ static void close_one(struct tbi_bond *b)
     }
 }
 
-/* What was dialled is not wanted any more: the silence was a short one. */
+/* What was dialled is not wanted any more: the silence was a short one. To the peer it may be up
+ * already, and all that is left, if it has just ended the other one: so this is no good-bye. */
 static void close_dials(struct tbi_bond *b)
 {
     TBI_LIST_FOREACH(it, &b->dials)
     {
         struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, attempt);
-        tbi_session_close(s, TBI_CLOSE_NONE, "the other connection answers again");
+        tbi_session_close(s, TBI_CLOSE_REPLACED, "the other connection answers again");
     }
 }
 

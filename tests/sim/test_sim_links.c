@@ -311,6 +311,34 @@ START_TEST(a_full_window_behind_heavy_loss_has_room)
 }
 END_TEST
 
+/* Both sides look for another way when they hear nothing, and end what is too much when the first
+ * one answers again: whatever each of them ends at the same moment, the link goes on. */
+START_TEST(a_silence_of_any_length_ends_no_link)
+{
+    for (uint64_t ms = 200; ms < 4200; ms += 10) {
+        struct town *t = build(ms, (struct sim_link){.delay_ms = 20 + ms % 60, .loss = 50});
+        sim_run(t->sim, 3000, NULL, NULL);
+        (void)tbi_node_pause(t->b->node, tbi_identity_id(t->a->identity), TBQ_LANES_ALL);
+        t->to_ab = t->to_ba = 20;
+        send_more(t);
+        sim_run(t->sim, ms % 200, NULL, NULL);
+        cut(t, true);
+        sim_run(t->sim, ms, NULL, NULL);
+        cut(t, false);
+        sim_run(t->sim, 20000, NULL, NULL);
+        (void)tbi_node_resume(t->b->node, tbi_identity_id(t->a->identity), TBQ_LANES_ALL);
+        bool done = sim_run(t->sim, 60000, settled, t);
+        if (!done || t->ab.repeats + t->ba.repeats > 0) {
+            printf("# %llu ms of silence\n%s", (unsigned long long)ms, sim_transcript(t->sim));
+        }
+        ck_assert(done);
+        ck_assert_uint_eq(t->ab.repeats + t->ba.repeats, 0); /* nobody has restarted */
+        ck_assert_uint_eq(t->ab.got + t->ba.got, 40);
+        finish(t);
+    }
+}
+END_TEST
+
 START_TEST(a_partition_that_heals_loses_nothing)
 {
     static const uint64_t seconds[] = {5, 25, 60, 200}; /* the idle timeout is 60 s */
@@ -634,6 +662,7 @@ int main(void)
     tcase_add_test(c, five_megabytes_each_way_over_every_kind_of_link);
     tcase_add_test(c, a_full_window_behind_heavy_loss_has_room);
     tcase_add_test(c, a_connection_that_is_replaced_takes_nothing_along);
+    tcase_add_test(c, a_silence_of_any_length_ends_no_link);
     tcase_add_test(c, a_partition_that_heals_loses_nothing);
     tcase_add_test(c, a_partition_without_end_is_told_as_it_is_and_healing_begins_anew);
     tcase_add_test(c, a_receiver_that_restarts_again_and_again_makes_no_fate_false);
