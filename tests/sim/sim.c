@@ -564,7 +564,7 @@ bool sim_run(struct sim *s, uint64_t ms, bool (*done)(void *), void *arg)
         }
         uint64_t at = next_at(s);
         if (at > end) {
-            s->now_ns = end;
+            s->now_ns = s->now_ns > end ? s->now_ns : end; /* it never goes back */
             settle(s);
             return done == NULL;
         }
