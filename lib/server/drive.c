@@ -5,6 +5,7 @@
 #define READS_PER_TURN 16
 
 #define PUT_OFF_NS TBI_NS_PER_MS     /* how long packets wait for what the application answers */
+#define CALM_NS (10 * TBI_NS_PER_MS) /* between two arrivals of a traffic there is no calm */
 #define IDLE_NS (20 * TBI_NS_PER_MS) /* nothing to do for so long: there is no traffic */
 #define LOOK_EVERY 8                 /* calls of a turn: at the clock */
 
@@ -130,6 +131,7 @@ int tbq_server_fd(tbq_server *s)
 /* Something has come or gone: more may come soon. */
 static void stay_awake(tbq_server *s, struct tbi_now now)
 {
+    s->heard_at = now.mono_ns;
     s->awake_until = now.mono_ns + s->settings.c.busy_poll_us * TBI_NS_PER_US;
 }
 
@@ -358,7 +360,7 @@ int tbq_server_process(tbq_server *s)
     }
     tbi_server_tend_state(s, now);
     quiet = quiet && now.mono_ns >= s->awake_until && !tbi_node_has_news(s->node);
-    if (quiet) { /* only a timer has come */
+    if (quiet && now.mono_ns - s->heard_at > CALM_NS) { /* only timers have come for a while */
         bool idle = tbi_node_deadline(s->node) > now.mono_ns + IDLE_NS;
         tbi_alloc_trim(&s->alloc, idle);
     }
