@@ -167,6 +167,18 @@ static int flush(tbq_server *s, struct tbi_now now, bool all)
     return 0;
 }
 
+/* And what has come due meanwhile: most often the pacing of the last packet, a microsecond, at whose
+ * end there is nothing to send. To be woken for that costs more than to look. */
+static int send_all(tbq_server *s, struct tbi_now now)
+{
+    int rv = flush(s, now, true);
+
+    if (rv == 0 && s->unsent.size == 0 && tbi_node_catch_up(s->node, tbi_server_now(s))) {
+        rv = flush(s, s->moment, true);
+    }
+    return rv;
+}
+
 /* All is read before anything is written, but for handshakes: each of their steps costs so much
  * that the other side would have nothing to do meanwhile. */
 static int take(tbq_server *s, struct tbi_now now, const struct tbi_datagram *batch, size_t n)
@@ -228,7 +240,7 @@ static void go_on(tbq_server *s)
     s->put_off = 0; /* also where there is nothing to send after all */
     tbi_node_settle(s->node);
     if (tbi_node_deadline(s->node) == 0) {
-        (void)flush(s, now, true); /* a socket that is of no use is noticed by the next turn */
+        (void)send_all(s, now); /* a socket that is of no use is noticed by the next turn */
     }
     if (s->onefd != NULL) {
         (void)arm(s);
@@ -353,7 +365,7 @@ int tbq_server_process(tbq_server *s)
     } else {
         s->put_off = 0;
         tbi_node_settle(s->node); /* so that what an actor said is in the first packet */
-        rv = flush(s, now, true);
+        rv = send_all(s, now);
     }
     if (rv == TBQ_ERR_IO) {
         give_up(s);

@@ -166,6 +166,27 @@ START_TEST(the_end_of_the_events_sends_what_was_said)
 }
 END_TEST
 
+/* What was sent leaves nothing to do at once: the pacing of a packet is over before anybody could
+ * wait for it, and a turn for that alone would be one for nothing. */
+START_TEST(what_was_sent_wakes_nobody)
+{
+    int at_once = 0;
+    connect_them();
+    all_is_told();
+    for (int i = 0; i < 100; i++) {
+        struct timespec t = {0};
+        send_text(&a, &b, "a word");
+        ck_assert_ptr_null(tbq_server_next_event(a.server));
+        ck_assert(is_readable(socket_of(b.server)));
+        ck_assert_ptr_nonnull(tbq_server_timeout(a.server, &t));
+        at_once += t.tv_sec == 0 && t.tv_nsec == 0;
+        all_is_told();
+    }
+    ck_assert_int_lt(at_once, 50); /* some other timer may have come due */
+    end();
+}
+END_TEST
+
 /* Who does not pull is asked to go on within a moment, and then the peer hears that it came. */
 START_TEST(what_waits_for_the_events_does_not_wait_for_ever)
 {
@@ -445,6 +466,7 @@ int main(void)
     tcase_add_test(c, nor_does_it_poll_for_ever);
     tcase_add_test(c, the_one_descriptor_notices_calls_between_two_waits);
     tcase_add_test(c, the_end_of_the_events_sends_what_was_said);
+    tcase_add_test(c, what_was_sent_wakes_nobody);
     tcase_add_test(c, what_waits_for_the_events_does_not_wait_for_ever);
     tcase_add_test(c, who_hears_that_it_has_stopped_has_said_goodbye);
     tcase_add_test(c, after_a_turn_of_timers_the_descriptor_notices_calls);
