@@ -256,7 +256,8 @@ START_TEST(the_last_words_are_not_put_off)
     ck_assert_uint_gt(batches(), 0);
     ck_assert_uint_eq(tbi_node_deadline(w.n->node), 0); /* there is more, for another turn */
     tbi_node_stop(w.n->node, sim_now(w.sim), 0);
-    ck_assert_uint_eq(batches(), w.peers);
+    ck_assert_uint_ge(batches(), w.peers); /* and where it looked for another way meanwhile */
+    ck_assert_uint_gt(tbi_node_deadline(w.n->node), 0);
     sim_free(w.sim);
 }
 END_TEST

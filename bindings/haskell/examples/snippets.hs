@@ -52,10 +52,14 @@ main = do
       now <- getCurrentTime
       connectingToAPeer server now
       broadcastingAMessage server
-      let wait = readChan told >>= \event -> tell event >> case event of
-            Broadcasted {} -> pure ()
-            _ -> wait
-      wait
+      -- Both come, in any order
+      let wait ponged counted
+            | ponged && counted = pure ()
+            | otherwise = readChan told >>= \event -> tell event >> case event of
+                Ponged {} -> wait True counted
+                Broadcasted {} -> wait ponged True
+                _ -> wait ponged counted
+      wait False False
   where
     tell event = case event of
       Connected {} -> putStrLn "connected"
