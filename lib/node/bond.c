@@ -182,6 +182,7 @@ void tbi_bond_enter(struct tbi_bond *b, struct tbi_session *s)
 void tbi_bond_hold(struct tbi_bond *b, struct tbi_contact *c)
 {
     c->bond = b;
+    b->given_up = false; /* what is sent from now on has a fate of its own */
     tbi_list_push(&b->contacts, &c->held);
 }
 

@@ -257,7 +257,9 @@ bool tbi_contact_named(const struct tbi_contact *c)
 
 void tbi_contact_hurry(struct tbi_contact *c)
 {
-    if (c->state == TBI_CONTACT_WAITING && (c->bond == NULL || c->bond->session == NULL)) {
+    bool waits = c->dialled && c->state == TBI_CONTACT_WAITING;
+
+    if (waits && (c->bond == NULL || c->bond->session == NULL)) {
         c->failures = c->failures > 0; /* short backoffs again, and no second warning */
         tbi_timer_set(&c->node->timers, &c->timer, c->node->now.mono_ns);
     }

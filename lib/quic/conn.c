@@ -402,6 +402,7 @@ void tbi_conn_recv(struct tbi_conn *c, const struct tbi_datagram *d, const uint8
     if (c->state == TBI_CONN_CLOSING) {
         c->close_seen++;
         if ((c->close_seen & (c->close_seen - 1)) == 0) { /* answer the 1st, 2nd, 4th, 8th, ... */
+            c->close_due = true;
             tbi_conn_ready(c);
         }
         return;
@@ -585,7 +586,8 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
     if (closes && !c->flight_due) {
         return write_close(c, dest, size);
     }
-    if (c->state == TBI_CONN_CLOSING && c->close_seen > 0 && c->close_size > 0) {
+    if (c->state == TBI_CONN_CLOSING && c->close_due && c->close_size > 0) {
+        c->close_due = false;
         memcpy(dest, c->close_packet, c->close_size);
         return c->close_size;
     }

@@ -525,7 +525,7 @@ int tbi_endpoint_send(struct tbi_endpoint *ep, struct tbi_now now, struct tbi_se
 
 bool tbi_endpoint_hurries(const struct tbi_endpoint *ep)
 {
-    return !tbi_list_empty(&ep->hurried);
+    return !tbi_list_empty(&ep->hurried) && ep->turn_out < TBI_TURN_BYTES;
 }
 
 bool tbi_endpoint_must_send(const struct tbi_endpoint *ep)
@@ -537,8 +537,8 @@ bool tbi_endpoint_must_send(const struct tbi_endpoint *ep)
 
 uint64_t tbi_endpoint_deadline(const struct tbi_endpoint *ep)
 {
-    bool now = tbi_endpoint_hurries(ep) || !tbi_list_empty(&ep->ready) || ep->reply_count > 0 ||
-               ep->spare_batch.size > 0;
+    bool now = !tbi_list_empty(&ep->hurried) || !tbi_list_empty(&ep->ready) ||
+               ep->reply_count > 0 || ep->spare_batch.size > 0;
     return now ? 0 : tbi_heap_next(&ep->timers);
 }
 

@@ -209,6 +209,7 @@ struct tbi_conn {
     size_t tokens_in;          /* that a client was given */
     size_t crypto_in;          /* bytes of TLS that came */
     uint64_t close_seen;       /* packets that came while closing */
+    bool close_due;            /* for one of them: the close is said once more */
     uint64_t key_used;         /* packets sent since the key was changed from here */
     uint64_t
         asked_at;     /* ns; of what is in flight, since an acknowledgement came last; 0: nothing */

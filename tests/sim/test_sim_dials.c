@@ -8,7 +8,7 @@
 #include "sim.h"
 
 struct seen {
-    size_t connected, failed, disconnected;
+    size_t connected, failed, disconnected, fates;
     uint64_t at_ms; /* of the last of them */
     tbq_peer_id peer;
     int reason;
@@ -29,6 +29,7 @@ static bool watch(struct sim_node *n, tbq_event *e)
 
     s->connected += e->type == TBQ_EVENT_CONNECTED;
     s->disconnected += e->type == TBQ_EVENT_DISCONNECTED;
+    s->fates += e->type == TBQ_EVENT_FATE;
     if (e->type == TBQ_EVENT_CONNECTED) {
         s->peer = *e->peer;
         s->at_ms = sim_ms(n->sim);
@@ -250,6 +251,32 @@ START_TEST(the_application_closes_while_they_race)
 }
 END_TEST
 
+/* Whatever the first dial has come to when it is closed, the second one's message has its fate. */
+START_TEST(who_dials_again_at_once_is_told_all_the_same)
+{
+    struct street t;
+    begin(&t, 50, 50);
+    const tbq_peer_id *id = tbi_identity_id(t.four->identity);
+    struct tbi_target to = {.numeric = true, .addr = t.four->addr, .pinned = true, .id = *id};
+    tbq_message m = tbq_transition("a word", 6);
+    const tbq_send_options o = {.size = sizeof o, .lane = TBQ_LANE_NORMAL};
+    tbq_connection c;
+
+    ck_assert_int_eq(tbi_node_connect(t.dialler->node, sim_now(t.sim), &to, false, &c), 0);
+    sim_run(t.sim, (uint64_t)_i * 20, NULL, NULL);
+    ck_assert_int_eq(tbi_node_close(t.dialler->node, sim_now(t.sim), c), 0);
+    ck_assert_int_eq(tbi_node_connect(t.dialler->node, sim_now(t.sim), &to, false, &c), 0);
+    ck_assert_int_eq(tbi_node_send_on(t.dialler->node, sim_now(t.sim), c, &m, &o), 0);
+    sim_kill(t.four);
+    sim_run(t.sim, 400000, NULL, NULL); /* peer_timeout_ms, should it have been up */
+    ck_assert_uint_eq(seen(t.dialler)->fates, 1);
+    tbi_node_stop(t.dialler->node, sim_now(t.sim), 20000);
+    sim_run(t.sim, 1000, NULL, NULL);
+    ck_assert(tbi_node_stopped(t.dialler->node));
+    sim_free(t.sim);
+}
+END_TEST
+
 START_TEST(a_stop_ends_the_race)
 {
     struct street t;
@@ -341,6 +368,7 @@ int main(void)
     tcase_add_test(c, many_dead_addresses_fail_in_the_time_of_one);
     tcase_add_test(c, what_the_socket_cannot_reach_is_passed_over);
     tcase_add_loop_test(c, the_application_closes_while_they_race, 0, 10);
+    tcase_add_loop_test(c, who_dials_again_at_once_is_told_all_the_same, 0, 20);
     tcase_add_loop_test(c, a_stop_ends_the_race, 0, 10);
     tcase_add_test(c, claims_in_one_network_are_dialled_once_a_second);
     tcase_add_test(c, families_take_turns);

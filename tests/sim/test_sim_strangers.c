@@ -118,6 +118,24 @@ struct visit {
     const char *text;
 };
 
+/* Who came by itself and has not confirmed yet is nobody that we dial when the network changes. */
+START_TEST(a_guest_in_the_door_is_not_dialled)
+{
+    struct world w;
+    const struct stranger_options options = {.cert = CERT_ED25519, .alpn = TBI_ALPN, .hello = true};
+    begin(&w, &options);
+    stranger_dial(w.x, w.n);
+    sim_run(w.sim, 500, NULL, NULL);
+    ck_assert_uint_eq(tbi_map_count(&w.n->node->contacts), 1);
+    ck_assert_int_ge(tbi_node_network_changed(w.n->node, sim_now(w.sim), &w.n->addr, 1), 0);
+    sim_run(w.sim, 500, NULL, NULL);
+    ck_assert(!w.x->closed);
+    ck_assert_uint_eq(tbi_map_count(&w.n->node->contacts), 1);
+    ck_assert_uint_eq(w.failed, 0);
+    end(&w);
+}
+END_TEST
+
 static const struct visit full[] = {
     {CERT_NONE, TBI_CLOSE_NO_CERTIFICATE, "no certificate"},
     /* We ask for Ed25519 alone, so who has other keys only has nothing to show. */
@@ -375,6 +393,7 @@ int main(void)
     TCase *c = tcase_create("stories");
 #define COUNT(a) (int)(sizeof(a) / sizeof((a)[0]))
     tcase_set_timeout(c, 120);
+    tcase_add_test(c, a_guest_in_the_door_is_not_dialled);
     tcase_add_loop_test(c, a_client_is_judged_by_its_certificate, 0, COUNT(full));
     tcase_add_loop_test(c, a_client_that_resumes_is_judged_by_the_certificate_of_its_session, 0,
                         COUNT(again));

@@ -302,6 +302,32 @@ START_TEST(a_handshake_does_not_wait_for_the_next)
 }
 END_TEST
 
+/* One that is closed before its flight has left says so once, and once more for what comes. */
+START_TEST(who_closes_in_a_hurry_says_so_once)
+{
+    struct tbi_datagram d;
+    size_t said = 0;
+    static uint8_t bytes[TBI_DATAGRAM_MAX];
+    ck_assert_int_eq(quic_start(&p.a), 0);
+    ck_assert_int_eq(quic_start(&p.b), 0);
+    ck_assert_int_eq(quic_dial(&p), 0);
+    ck_assert(quic_take(&p, &p.a));
+    memcpy(bytes, p.a.last, p.a.last_size);
+    d = (struct tbi_datagram){
+        .local = p.b.addr, .remote = p.a.addr, .data = bytes, .size = p.a.last_size};
+    ck_assert_int_eq(tbi_endpoint_recv(p.b.ep, p.now, &d, 1), 1);
+    ck_assert(tbi_endpoint_hurries(p.b.ep));
+    quic_actions(&p.b);
+    tbi_conn_close(quic_conn(&p.b), p.now, TBI_CLOSE_BUSY, "");
+    ck_assert(quic_take(&p, &p.b));
+    ck_assert_int_eq(tbi_endpoint_recv(p.b.ep, p.now, &d, 1), 1);
+    while (said < 100 && quic_take(&p, &p.b)) {
+        said++;
+    }
+    ck_assert_uint_le(said, 1);
+}
+END_TEST
+
 static TCase *part(Suite *suite, const char *name)
 {
     TCase *tc = tcase_create(name);
@@ -328,5 +354,6 @@ int main(void)
     tcase_add_test(tc, but_its_time_is_looked_at_each_time);
     tc = part(suite, "handshakes first");
     tcase_add_test(tc, a_handshake_does_not_wait_for_the_next);
+    tcase_add_test(tc, who_closes_in_a_hurry_says_so_once);
     return tbi_test_main(suite);
 }
