@@ -18,7 +18,7 @@ static void more_pings(struct tbi_bond *b)
     if (more == NULL) {
         return;
     }
-    for (size_t i = 0; i < b->pings; i++) {
+    for (size_t i = 0; b->ping != NULL && i < b->pings; i++) {
         more[i] = b->ping[(b->ping_next + i) % b->pings];
     }
     tbi_free(b->node->alloc, b->ping);

@@ -263,7 +263,7 @@ START_TEST(but_its_time_is_looked_at_each_time)
     ck_assert_int_eq(quic_dial(&p), 0);
     quic_run(&p, 1000);
     ck_assert_int_eq(tbi_conn_peer_key(quic_conn(&p.b), key, &verdict), 0);
-    p.now.wall_ms += 7200 * 1000;
+    p.now.wall_ms += 7200 * UINT64_C(1000);
     come_again();
     ck_assert_int_eq(tbi_conn_peer_key(quic_conn(&p.b), key, &verdict), TBQ_ERR_IDENTITY);
     ck_assert_uint_eq(verdict.close_code, TBI_CLOSE_CERTIFICATE);
