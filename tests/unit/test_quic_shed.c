@@ -178,7 +178,7 @@ END_TEST
 /* A message claims 16 MiB, and comes. */
 START_TEST(tickets_without_end)
 {
-    static uint8_t much[1000] = {NEW_SESSION_TICKET, 0xff, 0xff, 0xff};
+    uint8_t much[1000] = {NEW_SESSION_TICKET, 0xff, 0xff, 0xff};
     quic_connect(&p);
     if (_i == 1) {
         shed(&p.a, false);
@@ -190,7 +190,6 @@ START_TEST(tickets_without_end)
     }
     is_closed_by(&p.a);
     ck_assert_uint_gt(said, 100000);
-    much[0] = NEW_SESSION_TICKET;
 }
 END_TEST
 
