@@ -151,7 +151,7 @@ int tbi_cert_read(const gnutls_datum_t *der, struct tbi_cert *cert, struct tbi_v
 int tbi_identity_cert_key(const gnutls_datum_t *der, uint64_t wall_ms,
                           uint8_t key[TBQ_PUBLIC_KEY_SIZE], struct tbi_verdict *verdict)
 {
-    struct tbi_cert cert;
+    struct tbi_cert cert = {.key = {0}};
     int rv = tbi_cert_read(der, &cert, verdict);
 
     rv = rv != 0 ? rv : tbi_cert_judge(&cert, wall_ms, verdict);
