@@ -213,16 +213,6 @@ void *tbi_piece_new(const struct tbi_alloc *a, size_t size)
     return p;
 }
 
-void *tbi_piece_zeroed(const struct tbi_alloc *a, size_t size)
-{
-    void *piece = tbi_piece_new(a, size);
-
-    if (piece != NULL) {
-        memset(piece, 0, size);
-    }
-    return piece;
-}
-
 void tbi_piece_free(const struct tbi_alloc *a, void *piece, size_t size)
 {
     size_t i = class_of(size);

@@ -29,7 +29,6 @@ void tbi_alloc_release(struct tbi_alloc *a);
  * amid a crowd must not stay, or a page of the C library's stays with each piece. */
 void tbi_alloc_trim(const struct tbi_alloc *a, bool all);
 void *tbi_piece_new(const struct tbi_alloc *a, size_t size); /* not cleared; NULL: out of memory */
-void *tbi_piece_zeroed(const struct tbi_alloc *a, size_t size);
 void tbi_piece_free(const struct tbi_alloc *a, void *piece, size_t size); /* NULL is fine */
 
 /* All return NULL when out of memory; tbi_calloc also when count * size overflows. */

@@ -31,7 +31,7 @@ size_t tbi_ranges_above(const struct tbi_ranges *r, uint64_t n);
 int tbi_ranges_insert(struct tbi_ranges *r, uint64_t from, uint64_t to);
 static inline int tbi_ranges_add(struct tbi_ranges *r, uint64_t from, uint64_t to)
 {
-    if (r->count > 0 && from < to && from == r->at[r->count - 1].to) { /* as most does */
+    if (r->count > 0 && from < to && from == r->at[r->count - 1].to) { /* the next ones */
         r->at[r->count - 1].to = to;
         return 0;
     }

@@ -291,16 +291,18 @@ static void on_fate(struct tbi_bond *b, const struct tbi_link_action *a)
 {
     const struct tbi_link_fate *f = &a->u.fate;
 
-    if (f->kind == TBQ_BODY || f->mark == TBI_FATE_UNTOLD) {
-        tbi_piece_free(b->node->alloc, a->room, a->room_size);
+    struct tbi_events *events = &b->node->events;
+
+    if (f->kind != TBQ_BODY && f->mark != TBI_FATE_UNTOLD) {
+        tbi_bond_tell_fate(b, f,
+                           tbi_event_in(a->room, a->room_size, events, b->node, TBQ_EVENT_FATE));
+        return;
     }
+    tbi_piece_free(b->node->alloc, a->room, a->room_size);
     if (f->kind == TBQ_BODY) {
         tbi_body_part_fate(f);
-    } else if (f->mark == TBI_FATE_UNTOLD) {
-        b->node->events.fates--;
     } else {
-        tbi_bond_tell_fate(
-            b, f, tbi_event_in(a->room, a->room_size, &b->node->events, b->node, TBQ_EVENT_FATE));
+        events->fates--;
     }
 }
 

@@ -307,20 +307,25 @@ int tbi_dispatch_ping(struct tbi_bond *b)
 
 /* --- In --------------------------------------------------------------------------------------- */
 
+static void fill_message(struct tbi_event *e, struct tbi_bond *b, tbq_lane lane, tbq_kind kind)
+{
+    tbi_rest_used(b);
+    tbi_event_set_peer(e, &b->peer->id);
+    e->pub.lane = lane;
+    e->pub.message = &e->message;
+    e->message.kind = kind;
+    if (b->session != NULL && b->session->contact != NULL) {
+        e->pub.connection = b->session->contact->handle;
+    }
+}
+
 struct tbi_event *tbi_dispatch_event(struct tbi_bond *b, const struct tbi_delivery *d,
                                      tbq_event_type type)
 {
     struct tbi_event *e = tbi_event_in(d->room, 0, &b->node->events, b->node, type);
 
-    tbi_rest_used(b);
-    tbi_event_set_peer(e, &b->peer->id);
-    e->pub.lane = d->lane;
+    fill_message(e, b, d->lane, (tbq_kind)d->kind);
     e->pub.repeat = d->repeat;
-    e->pub.message = &e->message;
-    e->message.kind = (tbq_kind)d->kind;
-    if (b->session != NULL && b->session->contact != NULL) {
-        e->pub.connection = b->session->contact->handle;
-    }
     return e;
 }
 
@@ -378,17 +383,15 @@ static void fill_pong(const struct tbi_node *node, struct tbi_event *e, uint64_t
 void tbi_dispatch_early_pong(struct tbi_session *s, const struct tbi_early_pong *pong)
 {
     struct tbi_bond *b = s->bond;
-    struct tbi_delivery like = {.lane = TBQ_LANE_CRITICAL, .kind = TBQ_PONG};
 
     for (size_t i = 0; i < b->pings; i++) {
         struct tbi_bond_ping *p = &b->ping[i];
         if (p->id != pong->id || p->early_ns == 0) {
             continue;
         }
-        like.room = tbi_event_new(&b->node->events, b->node, TBQ_EVENT_MESSAGE);
-        if (like.room != NULL) { /* else the other pong is told */
-            struct tbi_event *e = tbi_dispatch_event(b, &like, TBQ_EVENT_MESSAGE);
-            e->piece = sizeof *e;
+        struct tbi_event *e = tbi_event_new(&b->node->events, b->node, TBQ_EVENT_MESSAGE);
+        if (e != NULL) { /* else the other pong is told */
+            fill_message(e, b, TBQ_LANE_CRITICAL, TBQ_PONG);
             e->pub.connection = s->contact != NULL ? s->contact->handle : 0;
             fill_pong(b->node, e, p->early_ns, pong->wall_ms);
             tbi_events_push(&b->node->events, e);

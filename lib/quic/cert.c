@@ -37,7 +37,7 @@ static void remember(struct tbi_endpoint *ep, const uint8_t hash[TBI_HASH_SIZE],
 {
     struct tbi_cert *copy = tbi_memdup(ep->alloc, cert, sizeof *cert);
 
-    if (tbi_map_count(&ep->certs) >= TBI_CERTS_MAX) {
+    if (copy != NULL && tbi_map_count(&ep->certs) >= TBI_CERTS_MAX) {
         drop_first(ep);
     }
     if (copy != NULL && tbi_map_put(&ep->certs, hash, copy) < 0) {

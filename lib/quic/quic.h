@@ -143,7 +143,7 @@ int tbi_endpoint_send(struct tbi_endpoint *ep, struct tbi_now now, struct tbi_se
 /* So many answers wait that those to another batch might not find a place, or so much came since
  * the last tick: send before more comes. */
 bool tbi_endpoint_must_send(const struct tbi_endpoint *ep);
-/* The next batch is of a handshake that waits for it. */
+/* The next batch is of a handshake that waits for it, and the turn has bytes left. */
 bool tbi_endpoint_hurries(const struct tbi_endpoint *ep);
 uint64_t tbi_endpoint_deadline(const struct tbi_endpoint *ep);
 void tbi_endpoint_tick(struct tbi_endpoint *ep, struct tbi_now now);

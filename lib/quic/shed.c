@@ -18,21 +18,21 @@
 bool tbi_late_tls(struct tbi_conn *c, const uint8_t *data, size_t size)
 {
     struct tbi_late_tls *late = &c->late;
+    struct tbi_cursor in;
 
-    while (size > 0) {
+    tbi_cur_init(&in, data, size);
+    while (tbi_cur_left(&in) > 0) {
         if (late->left > 0) {
-            size_t n = size < late->left ? size : late->left;
+            size_t n = tbi_cur_left(&in) < late->left ? tbi_cur_left(&in) : late->left;
+            (void)tbi_cur_take(&in, n);
             late->left -= (uint32_t)n;
-            data += n;
-            size -= n;
             continue;
         }
-        if (c->server || (late->head_len == 0 && data[0] != NEW_SESSION_TICKET)) {
+        uint8_t next = tbi_cur_u8(&in);
+        if (c->server || (late->head_len == 0 && next != NEW_SESSION_TICKET)) {
             return false;
         }
-        late->length = late->head_len == 0 ? 0 : late->length << 8 | data[0];
-        data++;
-        size--;
+        late->length = late->head_len == 0 ? 0 : late->length << 8 | next;
         if (++late->head_len == HEAD_SIZE) {
             late->left = late->length;
             late->head_len = 0;

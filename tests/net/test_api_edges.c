@@ -337,6 +337,7 @@ START_TEST(what_was_posted_before_the_end_runs)
     tbq_actor_init(&actor);
     actor.on_message = take;
     actor.on_event = post_at_the_end;
+    stops = ran = 0;
     ck_assert_int_eq(tbq_server_start(&a.server, &c, &actor, NULL, NULL), 0);
     ck_assert_int_eq(tbq_server_stop(a.server, 0), 0);
     ck_assert_int_eq(tbq_server_process(a.server), 0);
@@ -382,6 +383,7 @@ START_TEST(an_actor_cannot_end_the_event_that_it_was_lent)
     tbq_actor_init(&actor);
     actor.on_message = take;
     actor.on_event = release_it;
+    stops = 0;
     ck_assert_int_eq(tbq_server_start(&a.server, &c, &actor, NULL, NULL), 0);
     ck_assert_int_eq(tbq_server_stop(a.server, 0), 0);
     ck_assert_int_eq(tbq_server_process(a.server), 0);
