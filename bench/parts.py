@@ -11,7 +11,7 @@ SRC = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("builddir", os.path.join(SRC, "build"))
 SERVER_CORE, CLIENT_CORE = "0", "1"
 KIB, MIB = 1 << 10, 1 << 20
-US, MS, SECOND = 1e3, 1e6, 1e9  # nanoseconds
+US, SECOND = 1e3, 1e9  # nanoseconds
 PATIENCE = 60  # seconds beyond what a run should take
 
 

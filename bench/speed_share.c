@@ -2,7 +2,6 @@
  * others get? Each is a node with a key of its own. */
 #include "speed.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #define GREEDY 0U /* gets as much as the outbox takes */

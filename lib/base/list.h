@@ -36,6 +36,11 @@ static inline void tbi_list_push(struct tbi_list *head, struct tbi_list *e) /* a
     head->prev = e;
 }
 
+static inline void tbi_list_push_front(struct tbi_list *head, struct tbi_list *e)
+{
+    tbi_list_push(head->next, e);
+}
+
 static inline void tbi_list_remove(struct tbi_list *e) /* safe to repeat */
 {
     e->prev->next = e->next;

@@ -36,9 +36,6 @@ uint64_t tbi_taken_lowest(const struct tbi_rx_lane *l)
 
 static int reserve_ranges(struct tbi_ranges *r, size_t more)
 {
-    if (r->count + more <= r->capacity) {
-        return 0;
-    }
     void *at = r->at;
     int rv = tbi_grow(r->alloc, &at, &r->capacity, r->count + more, sizeof *r->at);
     r->at = at;
@@ -47,9 +44,6 @@ static int reserve_ranges(struct tbi_ranges *r, size_t more)
 
 static int reserve_runs(struct tbi_rx_lane *l, const struct tbi_alloc *alloc, size_t more)
 {
-    if (l->runs_len + more <= l->runs_capacity) {
-        return 0;
-    }
     void *at = l->runs;
     int rv = tbi_grow(alloc, &at, &l->runs_capacity, l->runs_len + more, sizeof *l->runs);
     l->runs = at;

@@ -151,6 +151,7 @@ static void send_part(struct tbi_body_out *o, struct tbi_block *bytes, bool last
                                .lane = o->fate_lane,
                                .tag = size,
                                .want_fate = true,
+                               .mark = TBI_FATE_OF_PART,
                                .cookie = (uintptr_t)o};
 
     tbi_put_init(&w, head, sizeof head);

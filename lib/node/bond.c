@@ -91,10 +91,7 @@ static void put_newest(struct tbi_peer *peer, struct tbi_bond *b)
 {
     tbi_list_remove(&b->entry);
     b->peer = peer;
-    b->entry.next = peer->bonds.next;
-    b->entry.prev = &peer->bonds;
-    peer->bonds.next->prev = &b->entry;
-    peer->bonds.next = &b->entry;
+    tbi_list_push_front(&peer->bonds, &b->entry);
 }
 
 struct tbi_bond *tbi_bond_new(struct tbi_node *node, struct tbi_peer *peer)
@@ -293,17 +290,20 @@ static void on_fate(struct tbi_bond *b, const struct tbi_link_action *a)
 
     struct tbi_events *events = &b->node->events;
 
-    if (f->kind != TBQ_BODY && f->mark != TBI_FATE_UNTOLD) {
+    switch ((enum tbi_fate_mark)f->mark) {
+    case TBI_FATE_OF_SEND:
+    case TBI_FATE_OF_BROADCAST:
         tbi_bond_tell_fate(b, f,
                            tbi_event_in(a->room, a->room_size, events, b->node, TBQ_EVENT_FATE));
         return;
+    case TBI_FATE_OF_PART:
+        tbi_body_part_fate(f);
+        break;
+    case TBI_FATE_UNTOLD:
+        events->fates--;
+        break;
     }
     tbi_piece_free(b->node->alloc, a->room, a->room_size);
-    if (f->kind == TBQ_BODY) {
-        tbi_body_part_fate(f);
-    } else {
-        events->fates--;
-    }
 }
 
 void tbi_bond_tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f, struct tbi_event *e)

@@ -309,13 +309,13 @@ void tbi_node_settle(struct tbi_node *node)
 
 /* --- Datagrams and time ----------------------------------------------------------------------- */
 
-int tbi_node_recv(struct tbi_node *node, struct tbi_now now, const struct tbi_datagram *batch,
-                  size_t n)
+size_t tbi_node_recv(struct tbi_node *node, struct tbi_now now, const struct tbi_datagram *batch,
+                     size_t n)
 {
     node->now = now;
-    int rv = tbi_endpoint_recv(node->endpoint, now, batch, n);
+    size_t read = tbi_endpoint_recv(node->endpoint, now, batch, n);
     tbi_node_settle(node);
-    return rv;
+    return read;
 }
 
 bool tbi_node_must_send(const struct tbi_node *node)

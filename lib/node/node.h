@@ -40,9 +40,9 @@ void tbi_node_free(struct tbi_node *node); /* frees every event too */
 
 /* --- Datagrams and time ----------------------------------------------------------------------- */
 
-/* How many were read, or a TBQ_ERR_*; as tbi_endpoint_recv(). */
-int tbi_node_recv(struct tbi_node *node, struct tbi_now now, const struct tbi_datagram *batch,
-                  size_t n);
+/* How many were read; as tbi_endpoint_recv(). */
+size_t tbi_node_recv(struct tbi_node *node, struct tbi_now now, const struct tbi_datagram *batch,
+                     size_t n);
 
 /* Fills one batch: 1, or 0 when there is nothing to send before the next step, which may be due at
  * once. Call until 0. */

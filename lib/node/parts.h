@@ -220,6 +220,7 @@ struct tbi_bond {
 enum tbi_fate_mark {
     TBI_FATE_OF_SEND,      /* the connection that was named, or 0 */
     TBI_FATE_OF_BROADCAST, /* the broadcast's number */
+    TBI_FATE_OF_PART,      /* the body that it is a part of, a pointer */
     TBI_FATE_UNTOLD        /* an answer's: a stop waits for it, but nobody is told */
 };
 

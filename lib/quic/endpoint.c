@@ -109,7 +109,9 @@ const struct tbi_endpoint_stats *tbi_endpoint_stats(const struct tbi_endpoint *e
 
 struct tbi_conn *tbi_endpoint_conn(struct tbi_endpoint *ep, uint64_t conn)
 {
-    if (ep->asked == NULL || ep->asked->number != conn) { /* mostly it is the same one again */
+    /* Mostly it is the same one again, several times for each message: to ask the map, which
+     * remembers it too, would be a fiftieth of a small one. */
+    if (ep->asked == NULL || ep->asked->number != conn) {
         ep->asked = tbi_map_get(&ep->conns, &conn);
     }
     return ep->asked;
@@ -336,8 +338,8 @@ static void recv_packet(struct tbi_endpoint *ep, const struct tbi_datagram *d, c
     }
 }
 
-int tbi_endpoint_recv(struct tbi_endpoint *ep, struct tbi_now now, const struct tbi_datagram *batch,
-                      size_t n)
+size_t tbi_endpoint_recv(struct tbi_endpoint *ep, struct tbi_now now,
+                         const struct tbi_datagram *batch, size_t n)
 {
     size_t read = 0;
 
@@ -350,7 +352,7 @@ int tbi_endpoint_recv(struct tbi_endpoint *ep, struct tbi_now now, const struct 
             recv_packet(ep, d, d->data + at, d->size - at < step ? d->size - at : step);
         }
     } while (read < n && !tbi_endpoint_hurries(ep));
-    return (int)read;
+    return read;
 }
 
 /* --- Sending ---------------------------------------------------------------------------------- */
@@ -464,7 +466,7 @@ static void line_up(struct tbi_endpoint *ep, struct tbi_conn *c, bool more)
 
     if (more && c->credit >= (int32_t)TBI_PACKET_MAX) {
         tbi_list_remove(&c->ready); /* a packet that it wrote may have put it there */
-        tbi_list_push(ep->ready.next, &c->ready);
+        tbi_list_push_front(&ep->ready, &c->ready);
         return;
     }
     c->credit = TBI_ROUND_BYTES + (more && c->credit < 0 ? c->credit : 0);
@@ -481,8 +483,9 @@ static bool send_hurried(struct tbi_endpoint *ep, struct tbi_send_batch *out)
 
     while (!got && (entry = tbi_list_shift(&ep->hurried)) != NULL) {
         struct tbi_conn *c = TBI_CONTAINER(entry, struct tbi_conn, ready);
+        int32_t credit = c->credit;
         got = fill(ep, c, out, &all);
-        c->credit = TBI_ROUND_BYTES; /* these few bytes cost it no turn */
+        c->credit = credit; /* these few bytes cost it no turn */
         if (got && !all) {
             tbi_conn_hurry(c); /* behind the others; asked again until it has nothing */
         }

@@ -134,8 +134,8 @@ const struct tbi_endpoint_stats *tbi_endpoint_stats(const struct tbi_endpoint *e
 /* How many of them were read; the first one is in any case. Fewer than n: a handshake has gone on,
  * and the other side has nothing to do before it hears of that. Send while tbi_endpoint_hurries(),
  * and call again with the rest. */
-int tbi_endpoint_recv(struct tbi_endpoint *ep, struct tbi_now now, const struct tbi_datagram *batch,
-                      size_t n);
+size_t tbi_endpoint_recv(struct tbi_endpoint *ep, struct tbi_now now,
+                         const struct tbi_datagram *batch, size_t n);
 
 /* Fills one batch of equal-sized packets for one destination: 1, or 0: nothing to send now, or
  * enough until the next tick, and the deadline is at once. Connections take turns, by bytes. */
@@ -171,8 +171,8 @@ struct tbi_conn *tbi_endpoint_conn(struct tbi_endpoint *ep, uint64_t conn);
 uint64_t tbi_conn_number(const struct tbi_conn *c);
 void tbi_conn_set_user(struct tbi_conn *c, void *user);
 void *tbi_conn_user(const struct tbi_conn *c);
-/* The session, NULL once it is shed; and all that the peer showed, the leaf first, the connection's
- * memory. NULL: nothing. */
+/* The session, NULL once it is shed; and all that the peer showed, the leaf first, valid until the
+ * connection reads or is shed. NULL: nothing. */
 gnutls_session_t tbi_conn_peer_session(const struct tbi_conn *c);
 const gnutls_datum_t *tbi_conn_peer_chain(const struct tbi_conn *c, unsigned *count);
 /* The peer is who it should be, and its certificate is not asked for any more, or only the chain:

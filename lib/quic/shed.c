@@ -41,8 +41,8 @@ bool tbi_late_tls(struct tbi_conn *c, const uint8_t *data, size_t size)
     return true;
 }
 
-/* The chain is the session's memory; without memory for a copy it is as if none had been shown. */
-static void keep_chain(struct tbi_conn *c)
+/* The chain is the session's memory. False: there is none for a copy. */
+static bool keep_chain(struct tbi_conn *c)
 {
     unsigned count = 0;
     const gnutls_datum_t *chain = tbi_identity_peer_chain(c->tls, &count);
@@ -53,7 +53,7 @@ static void keep_chain(struct tbi_conn *c)
     }
     c->chain = tbi_malloc(c->ep->alloc, size);
     if (c->chain == NULL) {
-        return;
+        return false;
     }
     uint8_t *at = (uint8_t *)(c->chain + count);
     for (unsigned i = 0; i < count; i++) {
@@ -62,6 +62,7 @@ static void keep_chain(struct tbi_conn *c)
         at += chain[i].size;
     }
     c->chain_len = count;
+    return true;
 }
 
 void tbi_shed(struct tbi_conn *c)
@@ -70,8 +71,8 @@ void tbi_shed(struct tbi_conn *c)
         (!c->server && !c->ticket_came)) {
         return;
     }
-    if (c->wants_chain) {
-        keep_chain(c);
+    if (c->wants_chain && !keep_chain(c)) {
+        return; /* the session stays, until there is memory when the next packet has come */
     }
     ngtcp2_conn_set_tls_native_handle(c->qc, NULL);
     gnutls_deinit(c->tls);

@@ -5,7 +5,6 @@
  * question too, so that a refusal can be told with its reason. */
 #include <string.h>
 
-#include "identity/identity.h"
 #include "quic/parts.h"
 
 /* AES-128-GCM first: where the processor has AES it is the fastest by far. Ed25519 certificates

@@ -19,8 +19,8 @@ static uint64_t cost_of(uint64_t bytes)
     return bytes / 8 * COST_EIGHTHS + bytes % 8 * COST_EIGHTHS / 8;
 }
 
-/* No connection gets more than it leaves: so one cannot have it all, and n of them leave an n-th
- * part for the next one. */
+/* No connection gets more than it leaves: so nobody has it all, and there is always some for the
+ * next one, if ever less. */
 static bool affords(const struct tbi_conn *c, uint64_t more)
 {
     uint64_t budget = c->ep->cfg.window_budget, used = cost_of(c->ep->grown + more);

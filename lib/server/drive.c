@@ -33,6 +33,12 @@ static void settle(tbq_server *s)
     }
 }
 
+/* Who polls busily does not wait yet. */
+static bool is_awake(const tbq_server *s, uint64_t now)
+{
+    return now < s->busy_at + s->settings.c.busy_poll_us * TBI_NS_PER_US;
+}
+
 /* The nearest moment at which there is something to do, ns; 0: at once. */
 static uint64_t deadline(tbq_server *s, uint64_t now)
 {
@@ -51,7 +57,7 @@ static uint64_t deadline(tbq_server *s, uint64_t now)
     if (at <= now && s->put_off > 0) {
         at = s->put_off + PUT_OFF_NS; /* whoever pulls the events does it before */
     }
-    return at > now && now >= s->awake_until ? at : 0;
+    return at > now && !is_awake(s, now) ? at : 0;
 }
 
 /* The node is never told a time before one that it was told. */
@@ -131,8 +137,7 @@ int tbq_server_fd(tbq_server *s)
 /* Something has come or gone: more may come soon. */
 static void stay_awake(tbq_server *s, struct tbi_now now)
 {
-    s->heard_at = now.mono_ns;
-    s->awake_until = now.mono_ns + s->settings.c.busy_poll_us * TBI_NS_PER_US;
+    s->busy_at = now.mono_ns;
 }
 
 /* All that there is to send, or only what handshakes wait for. */
@@ -184,18 +189,12 @@ static int send_all(tbq_server *s, struct tbi_now now)
 static int take(tbq_server *s, struct tbi_now now, const struct tbi_datagram *batch, size_t n)
 {
     for (size_t read = 0; read < n;) {
-        int rv = tbi_node_recv(s->node, now, batch + read, n - read);
-        if (rv < 0) {
-            return rv == TBQ_ERR_NOMEM ? 0 : rv; /* the datagrams count as lost */
-        }
-        read += (size_t)rv;
-        rv = 0;
+        read += tbi_node_recv(s->node, now, batch + read, n - read);
         if (tbi_node_hurries(s->node)) {
             now = tbi_server_now(s);
-            rv = flush(s, now, false);
-        }
-        if (rv < 0) {
-            return rv;
+            if (flush(s, now, false) == TBQ_ERR_IO) { /* without memory: at the end of the turn */
+                return TBQ_ERR_IO;
+            }
         }
     }
     return 0;
@@ -371,8 +370,8 @@ int tbq_server_process(tbq_server *s)
         give_up(s);
     }
     tbi_server_tend_state(s, now);
-    quiet = quiet && now.mono_ns >= s->awake_until && !tbi_node_has_news(s->node);
-    if (quiet && now.mono_ns - s->heard_at > CALM_NS) { /* only timers have come for a while */
+    quiet = quiet && !is_awake(s, now.mono_ns) && !tbi_node_has_news(s->node);
+    if (quiet && now.mono_ns - s->busy_at > CALM_NS) { /* only timers have come for a while */
         bool idle = tbi_node_deadline(s->node) > now.mono_ns + IDLE_NS;
         tbi_alloc_trim(&s->alloc, idle);
     }

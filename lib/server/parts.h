@@ -34,8 +34,7 @@ struct tbq_server {
     struct tbi_onefd *onefd;       /* made when it is asked for */
     bool at_once;                  /* it ends the next wait at once, whatever comes */
     uint64_t put_off;      /* ns; since when packets wait for events to be pulled; 0: none */
-    uint64_t heard_at;     /* ns; when something has come last */
-    uint64_t awake_until;  /* ns; no wait before: see busy_poll_us */
+    uint64_t busy_at;      /* ns; when something has come or gone last: see busy_poll_us */
     unsigned pulled;       /* events, for a look at the clock now and then; */
     unsigned calls;        /* and other calls of a turn, for the same: */
     struct tbi_now moment; /* the last one */

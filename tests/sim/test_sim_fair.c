@@ -223,7 +223,7 @@ START_TEST(so_has_what_is_read_in_it)
     d.local = w.n->addr;
     d.remote = w.peer[0].node->addr;
     for (; !tbi_node_must_send(w.n->node) && read < 2 * (size_t)TBI_TURN_BYTES; read += d.size) {
-        ck_assert_int_eq(tbi_node_recv(w.n->node, sim_now(w.sim), &d, 1), 1);
+        ck_assert_uint_eq(tbi_node_recv(w.n->node, sim_now(w.sim), &d, 1), 1);
     }
     ck_assert_uint_lt(read, TBI_TURN_BYTES + sizeof noise);
     tbi_node_step(w.n->node, sim_now(w.sim));

@@ -373,7 +373,7 @@ START_TEST(a_first_flight_may_come_in_one_batch)
     }
     ck_assert_uint_ge(n, 1);
     for (size_t read = 0; read < n;) {
-        read += (size_t)tbi_node_recv(t.b->node, sim_now(t.sim), d + read, n - read);
+        read += tbi_node_recv(t.b->node, sim_now(t.sim), d + read, n - read);
     }
     ck_assert_uint_eq(at_b(&t)->early_accepted, 1);
     ck_assert_uint_eq(t.b->node->early_answered, 1);

@@ -71,7 +71,7 @@ static void inject(struct world *w, const struct tbi_addr *from, const uint8_t *
 {
     struct tbi_datagram d = {.local = w->n->addr, .remote = *from, .data = data, .size = size};
     scales_from(w->scales, from, size);
-    ck_assert_int_eq(tbi_node_recv(w->n->node, sim_now(w->sim), &d, 1), 1);
+    ck_assert_uint_eq(tbi_node_recv(w->n->node, sim_now(w->sim), &d, 1), 1);
 }
 
 /* The next datagram that x would send. */
