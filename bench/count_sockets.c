@@ -31,6 +31,11 @@ uint64_t tbi_clock_mono_ns(void)
     return here.now_ns;
 }
 
+uint64_t tbi_clock_tick(void)
+{
+    return tbi_clock_mono_ns();
+}
+
 uint64_t tbi_clock_wall_ms(void)
 {
     return START_WALL_MS + here.now_ns / TBI_NS_PER_MS;

@@ -2,7 +2,8 @@
  *
  * Each connection is a node with a key of its own, since the library has one link to a peer. First
  * all are told what the server shall do; then they send until the time is over, and at last each
- * tells how many it has sent and waits for the server to say that it has them. */
+ * tells how many it has sent and waits for the server to say that it has them. Large messages are
+ * sent by reference, from buffers that are used in turn. */
 #include "speed.h"
 
 #include <stdlib.h>
@@ -14,7 +15,11 @@
  * empty when the time is over. */
 #define SHARED_MESSAGES 8192U
 #define SHARED_LEAST 64U
-#define ORDER_TAG 1U /* tells the fates of orders from those of messages */
+#define ORDER_TAG 1U          /* tells the fates of orders from those of messages, */
+#define LENT_TAG 2U           /* and of these what is the number of a buffer */
+#define LENT_SIZE 65536U      /* bytes of a message, from which on it is sent by reference */
+#define LENT_BYTES (2U << 20) /* of all buffers */
+#define LENT_LEAST 4U         /* buffers */
 
 struct slot { /* what waits for its answer */
     uint64_t number;
@@ -47,6 +52,11 @@ static struct {
     uint64_t server_cpu_ns; /* the most that was told */
     uint64_t bytes;
     struct side_times times;
+    struct { /* large messages */
+        uint8_t *bytes;
+        size_t *unused; /* the one that came back last is taken first: it is in the cache */
+        size_t len;     /* of these */
+    } lent;
 } run;
 
 static bool goes_back(void)
@@ -76,10 +86,50 @@ static struct slot *free_slot(struct load *l)
     return NULL;
 }
 
+static bool is_lent(void)
+{
+    return !goes_back() && run.a->side.size >= LENT_SIZE;
+}
+
+static void make_buffers(void)
+{
+    size_t size = (size_t)run.a->side.size, n = LENT_BYTES / size;
+
+    n = n < LENT_LEAST ? LENT_LEAST : n;
+    run.lent.bytes = malloc(n * size);
+    run.lent.unused = calloc(n, sizeof *run.lent.unused);
+    if (run.lent.bytes == NULL || run.lent.unused == NULL) {
+        side_die("out of memory");
+    }
+    while (run.lent.len < n) {
+        run.lent.unused[run.lent.len] = run.lent.len;
+        run.lent.len++;
+    }
+}
+
+static int send_lent(struct load *l)
+{
+    size_t size = (size_t)run.a->side.size, buffer = run.lent.unused[run.lent.len - 1];
+    uint8_t *bytes = run.lent.bytes + buffer * size;
+    tbq_message m = tbq_transition(bytes, size);
+    tbq_send_options how;
+
+    tbq_send_options_init(&how);
+    how.by_reference = true;
+    how.tag = LENT_TAG + buffer;
+    side_fill(bytes, size, l->sent, 0);
+    int rv = tbq_send(l->node.server, l->node.conn, &m, &how);
+    run.lent.len -= rv == 0;
+    return rv;
+}
+
 static int send_one(struct load *l, struct slot *slot)
 {
     size_t size = (size_t)run.a->side.size;
 
+    if (is_lent()) {
+        return send_lent(l);
+    }
     if (!l->filled) {
         side_fill(l->message, size, l->sent, 0);
         l->filled = true;
@@ -93,6 +143,9 @@ static int send_one(struct load *l, struct slot *slot)
 
 static bool may_send(const struct load *l)
 {
+    if (is_lent() && run.lent.len == 0) {
+        return false;
+    }
     return !l->full && (goes_back() || l->sent - l->told < run.window);
 }
 
@@ -255,6 +308,9 @@ static void on_event(struct node *n, const tbq_event *e)
             side_die("a message was not delivered: %s", e->text);
         }
         break;
+    case TBQ_EVENT_RELEASED:
+        run.lent.unused[run.lent.len++] = (size_t)(e->tag - LENT_TAG);
+        break;
     case TBQ_EVENT_DISCONNECTED:
     case TBQ_EVENT_CONNECT_FAILED:
         side_die("%s: %s", e->address, e->text);
@@ -357,6 +413,9 @@ void speed_part(const struct speed_args *a, struct side_result *r)
     if (run.loads == NULL) {
         side_die("out of memory");
     }
+    if (is_lent()) {
+        make_buffers();
+    }
     loop_begin(a->drive, run.len);
     for (size_t i = 0; i < run.len; i++) {
         start(&run.loads[i]);
@@ -373,6 +432,8 @@ void speed_part(const struct speed_args *a, struct side_result *r)
         free(run.loads[i].slots);
     }
     free(run.loads);
+    free(run.lent.bytes);
+    free(run.lent.unused);
 }
 
 void speed_load(const struct speed_args *a)

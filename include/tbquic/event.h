@@ -40,8 +40,12 @@ typedef enum tbq_event_type {
     TBQ_EVENT_BODY = 18,     /* peer, lane, repeat, body, part: one for each part, in order, where
                                 take_bodies is set; take or refuse it as a MESSAGE: who refuses one
                                 refuses the body, and gets no more of it */
-    TBQ_EVENT_BODY_END = 19  /* peer, body, reason, text: no more parts come, and the body is not
+    TBQ_EVENT_BODY_END = 19, /* peer, body, reason, text: no more parts come, and the body is not
                                 whole. Told where a part was told before, and none was refused */
+    TBQ_EVENT_RELEASED = 20  /* tag: the bytes that were sent by_reference with it are the
+                                application's again. Once for each such send, mostly beside its FATE,
+                                perhaps before, perhaps after: a connection that has them still may
+                                be slower than the one that delivered them */
 } tbq_event_type;
 
 typedef enum tbq_fate {

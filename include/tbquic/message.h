@@ -37,8 +37,8 @@ typedef enum tbq_response_status {
 } tbq_response_status;
 
 /* A message to send, or one that arrived. Which member of the union counts is told by `kind`.
- * When sending, all bytes are copied by the call; in an event they are the library's, valid until
- * the event is released.
+ * When sending, all bytes are copied by the call, unless they are sent by_reference; in an event
+ * they are the library's, valid until the event is released.
  *
  * tbq_send() takes all but PONG, PEER_LIST and BODY, which the library sends by itself
  * (TBQ_ERR_UNSUPPORTED). DISCOVER, ANNOUNCE and PEER_LIST that arrive are the library's matter too:

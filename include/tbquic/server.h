@@ -146,6 +146,12 @@ typedef struct tbq_send_options {
     tbq_lane lane;   /* default TBQ_LANE_NORMAL */
     uint32_t ttl_ms; /* time to live; default 0: as long as the peer may come back */
     bool unordered;  /* neither waits for others nor makes them wait */
+    /* The bytes of a TRANSITION or RESOURCE_REQUEST are not copied. They stay the caller's, where
+     * and as they are, until a RELEASED event comes with `tag`, exactly one for each send (of a
+     * tbq_broadcast(), one for all); after STOPPED, until tbq_server_free() has returned. A send
+     * that returns an error has not taken them. Worth it from some 16 KiB on; default false.
+     * TBQ_ERR_INVALID with other kinds. */
+    bool by_reference;
 } tbq_send_options;
 
 #define tbq_send_options_init(options)                                                             \
@@ -153,7 +159,7 @@ typedef struct tbq_send_options {
 TBQ_API void tbq_send_options_init_sized(tbq_send_options *options, size_t size);
 
 /* Sends to the peer at the other end of a connection or dial; options may be NULL. The bytes are
- * copied. On success a FATE event follows, exactly one.
+ * copied, but for by_reference. On success a FATE event follows, exactly one.
  *
  * Returns 0; TBQ_ERR_AGAIN (a WRITABLE event follows when there is room), TBQ_ERR_TOO_LARGE,
  * TBQ_ERR_CLOSED, TBQ_ERR_INVALID, TBQ_ERR_UNSUPPORTED (the kind), TBQ_ERR_NOMEM. */

@@ -49,12 +49,20 @@ struct piece {
     struct piece *next;
 };
 
+#define AREAS 16
+
 struct tbi_spare {
     struct {
         struct piece *first;
         size_t count;
     } of[CLASSES];
     size_t bytes; /* of all of them */
+    struct {
+        void *at;
+        size_t size;
+    } area[AREAS]; /* the one that came last is last */
+    size_t areas;
+    size_t areas_bytes;
 };
 
 static void drop(const struct tbi_alloc *a, size_t i, size_t keep)
@@ -69,11 +77,22 @@ static void drop(const struct tbi_alloc *a, size_t i, size_t keep)
     }
 }
 
+static void drop_areas(const struct tbi_alloc *a)
+{
+    while (a->spare->areas > 0) {
+        tbi_free(a, a->spare->area[--a->spare->areas].at);
+    }
+    a->spare->areas_bytes = 0;
+}
+
 /* Others may need it more. False: there is nothing. */
 static bool give_back(const struct tbi_alloc *a)
 {
-    bool any = a->spare != NULL && a->spare->bytes > 0;
+    bool any = a->spare != NULL && a->spare->bytes + a->spare->areas_bytes > 0;
 
+    if (any) {
+        drop_areas(a);
+    }
     for (size_t i = 0; any && i < CLASSES; i++) {
         drop(a, i, 0);
     }
@@ -178,6 +197,9 @@ int tbi_alloc_keep(struct tbi_alloc *a)
 
 void tbi_alloc_trim(const struct tbi_alloc *a, bool all)
 {
+    if (a->spare != NULL) {
+        drop_areas(a);
+    }
     for (size_t i = 0; a->spare != NULL && i < CLASSES; i++) {
         drop(a, i, all ? 0 : a->spare->of[i].count / 2);
     }
@@ -227,4 +249,48 @@ void tbi_piece_free(const struct tbi_alloc *a, void *piece, size_t size)
     a->spare->of[i].first = p;
     a->spare->of[i].count++;
     a->spare->bytes += (i + 1) * CLASS_SIZE;
+}
+
+/* --- Areas ------------------------------------------------------------------------------------ */
+
+static bool fits(size_t area, size_t size)
+{
+    return area >= size && area - size <= size / 2;
+}
+
+static void *take_area(struct tbi_spare *s, size_t i, size_t *size)
+{
+    void *at = s->area[i].at;
+
+    *size = s->area[i].size;
+    s->areas_bytes -= *size;
+    s->areas--;
+    memmove(&s->area[i], &s->area[i + 1], (s->areas - i) * sizeof s->area[i]);
+    return at;
+}
+
+void *tbi_area_new(const struct tbi_alloc *a, size_t *size)
+{
+    struct tbi_spare *s = a->spare;
+
+    for (size_t i = s != NULL ? s->areas : 0; i > 0; i--) {
+        if (fits(s->area[i - 1].size, *size)) {
+            return take_area(s, i - 1, size);
+        }
+    }
+    return tbi_malloc(a, *size);
+}
+
+void tbi_area_free(const struct tbi_alloc *a, void *area, size_t size)
+{
+    struct tbi_spare *s = a->spare;
+
+    if (area == NULL || s == NULL || size < TBI_AREA_MIN || s->areas == AREAS ||
+        s->areas_bytes + size > TBI_AREAS_BYTES) {
+        tbi_free(a, area);
+        return;
+    }
+    s->area[s->areas].at = area;
+    s->area[s->areas++].size = size;
+    s->areas_bytes += size;
 }

@@ -31,6 +31,15 @@ void tbi_alloc_trim(const struct tbi_alloc *a, bool all);
 void *tbi_piece_new(const struct tbi_alloc *a, size_t size); /* not cleared; NULL: out of memory */
 void tbi_piece_free(const struct tbi_alloc *a, void *piece, size_t size); /* NULL is fine */
 
+/* Areas: what large messages lie in. The C library gives such memory back to the system when it is
+ * freed, and to have it again is a fault for each of its pages; so a few are kept, as pieces are.
+ * `size` becomes what the area really has, which is told when it is given back; it may be more than
+ * was asked for, by half. */
+#define TBI_AREA_MIN 65536U         /* bytes; smaller ones are never kept */
+#define TBI_AREAS_BYTES (4UL << 20) /* that are kept */
+void *tbi_area_new(const struct tbi_alloc *a, size_t *size); /* not cleared; NULL: out of memory */
+void tbi_area_free(const struct tbi_alloc *a, void *area, size_t size); /* NULL is fine */
+
 /* All return NULL when out of memory; tbi_calloc also when count * size overflows. */
 void *tbi_malloc(const struct tbi_alloc *a, size_t size);
 void *tbi_calloc(const struct tbi_alloc *a, size_t count, size_t size);

@@ -15,19 +15,56 @@ static struct tbi_block *make(const struct tbi_alloc *a, size_t front, size_t ca
     if (b == NULL) {
         return NULL;
     }
-    uint8_t *bytes = apart ? tbi_malloc(a, front + capacity) : (uint8_t *)(b + 1);
+    size_t size = front + capacity;
+    uint8_t *bytes = apart ? tbi_area_new(a, &size) : (uint8_t *)(b + 1);
     if (bytes == NULL) {
         tbi_piece_free(a, b, piece);
         return NULL;
     }
     *b = (struct tbi_block){.alloc = a,
                             .data = bytes + front,
-                            .capacity = capacity,
+                            .capacity = size - front,
                             .refs = 1,
                             .piece = (uint16_t)piece,
                             .front = (uint16_t)front,
                             .apart = apart};
     return b;
+}
+
+struct lent {
+    struct tbi_block block;
+    void (*gone)(void *user); /* NULL: nobody is told */
+    void *user;
+};
+
+static struct lent *lent_of(struct tbi_block *b)
+{
+    return (struct lent *)(void *)b;
+}
+
+struct tbi_block *tbi_block_lend(const struct tbi_alloc *a, const void *data, size_t size,
+                                 void (*gone)(void *user), void *user)
+{
+    struct lent *l = tbi_piece_new(a, sizeof *l);
+    if (l == NULL) {
+        return NULL;
+    }
+    *l = (struct lent){.block = {.alloc = a,
+                                 .data = (uint8_t *)(uintptr_t)data, /* not written to */
+                                 .size = size,
+                                 .capacity = size,
+                                 .refs = 1,
+                                 .piece = sizeof *l,
+                                 .lent = true},
+                       .gone = gone,
+                       .user = user};
+    return &l->block;
+}
+
+void *tbi_block_call_off(struct tbi_block *b)
+{
+    lent_of(b)->gone = NULL;
+    return lent_of(b)->user;
 }
 
 struct tbi_block *tbi_block_new(const struct tbi_alloc *a, size_t capacity)
@@ -74,7 +111,10 @@ void tbi_block_unref(struct tbi_block *b)
         return;
     }
     if (b->apart) {
-        tbi_free(b->alloc, b->data - b->front);
+        tbi_area_free(b->alloc, b->data - b->front, b->front + b->capacity);
+    }
+    if (b->lent && lent_of(b)->gone != NULL) {
+        lent_of(b)->gone(lent_of(b)->user);
     }
     tbi_piece_free(b->alloc, b, b->piece);
 }
@@ -100,8 +140,8 @@ static int grow(struct tbi_block *b, size_t size)
 
 int tbi_block_append(struct tbi_block *b, const void *data, size_t size)
 {
-    if (b->refs != 1) {
-        return TBQ_ERR_INTERNAL; /* another reader holds pointers into it */
+    if (b->refs != 1 || b->lent) {
+        return TBQ_ERR_INTERNAL; /* another reader holds pointers into it, or another writer */
     }
     if (size > SIZE_MAX - TBI_PIECE_MAX - b->size) {
         return TBQ_ERR_NOMEM;

@@ -22,6 +22,7 @@ struct tbi_block {
     uint16_t front; /* bytes of room before `data` */
     bool prefixed;  /* which is used */
     bool apart;     /* the bytes have memory of their own */
+    bool lent;      /* the bytes are somebody else's */
 };
 
 /* One reference, size 0, room for `capacity` bytes. NULL when out of memory. */
@@ -30,14 +31,19 @@ struct tbi_block *tbi_block_copy(const struct tbi_alloc *a, const void *data, si
 /* With room in front of the bytes. */
 struct tbi_block *tbi_block_behind(const struct tbi_alloc *a, size_t front, const void *data,
                                    size_t size);
+/* Bytes that stay somebody else's: gone(user) is called when the last reference is gone, and then
+ * they are not looked at any more. They never change meanwhile, and the block does not grow. */
+struct tbi_block *tbi_block_lend(const struct tbi_alloc *a, const void *data, size_t size,
+                                 void (*gone)(void *user), void *user);
+void *tbi_block_call_off(struct tbi_block *b); /* a lent one: nobody is told; returns `user` */
 /* Puts something directly before the bytes, where it joins them; the block's own bytes are as they
  * were. NULL: there is no room, or it is used. */
 uint8_t *tbi_block_prefix(struct tbi_block *b, const void *prefix, size_t size);
 struct tbi_block *tbi_block_ref(struct tbi_block *b); /* returns b; NULL stays NULL */
 void tbi_block_unref(struct tbi_block *b);            /* NULL is fine */
 
-/* Appends; grows by doubling. 0, TBQ_ERR_NOMEM, or TBQ_ERR_INTERNAL while others hold it too; the
- * block is unchanged after an error. */
+/* Appends; grows by doubling. 0, TBQ_ERR_NOMEM, or TBQ_ERR_INTERNAL while others hold it too, or
+ * where its bytes are lent; the block is unchanged after an error. */
 int tbi_block_append(struct tbi_block *b, const void *data, size_t size);
 
 #endif

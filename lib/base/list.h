@@ -12,6 +12,15 @@ struct tbi_list {
 
 #define TBI_CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
+/* What comes next in a walk over what was not used for a while: the memory of it comes into the
+ * cache while there is something else to do. */
+static inline void tbi_prefetch(const void *at, size_t size)
+{
+    for (size_t i = 0; i < size; i += 64) {
+        __builtin_prefetch((const char *)at + i, 1);
+    }
+}
+
 static inline void tbi_list_init(struct tbi_list *head)
 {
     head->prev = head->next = head;

@@ -12,6 +12,17 @@ uint64_t tbi_clock_mono_ns(void)
     return (uint64_t)t.tv_sec * TBI_NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
+uint64_t tbi_clock_tick(void)
+{
+#ifdef CLOCK_MONOTONIC_COARSE /* Linux */
+    struct timespec t = {0};
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (uint64_t)t.tv_sec * TBI_NS_PER_S + (uint64_t)t.tv_nsec;
+#else
+    return tbi_clock_mono_ns();
+#endif
+}
+
 uint64_t tbi_clock_wall_ms(void)
 {
     struct timespec t = {0};

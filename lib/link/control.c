@@ -82,6 +82,7 @@ static void settle_taken(struct tbi_link *link, struct tbi_tx_lane *l, const str
     for (struct tbi_out *m = tbi_outbox_next(l, NULL); m != NULL && m->fate.number < end;
          m = next) {
         next = tbi_outbox_next(l, m);
+        tbi_prefetch(next, sizeof *next);
         if (set_has(s, m->fate.number, &at)) {
             tbi_outbox_settle(link, m, TBQ_DELIVERED, 0);
         }
@@ -200,7 +201,7 @@ static void got_skip(struct tbi_link_path *path, struct tbi_now now, const struc
             tbi_path_fail(path, TBI_CLOSE_INTERNAL, "out of memory");
             return;
         }
-        tbi_taken_changed(link, f->lane, n, now);
+        tbi_taken_changed(link, f->lane, n, 0, now);
         tbi_inbox_drop(link, f->lane, n);
         tbi_inbox_release(link, f->lane);
     }

@@ -6,6 +6,7 @@
  * given back meanwhile, so what waits is bounded by the windows of the streams.
  *
  * A body grows in its block as its bytes come: a length is a claim, and memory follows the bytes.
+ * One large message at a time is believed, so that it need not be moved as it grows.
  * The credit for a message's bytes goes back when the message is taken, declined or dropped, so
  * that an application which does not take stops exactly the lanes concerned (section 9). */
 #include "link/parts.h"
@@ -28,9 +29,20 @@ static void fail(struct source *s, uint64_t code, const char *text)
     tbi_path_fail(s->path, code, text);
 }
 
-void tbi_intake_reset(struct tbi_intake *in)
+/* The block is the caller's, or NULL. */
+static struct tbi_block *take_block(struct tbi_link *link, struct tbi_intake *in)
 {
-    tbi_block_unref(in->block);
+    struct tbi_block *block = in->block;
+
+    in->block = NULL;
+    link->claimed -= in->claimed;
+    in->claimed = 0;
+    return block;
+}
+
+void tbi_intake_reset(struct tbi_link *link, struct tbi_intake *in)
+{
+    tbi_block_unref(take_block(link, in));
     memset(in, 0, sizeof *in);
     tbi_frame_reader_init(&in->reader);
 }
@@ -143,7 +155,7 @@ static void decline(struct source *s, enum tbi_decline_code code)
         fail(s, TBI_CLOSE_INTERNAL, "out of memory");
         return;
     }
-    tbi_taken_changed(s->link, s->lane, number, s->now);
+    tbi_taken_changed(s->link, s->lane, number, 0, s->now);
 }
 
 static void duplicate(struct source *s)
@@ -156,6 +168,17 @@ static void duplicate(struct source *s)
 static bool known_kind(uint64_t kind)
 {
     return kind >= TBQ_PING && kind <= TBQ_BODY;
+}
+
+static struct tbi_block *block_for(struct tbi_link *link, struct tbi_intake *in, uint64_t size)
+{
+    size_t room = size < TBI_LINK_FIRST_BLOCK ? (size_t)size : TBI_LINK_FIRST_BLOCK;
+
+    if (size > room && size <= TBI_LINK_CLAIMS_MAX - link->claimed) {
+        room = in->claimed = (size_t)size;
+        link->claimed += room;
+    }
+    return tbi_block_new(link->alloc, room > 0 ? room : 1);
 }
 
 /* The head was read: what becomes of the rest? `left` bytes of body follow. */
@@ -171,8 +194,7 @@ static void decide(struct source *s, uint64_t left)
     } else if (in->reader.length > s->link->max_message_size + TBI_MESSAGE_HEAD_MAX) {
         decline(s, TBI_DECLINE_TOO_LARGE);
     } else if (known_kind(in->head.kind)) {
-        size_t room = left < TBI_LINK_FIRST_BLOCK ? (size_t)left : TBI_LINK_FIRST_BLOCK;
-        in->block = tbi_block_new(s->link->alloc, room > 0 ? room : 1);
+        in->block = block_for(s->link, in, left);
         in->mode = TBI_INTAKE_KEEP;
         if (in->block == NULL) {
             fail(s, TBI_CLOSE_INTERNAL, "out of memory");
@@ -276,9 +298,8 @@ static void deliver(struct source *s)
                                       .repeat = (in->head.flags & TBI_MESSAGE_REPEAT) != 0,
                                       .skippable = (in->head.flags & TBI_MESSAGE_SKIPPABLE) != 0,
                                       .kind = in->head.kind,
-                                      .body = in->block,
+                                      .body = take_block(link, in),
                                       .room = link->delivery_room > 0 ? o + 1 : NULL}};
-    in->block = NULL;
     if (s->stream != NULL) {
         o->on_stream = true;
         o->stream_id = s->stream->id;
@@ -296,7 +317,7 @@ static void deliver(struct source *s)
     link->stats.received++;
     link->stats.held_messages++;
     link->stats.held_bytes += o->d.body->size;
-    tbi_taken_changed(link, s->lane, in->head.number, s->now);
+    tbi_taken_changed(link, s->lane, in->head.number, o->d.body->size, s->now);
 }
 
 /* A message of an unknown kind that may be skipped counts as taken. */
@@ -311,7 +332,7 @@ static void swallow(struct source *s)
         return;
     }
     tbi_taken_take(s->l, s->in->head.number);
-    tbi_taken_changed(s->link, s->lane, s->in->head.number, s->now);
+    tbi_taken_changed(s->link, s->lane, s->in->head.number, 0, s->now);
 }
 
 static void read_elsewhere(struct source *s, const uint8_t *piece, size_t size, bool complete)
@@ -351,8 +372,7 @@ static void finish(struct source *s)
     }
     tbi_inbox_release(s->link, s->lane);
     give_credit(s->path, s->lane, s->stream, in);
-    tbi_block_unref(in->block);
-    in->block = NULL;
+    tbi_block_unref(take_block(s->link, in));
     in->mode = TBI_INTAKE_FRAME;
     if (s->stream != NULL) {
         s->stream->over = true;
@@ -519,7 +539,9 @@ void tbi_link_stream_free(struct tbi_link_stream *stream)
         stream_done(stream);
     }
     tbi_list_remove(&stream->node);
-    tbi_block_unref(stream->in.block);
+    if (stream->path != NULL) { /* else it was reset with its path */
+        tbi_intake_reset(stream->path->link, &stream->in);
+    }
     tbi_free(stream->alloc, stream);
 }
 
@@ -530,8 +552,7 @@ static void drop(struct tbi_link_path *path, tbq_lane lane, struct tbi_link_stre
 {
     if ((in->mode == TBI_INTAKE_KEEP || in->mode == TBI_INTAKE_SWALLOW) &&
         in->head.number == number) {
-        tbi_block_unref(in->block);
-        in->block = NULL;
+        tbi_block_unref(take_block(path->link, in));
         in->mode = TBI_INTAKE_DROP;
         if (!path->failed) {
             give_credit(path, lane, stream, in);
@@ -559,11 +580,11 @@ void tbi_inbox_leave(struct tbi_link_path *path)
     struct tbi_list *node;
 
     for (size_t i = 0; i < TBQ_LANES; i++) {
-        tbi_intake_reset(&path->in[i]);
+        tbi_intake_reset(path->link, &path->in[i]);
     }
     while ((node = tbi_list_shift(&path->streams)) != NULL) {
         struct tbi_link_stream *stream = TBI_CONTAINER(node, struct tbi_link_stream, node);
-        tbi_intake_reset(&stream->in);
+        tbi_intake_reset(path->link, &stream->in);
         stream->path = NULL;
     }
 }
@@ -622,7 +643,7 @@ static void answer(struct tbi_delivery *d, struct tbi_now now, bool taken, uint6
         } else {
             tbi_taken_refuse(link, d->lane, d->number, code);
         }
-        tbi_taken_changed(link, d->lane, d->number, now);
+        tbi_taken_changed(link, d->lane, d->number, d->body->size, now);
         tbi_taken_hurry(link, d->lane, now);
     }
     link->stats.taken += taken ? 1 : 0;

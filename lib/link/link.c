@@ -152,6 +152,8 @@ static void fetch(struct tbi_link *link, struct tbi_list *node, struct tbi_link_
 {
     struct tbi_link_event *event = TBI_CONTAINER(node, struct tbi_link_event, node);
 
+    tbi_prefetch(TBI_CONTAINER(link->events.next, struct tbi_link_event, node),
+                 sizeof(struct tbi_delivered));
     action->type = event->type;
     if (event->type == TBI_LINK_DELIVER) {
         action->u.delivery = &TBI_CONTAINER(event, struct tbi_delivered, event)->d;
@@ -159,31 +161,37 @@ static void fetch(struct tbi_link *link, struct tbi_list *node, struct tbi_link_
     }
     struct tbi_out *m = TBI_CONTAINER(event, struct tbi_out, event);
     action->u.fate = m->fate;
-    if (link->fate_room) {
-        action->room = m;
-        action->room_size = link->out_size;
-    } else {
+    action->room = link->fate_room ? m : NULL;
+    action->room_size = link->fate_room ? link->out_size : 0;
+    if (!link->fate_room) {
         tbi_out_free(link, m);
     }
     link->stats.outbox_messages--;
     tbi_outbox_check_room(link);
 }
 
-bool tbi_link_next_action(struct tbi_link *link, struct tbi_link_action *action)
+static bool fetch_error(struct tbi_link *link, struct tbi_link_action *action)
 {
-    struct tbi_list *node;
-
-    memset(action, 0, sizeof *action);
     TBI_FOREACH_PATH(p, link)
     {
         if (p->error) {
             p->error = false;
-            action->type = TBI_LINK_ERROR;
-            action->u.error.user = p->conn.user;
-            action->u.error.code = p->error_code;
-            action->u.error.text = p->error_text;
+            *action = (struct tbi_link_action){
+                .type = TBI_LINK_ERROR,
+                .u.error = {.user = p->conn.user, .code = p->error_code, .text = p->error_text}};
             return true;
         }
+    }
+    link->errors = false;
+    return false;
+}
+
+bool tbi_link_next_action(struct tbi_link *link, struct tbi_link_action *action)
+{
+    struct tbi_list *node;
+
+    if (link->errors && fetch_error(link, action)) {
+        return true;
     }
     node = tbi_list_shift(&link->events);
     if (node != NULL) {

@@ -6,6 +6,10 @@
 
 #include <string.h>
 
+/* Who was refused is told when the message fits, and one part in so many of the outbox is free:
+ * early enough that it does not run empty until more comes, and not for each message. */
+#define ROOM 8
+
 static struct tbi_out *out_of(struct tbi_list *node)
 {
     struct tbi_link_event *event = TBI_CONTAINER(node, struct tbi_link_event, node);
@@ -90,6 +94,12 @@ void tbi_outbox_numbered(struct tbi_tx_lane *l, struct tbi_out *m)
 
 /* --- Sending -------------------------------------------------------------------------------- */
 
+static void starve(struct tbi_link *link, size_t size)
+{
+    link->wanted = link->starved && link->wanted > size ? link->wanted : size;
+    link->starved = true;
+}
+
 static int check(const struct tbi_link *link, const struct tbi_outgoing *m)
 {
     size_t size = m->payload != NULL ? m->payload->size : 0;
@@ -134,7 +144,7 @@ int tbi_link_send(struct tbi_link *link, struct tbi_now now, const struct tbi_ou
 {
     int rv = check(link, o);
     if (rv == TBQ_ERR_AGAIN) {
-        link->starved = true;
+        starve(link, o->payload != NULL ? o->payload->size : 0);
         link->stats.refused++;
     }
     if (rv < 0) {
@@ -187,8 +197,13 @@ static void release_payload(struct tbi_link *link, struct tbi_out *m)
 
 void tbi_outbox_check_room(struct tbi_link *link)
 {
-    if (link->starved && link->stats.outbox_messages <= link->limit_messages / 2 &&
-        link->stats.outbox_bytes <= link->limit_bytes / 2) {
+    const struct tbi_link_stats *has = &link->stats;
+    size_t bytes = has->outbox_bytes, messages = link->limit_messages / ROOM;
+    bool fits = bytes == 0 || (bytes <= link->limit_bytes - link->limit_bytes / ROOM &&
+                               link->wanted <= link->limit_bytes - bytes);
+
+    messages = link->limit_messages - (messages > 0 ? messages : 1);
+    if (link->starved && has->outbox_messages <= messages && fits) {
         link->starved = false;
         link->writable = true;
     }
@@ -463,7 +478,9 @@ void tbi_link_absorb(struct tbi_link *dst, struct tbi_link *src)
         absorb_list(dst, src, &src->tx[i].waiting);
         absorb_list(dst, src, &src->tx[i].aside);
     }
-    dst->starved = dst->starved || src->starved; /* who was told AGAIN waits for WRITABLE */
+    if (src->starved) { /* who was told AGAIN waits for WRITABLE */
+        starve(dst, src->wanted);
+    }
     src->starved = false;
 }
 

@@ -13,12 +13,14 @@
 #include "base/ranges.h"
 
 #define TBI_LINK_WINDOW 65536U    /* numbers in use above the lowest not taken, section 6.2 */
-#define TBI_LINK_ACK_MESSAGES 32U /* changes after which ACK is not put off any more */
+#define TBI_LINK_ACK_MESSAGES 32U /* changes after which ACK is not put off any more, */
+#define TBI_LINK_ACK_BYTES 65536U /* and bytes of messages: their sender may wait for the room */
 #define TBI_LINK_RANGES_MAX (TBI_LINK_WINDOW / 2 + 2) /* more do not fit in the window */
 #define TBI_LINK_DECLINES_MAX 65536U /* runs of declined numbers of a lane that are not settled */
 #define TBI_LINK_EARLY_LISTS 64U     /* so that a place among early messages is found soon */
 #define TBI_LINK_EARLY_NUMBERS (2 * TBI_LINK_WINDOW / TBI_LINK_EARLY_LISTS)
-#define TBI_LINK_FIRST_BLOCK 65536U /* bytes; a body's block grows beyond as its bytes come */
+#define TBI_LINK_FIRST_BLOCK 65536U    /* bytes; a body's block grows beyond as its bytes come, */
+#define TBI_LINK_CLAIMS_MAX (1U << 20) /* but where no more than so many are claimed in all */
 
 /* What waits to be fetched as an action: a message's fate or a delivery. The slot is part of the
  * message itself, so telling needs no memory. */
@@ -99,7 +101,8 @@ struct tbi_intake {
     size_t small_len;
     struct tbi_message head;
     struct tbi_block *block;
-    uint64_t held; /* bytes of the frame whose credit was not given back */
+    size_t claimed; /* bytes of room that the block has on the sender's word alone */
+    uint64_t held;  /* bytes of the frame whose credit was not given back */
 };
 
 struct tbi_rx_lane {
@@ -122,6 +125,7 @@ struct tbi_rx_lane {
     uint64_t ack_at;      /* when ACK is due, or TBI_NEVER */
     uint64_t ack_told_at; /* when the last one was written; 0: none was */
     unsigned changes;     /* since the last ACK */
+    size_t changed_bytes; /* of the messages that changed */
     /* What ACK has not told yet is among the numbers from..to-1, if these differ. It is told from
      * the lowest on, as far as there is room. */
     uint64_t ack_from;
@@ -190,6 +194,7 @@ struct tbi_link {
 
     struct tbi_list paths;
     struct tbi_link_path *control; /* the path that has the control frames; NULL: none */
+    bool errors;                   /* some path has an error to tell, perhaps */
     struct tbi_link_path *best;    /* of those, for failover; NULL: to be chosen */
     unsigned usable;      /* bits of those to be used now: not suspect, or all where all are */
     bool control_blocked; /* its stream was full when something was due */
@@ -199,12 +204,14 @@ struct tbi_link {
     struct tbi_tx_lane tx[TBQ_LANES];
     uint64_t peer_max;    /* the peer's max_message_size; 0: not known yet */
     uint64_t next_expiry; /* no message expires earlier */
-    bool starved;         /* a send was answered with AGAIN */
+    bool starved;         /* a send was answered with AGAIN, */
+    size_t wanted;        /* the largest of so many bytes */
 
     uint64_t known;      /* the peer's incarnation that rx belongs to, or 0 */
     bool proven;         /* the peer knows of this state: something came behind its CONFIRM */
     uint64_t generation; /* counts begins of rx */
     struct tbi_rx_lane rx[TBQ_LANES];
+    size_t claimed; /* of all messages that are not whole yet */
     struct tbi_list deliveries;
 
     struct tbi_list events;
@@ -283,8 +290,9 @@ void tbi_taken_free(struct tbi_link *link);
 /* Anew. 0 or TBQ_ERR_NOMEM. */
 int tbi_taken_begin(struct tbi_link *link, const uint64_t base[TBQ_LANES]);
 void tbi_taken_retell(struct tbi_link *link); /* another path has the control frames */
-/* What is known of that number has changed: ACK tells it. */
-void tbi_taken_changed(struct tbi_link *link, tbq_lane lane, uint64_t number, struct tbi_now now);
+/* What is known of that number, of a message with that much payload, has changed: ACK tells it. */
+void tbi_taken_changed(struct tbi_link *link, tbq_lane lane, uint64_t number, size_t size,
+                       struct tbi_now now);
 /* The peer has sent it again, and may not know that it was received: one frame tells it. */
 void tbi_taken_again(struct tbi_link *link, tbq_lane lane, uint64_t number, struct tbi_now now);
 /* The application is done with one, which has changed; what comes seldom is told at once. */
@@ -317,7 +325,7 @@ int tbi_taken_settled(struct tbi_link *link, tbq_lane lane, uint64_t below);
 
 /* --- inbox.c */
 
-void tbi_intake_reset(struct tbi_intake *in);
+void tbi_intake_reset(struct tbi_link *link, struct tbi_intake *in);
 void tbi_inbox_leave(struct tbi_link_path *path); /* half messages of the path are forgotten */
 void tbi_inbox_free(struct tbi_link *link);
 void tbi_inbox_drop_early(struct tbi_link *link); /* with the state that they belong to */

@@ -35,7 +35,7 @@ void tbi_path_fail(struct tbi_link_path *path, uint64_t code, const char *text)
     if (path->failed) {
         return;
     }
-    path->failed = path->error = true;
+    path->failed = path->error = path->link->errors = true;
     path->error_code = code;
     path->error_text = text;
     if (link->log != NULL) {
@@ -207,7 +207,7 @@ static struct tbi_link_path *path_new(struct tbi_link *link, const struct tbi_li
     path->number = ++link->stats.attached;
     tbi_list_init(&path->streams);
     for (size_t i = 0; i < TBQ_LANES; i++) {
-        tbi_intake_reset(&path->in[i]);
+        tbi_intake_reset(link, &path->in[i]);
     }
     return path;
 }

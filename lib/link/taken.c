@@ -113,6 +113,7 @@ void tbi_taken_told(struct tbi_rx_lane *l)
 {
     l->ack_at = TBI_NEVER;
     l->changes = 0;
+    l->changed_bytes = 0;
     l->ack_from = l->ack_to = 0;
     l->ack_half = false;
     l->ack_behind = l->ack_again = UINT64_MAX;
@@ -120,17 +121,20 @@ void tbi_taken_told(struct tbi_rx_lane *l)
 
 static void ack_soon(struct tbi_link *link, struct tbi_rx_lane *l, struct tbi_now now)
 {
-    uint64_t at =
-        ++l->changes >= TBI_LINK_ACK_MESSAGES ? now.mono_ns : now.mono_ns + link->ack_delay;
+    bool enough = ++l->changes >= TBI_LINK_ACK_MESSAGES || l->changed_bytes >= TBI_LINK_ACK_BYTES;
+    uint64_t at = enough ? now.mono_ns : now.mono_ns + link->ack_delay;
+
     if (at < l->ack_at) {
         l->ack_at = at;
     }
 }
 
-void tbi_taken_changed(struct tbi_link *link, tbq_lane lane, uint64_t number, struct tbi_now now)
+void tbi_taken_changed(struct tbi_link *link, tbq_lane lane, uint64_t number, size_t size,
+                       struct tbi_now now)
 {
     struct tbi_rx_lane *l = &link->rx[lane];
 
+    l->changed_bytes += size;
     ack_soon(link, l, now);
     if (l->ack_from == l->ack_to) {
         l->ack_from = number;

@@ -144,15 +144,35 @@ struct prepared {
     struct tbi_block *body;
 };
 
+/* By reference, or as a copy; NULL also where there is none. */
+static struct tbi_block *body_of(struct tbi_node *node, tbq_bytes bytes,
+                                 const tbq_send_options *options)
+{
+    if (options->by_reference) {
+        return tbi_loan_new(node, bytes, options->tag);
+    }
+    return bytes.size > 0 ? tbi_block_behind(node->alloc, TBI_LINK_FRONT, bytes.data, bytes.size)
+                          : NULL;
+}
+
+/* Others have no bytes of the caller's, or few. */
+static bool has_bytes(tbq_kind kind)
+{
+    return kind == TBQ_TRANSITION || kind == TBQ_RESOURCE_REQUEST;
+}
+
 /* 0; INVALID, UNSUPPORTED, TOO_LARGE, NOMEM. A ping is noted at the bond it goes to. */
 static int prepare(struct tbi_node *node, struct tbi_bond *b, const tbq_message *message,
-                   struct prepared *p)
+                   const tbq_send_options *options, struct prepared *p)
 {
     uint8_t small[TBI_RECORD_SIZE_MAX + 16]; /* the largest body of the library's own making */
     struct tbi_writer w;
     tbq_bytes bytes;
 
     tbi_put_init(&w, small, sizeof small);
+    if (options->by_reference && !has_bytes(message->kind)) {
+        return TBQ_ERR_INVALID;
+    }
     if (message->kind == TBQ_ERROR && message->u.error.text.data == NULL &&
         message->u.error.text.size > 0) {
         return TBQ_ERR_INVALID; /* its text is copied by what encodes it */
@@ -175,10 +195,9 @@ static int prepare(struct tbi_node *node, struct tbi_bond *b, const tbq_message 
         p->head_size = tbi_put_size(&w);
         memcpy(p->head, small, p->head_size);
     }
-    if (bytes.size > 0) {
-        p->body = tbi_block_behind(node->alloc, TBI_LINK_FRONT, bytes.data, bytes.size);
-    }
-    return bytes.size > 0 && p->body == NULL ? TBQ_ERR_NOMEM : 0;
+    p->body = body_of(node, bytes, options);
+    bool wanted = bytes.size > 0 || options->by_reference;
+    return wanted && p->body == NULL ? TBQ_ERR_NOMEM : 0;
 }
 
 /* One of many found no place: its fate comes at once, and counts, if there is no memory to tell. */
@@ -230,15 +249,24 @@ static int post(struct tbi_bond *b, const struct prepared *p, enum tbi_fate_mark
     return rv;
 }
 
+/* It was posted, with that result. */
+static void let_go(struct prepared *p, int rv)
+{
+    if (rv < 0) {
+        tbi_loan_call_off(p->body);
+    }
+    tbi_block_unref(p->body);
+}
+
 int tbi_dispatch_send(struct tbi_bond *b, tbq_connection connection, const tbq_message *message,
                       const tbq_send_options *options)
 {
     struct prepared p;
-    int rv = prepare(b->node, b, message, &p);
+    int rv = prepare(b->node, b, message, options, &p);
 
     if (rv == 0) {
         rv = post(b, &p, TBI_FATE_OF_SEND, connection, options);
-        tbi_block_unref(p.body);
+        let_go(&p, rv);
     }
     return rv;
 }
@@ -277,7 +305,7 @@ int tbi_node_broadcast(struct tbi_node *node, struct tbi_now now, const tbq_mess
         message->kind == TBQ_RESOURCE_RESPONSE) {
         return TBQ_ERR_UNSUPPORTED; /* their answers belong to one peer each */
     }
-    int rv = prepare(node, NULL, message, &p);
+    int rv = prepare(node, NULL, message, options, &p);
     if (rv < 0) {
         return rv;
     }
@@ -286,7 +314,7 @@ int tbi_node_broadcast(struct tbi_node *node, struct tbi_now now, const tbq_mess
     if (rv == 0) {
         post_to_all(node, &p, all->id, options);
     }
-    tbi_block_unref(p.body);
+    let_go(&p, rv);
     return rv < 0 ? rv : (int)n;
 }
 

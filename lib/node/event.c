@@ -38,6 +38,7 @@ static bool has_words(tbq_event_type type)
     case TBQ_EVENT_DATAGRAM:
     case TBQ_EVENT_BODY:
     case TBQ_EVENT_BODY_END:
+    case TBQ_EVENT_RELEASED:
         return false;
     }
     return false;
@@ -109,6 +110,7 @@ void tbi_event_set_address(struct tbi_event *e, const struct tbi_addr *addr)
 void tbi_events_push(struct tbi_events *q, struct tbi_event *e)
 {
     q->fates -= e->pub.type == TBQ_EVENT_FATE;
+    q->ended = q->ended || e->pub.type == TBQ_EVENT_STOPPED;
     tbi_list_remove(&e->entry); /* of those reserved */
     tbi_list_push(&q->waiting, &e->entry);
     q->news = true;
@@ -139,6 +141,7 @@ struct tbi_event *tbi_events_hand_out(struct tbi_events *q)
         return NULL;
     }
     struct tbi_event *e = TBI_CONTAINER(entry, struct tbi_event, entry);
+    tbi_prefetch(TBI_CONTAINER(q->waiting.next, struct tbi_event, entry), sizeof *e);
     if (is_notice(e->pub.type)) {
         q->notices--;
     }

@@ -24,6 +24,7 @@ lib_node_libtbi_node_la_SOURCES = \
 	lib/node/resume.c \
 	lib/node/further.c \
 	lib/node/instream.c \
+	lib/node/loan.c \
 	lib/node/select.c \
 	lib/node/session.c \
 	lib/node/trust.c

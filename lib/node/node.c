@@ -194,14 +194,14 @@ void tbi_node_free(struct tbi_node *node)
     struct tbi_binding ignored;
     while (tbi_node_next_binding(node, &ignored)) {
     }
-    free_events(&node->events.waiting);
-    free_events(&node->events.held);
-    free_events(&node->events.handed_out);
-    free_events(&node->events.reserved);
     tbi_discovery_free(node);
     tbi_tickets_free(&node->tickets);
     tbi_load_free(node);
     tbi_endpoint_free(node->endpoint);
+    free_events(&node->events.waiting);
+    free_events(&node->events.held);
+    free_events(&node->events.handed_out);
+    free_events(&node->events.reserved);
     tbi_map_free(&node->contacts);
     tbi_map_free(&node->sessions);
     tbi_map_free(&node->peers);

@@ -572,6 +572,11 @@ void tbi_dispatch_delivery(struct tbi_bond *b, struct tbi_delivery *d);
 struct tbi_event *tbi_dispatch_event(struct tbi_bond *b, const struct tbi_delivery *d,
                                      tbq_event_type type);
 
+/* --- loan.c: bytes that stay the application's --- */
+/* RELEASED is told with that tag when the last reference is gone. NULL: out of memory. */
+struct tbi_block *tbi_loan_new(struct tbi_node *node, tbq_bytes bytes, uint64_t tag);
+void tbi_loan_call_off(struct tbi_block *b); /* the send has failed: if it is one, nobody is told */
+
 /* --- body_out.c: bodies that are sent --- */
 void tbi_bodies_look(struct tbi_bond *b);    /* whether some could go on */
 void tbi_bodies_feed(struct tbi_node *node); /* all that could: calls what they are read from */

@@ -540,7 +540,7 @@ static ngtcp2_ssize write_some(struct tbi_conn *c, ngtcp2_path *path, ngtcp2_pkt
     }
     if (o != NULL) {
         bool all;
-        n = tbi_ostream_gather(o, vec, VECTORS_MAX, &all);
+        n = tbi_ostream_gather(o, vec, VECTORS_MAX, size, &all);
         fin = o->fin && all;
         flags = (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0U) |
                 (!all || others_wait(c, o) ? NGTCP2_WRITE_STREAM_FLAG_MORE : 0U);

@@ -95,7 +95,9 @@ struct tbi_ostream *tbi_ostream_new(const struct tbi_alloc *a, int64_t id, unsig
 void tbi_ostream_free(struct tbi_ostream *o);
 int tbi_ostream_push(struct tbi_ostream *o, const uint8_t *head, size_t head_size,
                      struct tbi_block *body);
-size_t tbi_ostream_gather(const struct tbi_ostream *o, ngtcp2_vec *vec, size_t max, bool *all);
+/* What is next, as far as a packet with that many bytes can take it; *all: there is no more. */
+size_t tbi_ostream_gather(const struct tbi_ostream *o, ngtcp2_vec *vec, size_t max, size_t bytes,
+                          bool *all);
 void tbi_ostream_sent(struct tbi_ostream *o, size_t size);
 void tbi_ostream_acked(struct tbi_ostream *o, uint64_t offset, uint64_t size);
 

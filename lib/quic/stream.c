@@ -76,16 +76,19 @@ int tbi_ostream_push(struct tbi_ostream *o, const uint8_t *head, size_t head_siz
     return 0;
 }
 
-size_t tbi_ostream_gather(const struct tbi_ostream *o, ngtcp2_vec *vec, size_t max, bool *all)
+size_t tbi_ostream_gather(const struct tbi_ostream *o, ngtcp2_vec *vec, size_t max, size_t bytes,
+                          bool *all)
 {
     size_t n = 0;
     size_t used = o->next_used;
     size_t i = o->next;
+    size_t got = 0;
 
-    for (; i < o->count && n < max; i++, used = 0) {
+    for (; i < o->count && n < max && got < bytes; i++, used = 0) {
         const struct tbi_chunk *c = &o->chunk[o->first + i];
         if (c->size > used) {
             vec[n++] = (ngtcp2_vec){.base = c->data + used, .len = c->size - used};
+            got += c->size - used;
         }
     }
     *all = i == o->count;

@@ -35,8 +35,10 @@ struct tbq_server {
     bool at_once;                  /* it ends the next wait at once, whatever comes */
     uint64_t put_off;      /* ns; since when packets wait for events to be pulled; 0: none */
     uint64_t busy_at;      /* ns; when something has come or gone last: see busy_poll_us */
+    bool answered;         /* the application has sent something meanwhile */
     unsigned pulled;       /* events, for a look at the clock now and then; */
     unsigned calls;        /* and other calls of a turn, for the same: */
+    uint64_t tick;         /* of calls outside of turns */
     struct tbi_now moment; /* the last one */
     uint64_t wall_at;      /* ns; when the wall clock is looked at again */
     struct tbi_node *node;
@@ -66,7 +68,7 @@ int tbi_server_load_trust(struct tbq_server *s, char *text, size_t text_size);
 int tbi_server_changed(struct tbq_server *s, int rv);
 struct tbi_now tbi_server_now(struct tbq_server *s);
 /* The time, for calls that may be many: within a turn, from its beginning until there are no more
- * events, as it was a few calls ago. */
+ * events, as it was a few calls ago; else as it was a few milliseconds ago at most. */
 struct tbi_now tbi_server_moment(struct tbq_server *s);
 
 /* network.c: changes of this machine's addresses. 0 or TBQ_ERR_NOMEM. */

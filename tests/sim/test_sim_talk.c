@@ -34,7 +34,7 @@ struct world {
     bool keep;        /* the application releases nothing of x's */
     tbq_event **kept; /* KEPT_MAX */
     size_t kept_len;
-    size_t events[TBQ_EVENT_BODY_END + 1]; /* at n, of x */
+    size_t events[TBQ_EVENT_RELEASED + 1]; /* at n, of x */
     size_t fates[TBQ_UNKNOWN + 1];         /* of what n sent to x */
     size_t served; /* messages between n and h that are known to be delivered */
 };

@@ -92,6 +92,8 @@ static void note(struct pair_end *e, tbq_event *event)
     if (event->type == TBQ_EVENT_FATE) {
         e->fates[event->tag % PAIR_TAGS]++;
         e->fate = event->fate;
+    } else if (event->type == TBQ_EVENT_RELEASED) {
+        e->released[event->tag % PAIR_TAGS]++;
     } else if (event->type == TBQ_EVENT_CONNECTED) {
         e->connection = event->connection;
     } else if (event->type == TBQ_EVENT_REQUEST) {

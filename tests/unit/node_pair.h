@@ -20,9 +20,10 @@ struct pair_end {
     bool hold;             /* MESSAGE and REQUEST events are kept in `held` */
     tbq_event *held[PAIR_EVENTS];
     size_t held_len;
-    size_t count[TBQ_EVENT_BODY_END + 1]; /* of events, by type */
+    size_t count[TBQ_EVENT_RELEASED + 1]; /* of events, by type */
     size_t after_stopped;                 /* events behind STOPPED, which is the last */
     size_t fates[PAIR_TAGS];              /* by tag */
+    size_t released[PAIR_TAGS];           /* the same */
     tbq_fate fate;                        /* of the last FATE */
     int reason;                           /* of the last event that has one */
     char text[320];                       /* the last event's that has one */

@@ -279,6 +279,37 @@ START_TEST(sizes_do_not_overflow)
 }
 END_TEST
 
+static void went(void *user)
+{
+    ++*(int *)user;
+}
+
+START_TEST(lent_bytes_are_somebody_elses)
+{
+    static const uint8_t bytes[] = "not ours";
+    struct tbi_failing_alloc f;
+    int gone = 0;
+
+    tbi_failing_init(&f, 0);
+    struct tbi_block *b = tbi_block_lend(&f.alloc, bytes, sizeof bytes, went, &gone);
+    ck_assert_ptr_eq(b->data, bytes);
+    ck_assert_uint_eq(b->size, sizeof bytes);
+    ck_assert_ptr_null(tbi_block_prefix(b, "x", 1));
+    ck_assert_int_eq(tbi_block_append(b, "x", 1), TBQ_ERR_INTERNAL);
+    tbi_block_unref(tbi_block_ref(b));
+    ck_assert_int_eq(gone, 0);
+    tbi_block_unref(b);
+    ck_assert_int_eq(gone, 1);
+    b = tbi_block_lend(&f.alloc, bytes, sizeof bytes, went, &gone);
+    ck_assert_ptr_eq(tbi_block_call_off(b), &gone);
+    tbi_block_unref(b);
+    ck_assert_int_eq(gone, 1);
+    f.fail_at = f.calls + 1;
+    ck_assert_ptr_null(tbi_block_lend(&f.alloc, bytes, sizeof bytes, went, &gone));
+    ck_assert_uint_eq(f.live, 0);
+}
+END_TEST
+
 #ifdef TBI_SEES_EVERY_USE /* and keeps none */
 static const bool keeps = false;
 #else
@@ -323,6 +354,58 @@ START_TEST(pieces_are_kept_for_their_next_use)
     tbi_alloc_release(&f.alloc);
     ck_assert_uint_eq(f.live, 1);
     tbi_piece_free(&f.alloc, next, 10);
+    ck_assert_uint_eq(f.live, 0);
+}
+END_TEST
+
+static void *area(struct tbi_failing_alloc *f, size_t size)
+{
+    size_t real = size;
+    void *at = tbi_area_new(&f->alloc, &real);
+
+    ck_assert_uint_ge(real, size);
+    return at;
+}
+
+START_TEST(areas_are_kept_for_their_next_use)
+{
+    const size_t size = 1 << 20, most = keeps ? TBI_AREAS_BYTES / size : 0;
+    struct tbi_failing_alloc f;
+    void *at[TBI_AREAS_BYTES / (1 << 20) + 2];
+    size_t smaller = size - size / 4;
+
+    tbi_failing_init(&f, 0);
+    ck_assert_int_eq(tbi_alloc_keep(&f.alloc), 0);
+    size_t own = f.live;
+    void *first = area(&f, size);
+    tbi_area_free(&f.alloc, first, size);
+    size_t calls = f.calls;
+    void *next = tbi_area_new(&f.alloc, &smaller); /* a little less: the same one, as it is */
+    ck_assert(!keeps || (next == first && f.calls == calls && smaller == size));
+    tbi_area_free(&f.alloc, next, smaller);
+    calls = f.calls;
+    tbi_area_free(&f.alloc, area(&f, size / 2), size / 2); /* too little for that */
+    ck_assert_uint_eq(f.calls, calls + 1);
+    tbi_area_free(&f.alloc, NULL, size);
+    tbi_alloc_trim(&f.alloc, false);
+    ck_assert_uint_eq(f.live, own);
+
+    for (size_t i = 0; i < most + 2; i++) {
+        at[i] = area(&f, size);
+    }
+    for (size_t i = 0; i < most + 2; i++) {
+        tbi_area_free(&f.alloc, at[i], size);
+    }
+    ck_assert_uint_eq(f.live, own + most);
+    if (keeps) {
+        f.fail_at = f.calls + 1; /* where memory is out, they are given back */
+        void *other = tbi_malloc(&f.alloc, 100);
+        ck_assert_ptr_nonnull(other);
+        ck_assert_uint_eq(f.live, own + 1);
+        tbi_free(&f.alloc, other);
+    }
+    tbi_area_free(&f.alloc, area(&f, size), size);
+    tbi_alloc_release(&f.alloc);
     ck_assert_uint_eq(f.live, 0);
 }
 END_TEST
@@ -446,6 +529,8 @@ int main(void)
     tcase_add_test(t, an_allocator_is_whole_or_none);
     tcase_add_test(t, sizes_do_not_overflow);
     tcase_add_test(t, pieces_are_kept_for_their_next_use);
+    tcase_add_test(t, areas_are_kept_for_their_next_use);
+    tcase_add_test(t, lent_bytes_are_somebody_elses);
     tcase_add_test(t, what_is_kept_is_given_back_where_memory_is_out);
     tcase_add_test(t, a_prefix_joins_the_bytes_once);
     tcase_add_test(t, a_block_lives_as_long_as_its_last_reader);

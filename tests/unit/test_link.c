@@ -529,12 +529,12 @@ START_TEST(a_full_outbox_refuses_and_says_when_to_go_on)
     world_free(&w);
     world_init(&w, 1);
     tbi_link_free(w.end[A].link);
-    w.outbox_messages = 4;
+    w.outbox_messages = 16; /* an eighth of it is 2 */
     w.end[A].link = world_link(&w, A);
-    for (uint64_t i = 0; i < 4; i++) {
+    for (uint64_t i = 0; i < 16; i++) {
         ck_assert_int_eq(world_send(&w, A, TBQ_LANE_LOW, i, "m"), 0);
     }
-    ck_assert_int_eq(world_send(&w, A, TBQ_LANE_LOW, 4, "m"), TBQ_ERR_AGAIN);
+    ck_assert_int_eq(world_send(&w, A, TBQ_LANE_LOW, 16, "m"), TBQ_ERR_AGAIN);
     w.keep_story = false;
     world_connect(&w);
     world_flow(&w);
@@ -545,10 +545,69 @@ START_TEST(a_full_outbox_refuses_and_says_when_to_go_on)
     world_take(&w, B, 0);
     world_wait(&w, 25);
     world_expect(&w, "A 1 delivered\nA writable\n");
-    ck_assert_int_eq(world_send(&w, A, TBQ_LANE_LOW, 4, "m"), 0);
+    ck_assert_int_eq(world_send(&w, A, TBQ_LANE_LOW, 16, "m"), 0);
     tbi_link_stats(w.end[A].link, &stats);
-    ck_assert_uint_eq(stats.outbox_messages, 3);
+    ck_assert_uint_eq(stats.outbox_messages, 15);
     ck_assert_uint_eq(stats.refused, 1);
+}
+END_TEST
+
+/* The message of that lane comes, and A hears so. */
+static void comes(tbq_lane lane)
+{
+    world_move(&w, A, (int)lane, SIZE_MAX);
+    w.now.mono_ns += 30 * TBI_NS_PER_MS;
+    world_drain(&w, B);
+    world_move(&w, B, TBI_LINK_CONTROL, SIZE_MAX);
+    world_drain(&w, A);
+}
+
+START_TEST(what_is_large_waits_for_as_much_room)
+{
+    static const uint8_t large[1000];
+    struct tbi_outgoing m = outgoing(1);
+
+    world_free(&w);
+    world_init(&w, 1);
+    tbi_link_free(w.end[A].link);
+    w.outbox_bytes = sizeof large;
+    w.end[A].link = world_link(&w, A);
+    w.keep_story = false;
+    world_connect(&w);
+    for (m.lane = TBQ_LANE_CRITICAL; m.lane <= TBQ_LANE_LOW; m.lane++) {
+        ck_assert_int_eq(world_send_more(&w, A, &m, large, 250), 0);
+    }
+    m.lane = TBQ_LANE_LOW;
+    ck_assert_int_eq(world_send_more(&w, A, &m, large, 1), TBQ_ERR_AGAIN);
+    ck_assert_int_eq(world_send_more(&w, A, &m, large, 600), TBQ_ERR_AGAIN);
+    ck_assert_int_eq(world_send_more(&w, A, &m, large, 1), TBQ_ERR_AGAIN);
+    world_drain(&w, A);
+    comes(TBQ_LANE_CRITICAL);
+    comes(TBQ_LANE_HIGH);
+    w.keep_story = true;
+    world_expect(&w, "");
+    comes(TBQ_LANE_NORMAL);
+    world_expect(&w, "B gets 2/0 \nA writable\n");
+    ck_assert_int_eq(world_send_more(&w, A, &m, large, 600), 0);
+}
+END_TEST
+
+START_TEST(many_bytes_are_acknowledged_at_once)
+{
+    static const uint8_t large[WORLD_MAX];
+    struct tbi_outgoing m = outgoing(1);
+    struct tbi_link_stats stats;
+
+    world_connect(&w);
+    world_send(&w, A, TBQ_LANE_LOW, 1, "so that there was an ACK lately");
+    world_wait(&w, 30);
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(world_send_more(&w, A, &m, large, sizeof large), 0);
+        world_drain(&w, A);
+        world_flow(&w);
+        tbi_link_stats(w.end[A].link, &stats);
+        ck_assert_uint_eq(stats.outbox_bytes, i < 3 ? (size_t)(i + 1) * sizeof large : 0);
+    }
 }
 END_TEST
 
@@ -715,7 +774,9 @@ static void add_lanes(Suite *s)
     tcase_add_test(t, a_half_unordered_message_is_sent_again);
     tcase_add_test(t, lanes_do_not_wait_for_one_another);
     tcase_add_test(t, a_full_outbox_refuses_and_says_when_to_go_on);
+    tcase_add_test(t, what_is_large_waits_for_as_much_room);
     tcase_add_test(t, received_frees_the_bytes_and_taken_the_slot);
+    tcase_add_test(t, many_bytes_are_acknowledged_at_once);
     tcase_add_test(t, messages_that_cannot_be_are_refused_at_the_call);
     tcase_add_test(t, a_write_that_finds_no_memory_is_tried_again);
     tcase_add_test(t, any_allocation_may_fail);

@@ -174,6 +174,50 @@ START_TEST(a_length_is_a_claim_and_memory_follows_the_bytes)
 }
 END_TEST
 
+static void claim(tbq_lane lane, size_t size)
+{
+    const struct tbi_message m = {.number = 0, .kind = TRANSITION};
+
+    tbi_put_message_head(&out, &m, size);
+    to_lane(lane);
+}
+
+START_TEST(one_large_message_at_a_time_is_believed)
+{
+    const struct tbi_link *link;
+
+    world_free(&w);
+    world_init(&w, 1);
+    tbi_link_free(w.end[B].link);
+    w.end[B].max_message_size = 4 * (uint64_t)TBI_LINK_CLAIMS_MAX;
+    link = w.end[B].link = world_link(&w, B);
+    world_connect(&w);
+    claim(TBQ_LANE_CRITICAL, 2 * (size_t)TBI_LINK_CLAIMS_MAX); /* too large to be */
+    ck_assert_uint_eq(link->claimed, 0);
+    claim(TBQ_LANE_HIGH, 2 * (size_t)TBI_LINK_FIRST_BLOCK);
+    ck_assert_uint_eq(link->claimed, 2 * (size_t)TBI_LINK_FIRST_BLOCK);
+    claim(TBQ_LANE_NORMAL, TBI_LINK_CLAIMS_MAX); /* one too many */
+    claim(TBQ_LANE_LOW, 100);
+    ck_assert_uint_eq(link->claimed, 2 * (size_t)TBI_LINK_FIRST_BLOCK);
+    for (size_t i = 0; i < 2; i++) { /* whole */
+        static const uint8_t bytes[TBI_LINK_FIRST_BLOCK];
+        tbi_put_bytes(&out, bytes, sizeof bytes);
+        to_lane(TBQ_LANE_HIGH);
+    }
+    ck_assert_uint_eq(w.end[B].held_len, 1);
+    ck_assert_uint_eq(w.end[B].held[0]->body->capacity, 2 * (size_t)TBI_LINK_FIRST_BLOCK);
+    ck_assert_uint_eq(link->claimed, 0);
+    struct tbi_link_stream *s = tbi_link_stream_new(w.end[B].path, TBQ_LANE_LOW, true, 0);
+    const struct tbi_message m = {.number = 1, .kind = TRANSITION};
+    w.end[A].stream[0] = (struct world_stream){.open = true};
+    tbi_put_message_head(&out, &m, TBI_LINK_CLAIMS_MAX);
+    tbi_link_stream_data(s, w.now, frame, tbi_put_size(&out), false);
+    ck_assert_uint_eq(link->claimed, TBI_LINK_CLAIMS_MAX);
+    tbi_link_stream_free(s);
+    ck_assert_uint_eq(link->claimed, 0);
+}
+END_TEST
+
 START_TEST(an_unknown_kind_is_declined_unless_it_may_be_skipped)
 {
     struct tbi_link_stats stats;
@@ -655,6 +699,7 @@ int main(void)
     tcase_add_test(t, a_duplicate_has_no_effect_but_one_ack);
     tcase_add_test(t, a_message_too_large_is_discarded_as_it_comes);
     tcase_add_test(t, a_length_is_a_claim_and_memory_follows_the_bytes);
+    tcase_add_test(t, one_large_message_at_a_time_is_believed);
     tcase_add_test(t, an_unknown_kind_is_declined_unless_it_may_be_skipped);
     tcase_add_test(t, an_unknown_flag_must_be_understood);
     tcase_add_test(t, an_odd_frame_is_skipped_and_an_even_one_is_not);

@@ -11,7 +11,7 @@
 static struct quic_pair p; /* A: the peer, B: an identity and an address for the node */
 static struct tbi_trust trust;
 static struct tbi_node *node;
-static size_t told[TBQ_EVENT_BODY_END + 1];
+static size_t told[TBQ_EVENT_RELEASED + 1];
 static char last_words[256]; /* of the latest DISCONNECTED */
 static int64_t control;
 static struct tbi_quic_sink usual; /* of the peer */

@@ -5,7 +5,7 @@
 
 #include "node_pair.h"
 
-enum { TO_B = 1, TO_A = 2, ASKED = 3, BODY = 4 };
+enum { TO_B = 1, TO_A = 2, ASKED = 3, BODY = 4, LENT = 5 };
 
 static bool known_error(int rv)
 {
@@ -64,7 +64,16 @@ static bool send_body(struct pair *p, int *left)
                                    TBQ_LENGTH_UNKNOWN, &o, NULL));
 }
 
-/* Dial, a load and a choice, a message each way, a body, a request and its answer, close, stop. */
+static bool lend(struct pair *p)
+{
+    const tbq_send_options o = {
+        .size = sizeof o, .tag = LENT, .lane = TBQ_LANE_NORMAL, .by_reference = true};
+    tbq_message m = pair_message("lent");
+
+    return took(tbi_node_send_to(p->a.node, p->now, pair_id(&p->b), &m, &o));
+}
+
+/* Dial, a load and a choice, a message each way, one by reference, a body, a request and its answer, close, stop. */
 static void story(struct pair *p, bool accepted[PAIR_TAGS], bool *asked)
 {
     tbq_answer answer = {.status = TBQ_RESPONSE_OK};
@@ -82,6 +91,7 @@ static void story(struct pair *p, bool accepted[PAIR_TAGS], bool *asked)
     load_and_choose(p);
     accepted[TO_B] = took(pair_send(p, &p->a, &p->b, TO_B));
     accepted[TO_A] = took(pair_send(p, &p->b, &p->a, TO_A));
+    accepted[LENT] = lend(p);
     accepted[BODY] = send_body(p, &left);
     pair_run(p, 1000);
     *asked = took(tbi_node_request(p->a.node, p->now, pair_id(&p->b),
@@ -100,15 +110,17 @@ static void story(struct pair *p, bool accepted[PAIR_TAGS], bool *asked)
 
 static void check(const struct pair *p, const bool accepted[PAIR_TAGS], bool asked, size_t at)
 {
-    const struct pair_end *by[PAIR_TAGS] = {NULL, &p->a, &p->b, &p->a, &p->a};
+    const struct pair_end *by[PAIR_TAGS] = {NULL, &p->a, &p->b, &p->a, &p->a, &p->a};
     size_t missing = 0;
 
-    for (size_t tag = TO_B; tag <= BODY; tag++) {
+    for (size_t tag = TO_B; tag <= LENT; tag++) {
         size_t fates = by[tag]->fates[tag];
         ck_assert_msg(fates <= (accepted[tag] ? 1 : 0), "allocation %zu: %zu fates", at, fates);
         missing += accepted[tag] && fates == 0;
     }
     ck_assert_msg(missing == 0, "allocation %zu: %zu fates missing", at, missing);
+    ck_assert_msg(p->a.released[LENT] == (accepted[LENT] ? 1 : 0), "allocation %zu: %zu released",
+                  at, p->a.released[LENT]);
     ck_assert_msg(p->a.count[TBQ_EVENT_RESPONSE] == (asked ? 1 : 0),
                   "allocation %zu: %zu responses", at, p->a.count[TBQ_EVENT_RESPONSE]);
     ck_assert_msg(tbi_node_stopped(p->a.node) && tbi_node_stopped(p->b.node),

@@ -100,7 +100,7 @@ static void next_is(size_t max, const char *text, bool is_all)
     ngtcp2_vec vec[8];
     char got[64] = "";
     bool all;
-    size_t n = tbi_ostream_gather(stream, vec, max, &all), size = 0;
+    size_t n = tbi_ostream_gather(stream, vec, max, SIZE_MAX, &all), size = 0;
     for (size_t i = 0; i < n; i++) {
         memcpy(got + size, vec[i].base, vec[i].len);
         size += vec[i].len;
