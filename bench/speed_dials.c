@@ -130,7 +130,7 @@ static void on_pong(struct dial *d)
     run.before_up += !d->up;
     count(d);
     if (d->up) {
-        ask(d); /* else when it is up */
+        hang_up(d); /* else when it is up */
     }
 }
 
@@ -153,7 +153,7 @@ static void on_connected(struct dial *d)
     }
     d->up = true;
     if (is_early() && !d->waits) {
-        ask(d);
+        hang_up(d);
     }
 }
 

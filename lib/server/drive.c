@@ -9,6 +9,7 @@
  * waited for the fates. Answers are waited for by somebody who has nothing else to do, perhaps. */
 #define PUT_OFF_NS (250 * TBI_NS_PER_US)
 #define ANSWERS_NS (40 * TBI_NS_PER_US)
+#define NOT_PULLED_NS TBI_NS_PER_MS /* the same, where the events are not pulled at all */
 
 #define CALM_NS (10 * TBI_NS_PER_MS) /* between two arrivals of a traffic there is no calm */
 #define IDLE_NS (20 * TBI_NS_PER_MS) /* nothing to do for so long: there is no traffic */
@@ -60,7 +61,7 @@ static uint64_t deadline(tbq_server *s, uint64_t now)
     at = s->network_at < at ? s->network_at : at;
     at = s->book_at < at ? s->book_at : at;
     if (at <= now && s->put_off > 0) {
-        at = s->put_off + PUT_OFF_NS; /* whoever pulls the events does it before */
+        at = s->put_off + NOT_PULLED_NS; /* whoever pulls the events does it before */
     }
     return at > now && !is_awake(s, now) ? at : 0;
 }
