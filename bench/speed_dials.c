@@ -10,8 +10,8 @@
  *               one.
  *     resumed   The address has the peer's id in it: its ticket is shown.
  *     early     The same; the message is a ping, which goes with the first packet. It may be
- *               answered before the handshake is complete, so before the connection is closed a
- *               message goes there and back: behind it is the next ticket.
+ *               answered before the handshake is complete, so the connection is closed when the
+ *               server has confirmed it, too: before that comes the next ticket.
  *
  * With --limit the server is full from the beginning: each dial is as those of `full`, and counts
  * when it is refused. */
@@ -140,9 +140,7 @@ static void on_answer(struct dial *d, const tbq_bytes *b)
         return; /* of the connection before: its answer had come, but that was not told in time */
     }
     d->number++;
-    if (!is_early()) {
-        count(d);
-    }
+    count(d);
     hang_up(d);
 }
 

@@ -119,6 +119,7 @@ void tbi_link_tick(struct tbi_link *link, struct tbi_now now)
     if (link->retry_at <= now.mono_ns) {
         link->retry_at = TBI_NEVER;
     }
+    tbi_paths_ask_again(link);
     tbi_control_flush(link, now);
     for (unsigned i = 0; i < TBQ_LANES; i++) {
         tbi_send_lane(link, now, (tbq_lane)i);

@@ -31,6 +31,9 @@ void tbi_outbox_init(struct tbi_link *link)
         l->declined_low = UINT64_MAX;
     }
     link->next_expiry = TBI_NEVER;
+    size_t free = link->limit_messages / ROOM;
+    link->roomy_messages = link->limit_messages - (free > 0 ? free : 1);
+    link->roomy_bytes = link->limit_bytes - link->limit_bytes / ROOM;
 }
 
 void tbi_out_free(struct tbi_link *link, struct tbi_out *m)
@@ -197,13 +200,12 @@ static void release_payload(struct tbi_link *link, struct tbi_out *m)
 
 void tbi_outbox_check_room(struct tbi_link *link)
 {
-    const struct tbi_link_stats *has = &link->stats;
-    size_t bytes = has->outbox_bytes, messages = link->limit_messages / ROOM;
-    bool fits = bytes == 0 || (bytes <= link->limit_bytes - link->limit_bytes / ROOM &&
-                               link->wanted <= link->limit_bytes - bytes);
+    size_t bytes = link->stats.outbox_bytes;
 
-    messages = link->limit_messages - (messages > 0 ? messages : 1);
-    if (link->starved && has->outbox_messages <= messages && fits) {
+    if (!link->starved || link->stats.outbox_messages > link->roomy_messages) {
+        return;
+    }
+    if (bytes == 0 || (bytes <= link->roomy_bytes && link->wanted <= link->limit_bytes - bytes)) {
         link->starved = false;
         link->writable = true;
     }

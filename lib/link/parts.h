@@ -151,6 +151,7 @@ struct tbi_link_path {
     const char *error_text;
     struct tbi_intake in[TBQ_LANES];
     uint64_t lane_next[TBQ_LANES]; /* above all numbers that our lane stream has */
+    size_t room[TBQ_LANES];        /* of our lane stream, as it was asked for in this tick */
     uint64_t owed[TBQ_LANES];      /* credit of the peer's lane streams, given with the next tick */
     struct tbi_list streams;
 };
@@ -186,6 +187,8 @@ struct tbi_link {
     const struct tbi_log *log;
     size_t limit_bytes;
     size_t limit_messages;
+    size_t roomy_messages; /* no more than so many: there is room again */
+    size_t roomy_bytes;
     uint64_t max_message_size;
     uint64_t ack_delay;
     size_t out_size; /* bytes of a message's piece: it becomes its fate's room */
@@ -243,7 +246,13 @@ void tbi_paths_changed(struct tbi_link *link);
  * fits. NULL: nowhere now. */
 struct tbi_link_path *tbi_path_choose(struct tbi_link *link, tbq_lane lane, size_t size,
                                       unsigned fitting);
-bool tbi_path_has_room(const struct tbi_link_path *path, tbq_lane lane);
+#define TBI_NOT_ASKED SIZE_MAX
+/* Asked once in a tick, in which nobody else writes. */
+bool tbi_path_has_room(struct tbi_link_path *path, tbq_lane lane);
+void tbi_path_filled(struct tbi_link_path *path, tbq_lane lane, size_t size); /* so much written */
+void tbi_paths_ask_again(struct tbi_link *link);
+/* The one path that is to be used, or NULL: there are several, or none. */
+struct tbi_link_path *tbi_path_only(struct tbi_link *link);
 
 /* --- outbox.c */
 

@@ -130,9 +130,34 @@ void tbi_path_spend(struct tbi_link_path *path, size_t size)
 
 /* --- Choosing --------------------------------------------------------------------------------- */
 
-bool tbi_path_has_room(const struct tbi_link_path *path, tbq_lane lane)
+bool tbi_path_has_room(struct tbi_link_path *path, tbq_lane lane)
 {
-    return path->conn.room(path->conn.user, (int)lane) > 0;
+    size_t *room = &path->room[lane];
+
+    *room = *room == TBI_NOT_ASKED ? path->conn.room(path->conn.user, (int)lane) : *room;
+    return *room > 0;
+}
+
+void tbi_path_filled(struct tbi_link_path *path, tbq_lane lane, size_t size)
+{
+    size_t *room = &path->room[lane];
+
+    *room -= *room == TBI_NOT_ASKED ? 0 : *room < size ? *room : size;
+}
+
+void tbi_paths_ask_again(struct tbi_link *link)
+{
+    TBI_FOREACH_PATH(p, link)
+    {
+        for (size_t i = 0; i < TBQ_LANES; i++) {
+            p->room[i] = TBI_NOT_ASKED;
+        }
+    }
+}
+
+struct tbi_link_path *tbi_path_only(struct tbi_link *link)
+{
+    return link->usable != 0 && !several(link->usable) ? best_of(link, link->usable) : NULL;
 }
 
 /* ns until the last byte of a message of that size would arrive; a guess from what is measured. */

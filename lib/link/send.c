@@ -85,7 +85,7 @@ static bool allowed(const struct tbi_link_path *path, const struct tbi_out *m, u
     return !path->ahead || tbi_path_allows(path, message_head(m, number, head) + body_size(m));
 }
 
-static bool fits(const struct tbi_link_path *path, struct tbi_tx_lane *l, const struct tbi_out *m,
+static bool fits(struct tbi_link_path *path, struct tbi_tx_lane *l, const struct tbi_out *m,
                  uint64_t number)
 {
     if (!allowed(path, m, number)) {
@@ -120,6 +120,7 @@ static bool write_on(struct tbi_link_path *path, struct tbi_now now, struct tbi_
         rv = c->write_aside(c->user, lane, m->unordered, head, size, m->payload);
     } else {
         rv = c->write(c->user, (int)lane, head, size, m->payload);
+        tbi_path_filled(path, lane, size + body_size(m));
         path->lane_next[lane] = rv == 0 ? number + 1 : path->lane_next[lane];
     }
     if (!wrote(path->link, now, rv)) {
@@ -179,8 +180,12 @@ static bool write_message(struct tbi_link *link, struct tbi_now now, struct tbi_
     if (l->schedule == TBQ_REDUNDANT) {
         return write_redundant(link, now, l, m, number);
     }
-    struct tbi_link_path *path = tbi_path_choose(link, m->fate.lane, body_size(m),
-                                                 fitting(link, l, m, number, link->usable));
+    struct tbi_link_path *path = tbi_path_only(link);
+    if (path != NULL) {
+        return fits(path, l, m, number) && write_on(path, now, l, m, number);
+    }
+    path = tbi_path_choose(link, m->fate.lane, body_size(m),
+                           fitting(link, l, m, number, link->usable));
     return path != NULL && write_on(path, now, l, m, number);
 }
 
@@ -236,6 +241,7 @@ static void announce(struct tbi_link *link, struct tbi_now now, struct tbi_tx_la
         if (!wrote(link, now, c->write(c->user, (int)lane, frame, tbi_put_size(&w), NULL))) {
             return;
         }
+        tbi_path_filled(path, lane, tbi_put_size(&w));
         tbi_path_spend(path, tbi_put_size(&w));
         m->announced |= path->bit;
         tbi_list_remove(&m->announce);

@@ -465,10 +465,11 @@ static bool may_send(const struct tbi_ostream *o)
 }
 
 /* The most urgent one. Where it is the turn of the others, the first one behind it: of the next
- * lane after the one that had the last turn. */
-static struct tbi_ostream *next_stream(struct tbi_conn *c)
+ * lane after the one that had the last turn. *more: another one could follow in the same packet. */
+static struct tbi_ostream *next_stream(struct tbi_conn *c, bool *more)
 {
     struct tbi_ostream *urgent = NULL, *behind = NULL, *next = NULL;
+    bool turn = c->others_turn;
 
     TBI_LIST_FOREACH(it, &c->streams)
     {
@@ -476,35 +477,24 @@ static struct tbi_ostream *next_stream(struct tbi_conn *c)
         if (!may_send(o)) {
             continue;
         }
-        if (urgent == NULL && !c->others_turn) {
-            return o;
+        if (urgent == NULL) {
+            urgent = o;
+            continue;
         }
-        urgent = urgent != NULL ? urgent : o;
-        if (o != urgent) {
-            behind = behind != NULL ? behind : o;
-            next = next == NULL && o->priority > c->last_turn ? o : next;
+        behind = behind != NULL ? behind : o;
+        next = next == NULL && o->priority > c->last_turn ? o : next;
+        if (!turn || next != NULL) {
+            break;
         }
     }
     c->others_turn = false;
-    if (behind == NULL) {
+    *more = behind != NULL || tbi_datagram_waits(c);
+    if (!turn || behind == NULL) {
         return urgent;
     }
     next = next != NULL ? next : behind;
     c->last_turn = next->priority;
     return next;
-}
-
-/* Whether there is something to go into the same packet behind that stream's bytes. */
-static bool others_wait(const struct tbi_conn *c, const struct tbi_ostream *o)
-{
-    TBI_LIST_FOREACH(it, &c->streams)
-    {
-        const struct tbi_ostream *other = TBI_CONTAINER(it, struct tbi_ostream, entry);
-        if (other != o && may_send(other)) {
-            return true;
-        }
-    }
-    return tbi_datagram_waits(c);
 }
 
 static void after_write(struct tbi_conn *c, struct tbi_ostream *o, size_t size, bool fin)
@@ -532,7 +522,8 @@ static ngtcp2_ssize write_some(struct tbi_conn *c, ngtcp2_path *path, ngtcp2_pkt
     bool fin = false;
     uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;
     bool turn = c->others_turn; /* before datagrams too, or they might fill every packet */
-    struct tbi_ostream *o = c->want_close ? NULL : next_stream(c);
+    bool more = false;
+    struct tbi_ostream *o = c->want_close ? NULL : next_stream(c, &more);
 
     if (!c->want_close && tbi_datagram_waits(c) && !(turn && o != NULL) &&
         (o == NULL || o->priority >= TBI_DATAGRAM_PRIORITY)) {
@@ -543,7 +534,7 @@ static ngtcp2_ssize write_some(struct tbi_conn *c, ngtcp2_path *path, ngtcp2_pkt
         n = tbi_ostream_gather(o, vec, VECTORS_MAX, size, &all);
         fin = o->fin && all;
         flags = (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0U) |
-                (!all || others_wait(c, o) ? NGTCP2_WRITE_STREAM_FLAG_MORE : 0U);
+                (!all || more ? NGTCP2_WRITE_STREAM_FLAG_MORE : 0U);
     }
     ngtcp2_ssize rv = ngtcp2_conn_writev_stream(c->qc, path, pi, dest, size, &used, flags,
                                                 o != NULL ? o->id : -1, vec, n, c->ep->now.mono_ns);

@@ -334,11 +334,13 @@ int tbq_connection_close(tbq_server *s, tbq_connection connection)
     return tbi_server_changed(s, tbi_node_close(s->node, tbi_server_now(s), connection));
 }
 
+static const tbq_send_options send_defaults = {.size = sizeof send_defaults,
+                                               .lane = TBQ_LANE_NORMAL};
+
 void tbq_send_options_init_sized(tbq_send_options *options, size_t size)
 {
-    static const tbq_send_options defaults = {.size = sizeof defaults, .lane = TBQ_LANE_NORMAL};
     if (options != NULL && size >= sizeof options->size) {
-        memcpy(options, &defaults, size < sizeof defaults ? size : sizeof defaults);
+        memcpy(options, &send_defaults, size < sizeof send_defaults ? size : sizeof send_defaults);
         options->size = size;
     }
 }
@@ -346,7 +348,7 @@ void tbq_send_options_init_sized(tbq_send_options *options, size_t size)
 /* The caller's options, however old its struct is, over the defaults. */
 static int read_options(tbq_send_options *o, const tbq_send_options *given)
 {
-    tbq_send_options_init(o);
+    *o = send_defaults;
     if (given != NULL) {
         if (given->size < sizeof given->size) {
             return TBQ_ERR_INVALID;
