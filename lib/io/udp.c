@@ -194,6 +194,9 @@ static void prepare_slots(struct tbi_udp *u)
         s->iov.iov_base = u->arena + i * TBI_DATAGRAM_MAX;
         s->iov.iov_len = TBI_DATAGRAM_MAX;
     }
+#if defined(TBI_UDP_HAVE_MMSG)
+    u->used = TBI_UDP_RECV_MAX;
+#endif
 }
 
 int tbi_udp_open(struct tbi_udp **udp, const struct tbi_alloc *a,
@@ -300,16 +303,15 @@ static void prepare_message(struct tbi_udp_slot *s, struct msghdr *m)
 static int receive_messages(struct tbi_udp *u)
 {
 #if defined(TBI_UDP_HAVE_MMSG)
-    struct mmsghdr messages[TBI_UDP_RECV_MAX];
-
-    for (size_t i = 0; i < TBI_UDP_RECV_MAX; i++) {
-        prepare_message(&u->slots[i], &messages[i].msg_hdr);
-        messages[i].msg_len = 0;
+    while (u->used > 0) {
+        u->used--;
+        prepare_message(&u->slots[u->used], &u->messages[u->used].msg_hdr);
     }
-    int n = recvmmsg(u->fd, messages, TBI_UDP_RECV_MAX, MSG_DONTWAIT, NULL);
+    int n = recvmmsg(u->fd, u->messages, TBI_UDP_RECV_MAX, MSG_DONTWAIT, NULL);
+    u->used = n > 0 ? (size_t)n : 1; /* the kernel has written there */
     for (int i = 0; i < n; i++) {
-        u->slots[i].message = messages[i].msg_hdr;
-        u->slots[i].size = messages[i].msg_len;
+        u->slots[i].message = u->messages[i].msg_hdr;
+        u->slots[i].size = u->messages[i].msg_len;
     }
     return n;
 #else

@@ -47,6 +47,10 @@ struct tbi_udp {
     uint8_t *arena;
     struct tbi_udp_slot slots[TBI_UDP_RECV_MAX];
     struct tbi_datagram batch[TBI_UDP_RECV_MAX];
+#if defined(TBI_UDP_HAVE_MMSG)
+    struct mmsghdr messages[TBI_UDP_RECV_MAX];
+    size_t used; /* of these, the first ones: they are prepared anew before the next receive */
+#endif
 };
 
 #endif

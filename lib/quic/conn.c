@@ -350,7 +350,9 @@ static size_t write_close(struct tbi_conn *c, uint8_t *dest, size_t size)
 
 void tbi_conn_rearm(struct tbi_conn *c)
 {
-    if (c->state == TBI_CONN_ALIVE) {
+    bool in_line = !tbi_list_empty(&c->ready); /* then it is asked again at the end of its turn */
+
+    if (c->state == TBI_CONN_ALIVE && !in_line) {
         uint64_t at = ngtcp2_conn_get_expiry(c->qc), silent = tbi_conn_suspect_at(c);
         tbi_timer_set(&c->ep->timers, &c->timer, silent < at ? silent : at);
     }
