@@ -60,8 +60,9 @@ static uint64_t deadline(tbq_server *s, uint64_t now)
     at = names < at ? names : at;
     at = s->network_at < at ? s->network_at : at;
     at = s->book_at < at ? s->book_at : at;
-    if (at <= now && s->put_off > 0) {
-        at = s->put_off + NOT_PULLED_NS; /* whoever pulls the events does it before */
+    if (s->put_off > 0) { /* whoever pulls the events does it before; who says more tells nobody */
+        uint64_t end = s->put_off + NOT_PULLED_NS;
+        at = at <= now || end < at ? end : at;
     }
     return at > now && !is_awake(s, now) ? at : 0;
 }
@@ -243,16 +244,16 @@ static bool may_put_off(const tbq_server *s)
 }
 
 /* What the calls since the last turn have left to do is done now, so that it needs no other one. */
-static void go_on(tbq_server *s)
+static void go_on(tbq_server *s, bool more_events)
 {
     struct tbi_now now = tbi_server_now(s);
 
-    s->put_off = 0; /* also where there is nothing to send after all */
     s->answered = false;
     tbi_node_settle(s->node);
     if (tbi_node_deadline(s->node) == 0) {
         (void)send_all(s, now); /* a socket that is of no use is noticed by the next turn */
     }
+    s->put_off = more_events ? s->moment.mono_ns : 0; /* also where nothing was sent after all */
     if (s->onefd != NULL) {
         (void)arm(s);
     }
@@ -275,8 +276,7 @@ tbq_event *tbq_server_next_event(tbq_server *s)
     }
     bool last = e != NULL && e->type == TBQ_EVENT_STOPPED; /* the server may be freed next */
     if (last || (e == NULL ? s->put_off > 0 || tbi_node_deadline(s->node) == 0 : has_waited(s))) {
-        go_on(s);
-        s->put_off = e != NULL && !last ? s->moment.mono_ns : 0; /* the rest waits anew */
+        go_on(s, e != NULL && !last); /* with more events, what these lead to waits anew */
     }
     return e;
 }
@@ -376,6 +376,7 @@ int tbq_server_process(tbq_server *s)
     now = tbi_server_now(s); /* who acts may take its time, and dial */
     if (may_put_off(s)) {
         s->put_off = now.mono_ns;
+        s->answered = false; /* what was sent before is no answer to these events */
     } else {
         s->put_off = 0;
         tbi_node_settle(s->node); /* so that what an actor said is in the first packet */

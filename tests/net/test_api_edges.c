@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "couple.h"
@@ -258,6 +259,47 @@ START_TEST(after_a_turn_of_timers_the_descriptor_notices_calls)
 }
 END_TEST
 
+#define ASKED 24
+
+/* The first events have waited for so long that packets leave amid them. */
+START_TEST(who_stops_amid_the_events_is_heard_all_the_same)
+{
+    const struct timespec until_all_are_due = {.tv_nsec = 20000000};
+    tbq_request_id id;
+    connect_them();
+    int fd = tbq_server_fd(a.server);
+    if (fd == TBQ_ERR_UNSUPPORTED) {
+        end();
+        return;
+    }
+    b.keep = true;
+    for (int i = 0; i < ASKED; i++) {
+        ck_assert_int_eq(
+            tbq_request(a.server, tbq_server_peer_id(b.server), "?", 1, 2500, NULL, &id), 0);
+    }
+    all_is_told();
+    calm_down(fd);
+    tbq_event *e = NULL;
+    while (e == NULL) {
+        ck_assert_int_eq(tbq_server_process(b.server), 0);
+        couple_pull(&b);
+        (void)is_readable(fd);
+        nanosleep(&until_all_are_due, NULL);
+        ck_assert_int_eq(tbq_server_process(a.server), 0);
+        nanosleep(&until_all_are_due, NULL);
+        e = tbq_server_next_event(a.server);
+    }
+    for (int i = 0; i < ASKED / 2 && e != NULL; i++) {
+        tbq_event_release(e);
+        e = tbq_server_next_event(a.server);
+    }
+    tbq_event_release(e);
+    send_text(&a, &b, "a word");
+    ck_assert(is_readable(fd));
+    end();
+}
+END_TEST
+
 static bool a_was_told(void *arg)
 {
     (void)arg;
@@ -472,6 +514,7 @@ int main(void)
     tcase_add_test(c, what_waits_for_the_events_does_not_wait_for_ever);
     tcase_add_test(c, who_hears_that_it_has_stopped_has_said_goodbye);
     tcase_add_test(c, after_a_turn_of_timers_the_descriptor_notices_calls);
+    tcase_add_test(c, who_stops_amid_the_events_is_heard_all_the_same);
     tcase_add_test(c, a_resume_wakes_for_what_was_held);
     tcase_add_test(c, what_was_posted_before_the_end_runs);
     tcase_add_test(c, a_socket_that_fails_ends_the_server_and_all_is_told);
