@@ -215,9 +215,11 @@ struct tbi_bond *tbi_bond_find(struct tbi_node *node, const tbq_peer_id *id,
     return NULL;
 }
 
-/* All that waits for one process waits for the other now: messages, bodies, pings. */
+/* All that waits for one process waits for the other now: messages, who waits for room, bodies,
+ * pings. */
 static void move_all(struct tbi_bond *from, struct tbi_bond *to)
 {
+    to->wants_writable = to->wants_writable || from->wants_writable;
     tbi_bodies_move(from, to);
     tbi_link_absorb(to->link, from->link);
     tbi_bond_touch(to);

@@ -176,6 +176,25 @@ START_TEST(a_full_outbox_is_told_and_then_writable)
 }
 END_TEST
 
+/* What waits moves to the link of the new process, and with it who waits for the room. */
+START_TEST(writable_is_told_also_where_the_peer_has_restarted)
+{
+    p.a.settings.outbox_messages = 4;
+    pair_connect(&p);
+    pair_kill(&p.b);
+    for (uint64_t i = 0; i < 4; i++) {
+        ck_assert_int_eq(pair_send(&p, &p.a, &p.b, i), 0);
+    }
+    ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 4), TBQ_ERR_AGAIN);
+    ck_assert_int_eq(pair_start(&p, &p.b), 0);
+    ck_assert_int_eq(pair_dial(&p, &p.b, &p.a, false, NULL), 0);
+    pair_run(&p, 120000);
+    ck_assert_uint_eq(p.a.count[TBQ_EVENT_FATE], 4);
+    ck_assert_uint_eq(p.a.count[TBQ_EVENT_WRITABLE], 1);
+    ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 4), 0);
+}
+END_TEST
+
 /* --- Events ----------------------------------------------------------------------------------- */
 
 static void three_messages_held(void)
@@ -713,6 +732,7 @@ int main(void)
     tcase_add_test(tc, what_sends_refuse);
     tcase_add_test(tc, every_kind_that_can_be_sent_arrives);
     tcase_add_test(tc, a_full_outbox_is_told_and_then_writable);
+    tcase_add_test(tc, writable_is_told_also_where_the_peer_has_restarted);
     tc = part(suite, "events");
     tcase_add_test(tc, events_end_in_any_order);
     tcase_add_test(tc, an_event_outlives_its_connection);
