@@ -19,8 +19,9 @@
 #define TBI_LINK_DECLINES_MAX 65536U /* runs of declined numbers of a lane that are not settled */
 #define TBI_LINK_EARLY_LISTS 64U     /* so that a place among early messages is found soon */
 #define TBI_LINK_EARLY_NUMBERS (2 * TBI_LINK_WINDOW / TBI_LINK_EARLY_LISTS)
-#define TBI_LINK_FIRST_BLOCK 65536U    /* bytes; a body's block grows beyond as its bytes come, */
-#define TBI_LINK_CLAIMS_MAX (1U << 20) /* but where no more than so many are claimed in all */
+#define TBI_LINK_FIRST_BLOCK 65536U /* bytes; a body's block grows beyond as its bytes come, */
+/* but where no more than so many are claimed in all: a request of 1 MiB has a head */
+#define TBI_LINK_CLAIMS_MAX ((1U << 20) + TBI_LINK_HEAD_MAX)
 
 /* What waits to be fetched as an action: a message's fate or a delivery. The slot is part of the
  * message itself, so telling needs no memory. */

@@ -218,6 +218,30 @@ START_TEST(one_large_message_at_a_time_is_believed)
 }
 END_TEST
 
+/* Whatever ends a half message: what was believed of it may be claimed again. */
+START_TEST(what_is_cut_off_claims_nothing)
+{
+    const struct tbi_link *link;
+    const struct tbi_message m = {.number = 1, .kind = TRANSITION};
+
+    world_free(&w);
+    world_init(&w, 1);
+    tbi_link_free(w.end[B].link);
+    w.end[B].max_message_size = 4 * (uint64_t)TBI_LINK_CLAIMS_MAX;
+    link = w.end[B].link = world_link(&w, B);
+    world_connect(&w);
+    claim(TBQ_LANE_HIGH, 2 * (size_t)TBI_LINK_FIRST_BLOCK);
+    struct tbi_link_stream *s = tbi_link_stream_new(w.end[B].path, TBQ_LANE_LOW, true, 0);
+    tbi_put_message_head(&out, &m, 2 * (size_t)TBI_LINK_FIRST_BLOCK);
+    tbi_link_stream_data(s, w.now, frame, tbi_put_size(&out), false);
+    ck_assert_uint_eq(link->claimed, 4 * (size_t)TBI_LINK_FIRST_BLOCK);
+    world_cut(&w);
+    ck_assert_uint_eq(link->claimed, 0);
+    tbi_link_stream_free(s);
+    ck_assert_uint_eq(link->claimed, 0);
+}
+END_TEST
+
 START_TEST(an_unknown_kind_is_declined_unless_it_may_be_skipped)
 {
     struct tbi_link_stats stats;
@@ -700,6 +724,7 @@ int main(void)
     tcase_add_test(t, a_message_too_large_is_discarded_as_it_comes);
     tcase_add_test(t, a_length_is_a_claim_and_memory_follows_the_bytes);
     tcase_add_test(t, one_large_message_at_a_time_is_believed);
+    tcase_add_test(t, what_is_cut_off_claims_nothing);
     tcase_add_test(t, an_unknown_kind_is_declined_unless_it_may_be_skipped);
     tcase_add_test(t, an_unknown_flag_must_be_understood);
     tcase_add_test(t, an_odd_frame_is_skipped_and_an_even_one_is_not);
