@@ -1,5 +1,6 @@
 /* tests/unit/test_node_loans.c - messages sent by reference: their bytes are read where they lie,
  * and RELEASED tells once, and not before, that nobody looks at them any more. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "node_pair.h"
@@ -199,6 +200,83 @@ START_TEST(nothing_comes_behind_stopped)
 }
 END_TEST
 
+static uint8_t *loan[PAIR_TAGS];
+
+static void lend_once(uint64_t tag, size_t size)
+{
+    static const tbq_lane lanes[] = {TBQ_LANE_NORMAL, TBQ_LANE_HIGH, TBQ_LANE_LOW};
+    tbq_send_options o = by_reference;
+    tbq_message m = {.kind = TBQ_TRANSITION};
+
+    o.tag = tag;
+    o.lane = lanes[tag % 3];
+    o.unordered = tag % 5 == 0;
+    o.ttl_ms = tag % 4 == 0 ? 300 : 0;
+    loan[tag] = malloc(size);
+    memset(loan[tag], (int)tag, size);
+    m.u.transition = (tbq_bytes){.data = loan[tag], .size = size};
+    ck_assert_int_eq(tbi_node_send_to(p.a.node, p.now, pair_id(&p.b), &m, &o), 0);
+}
+
+/* A sanitizer notices whoever reads them later. */
+static void give_up_what_is_released(void)
+{
+    for (size_t i = 0; i < PAIR_TAGS; i++) {
+        ck_assert_uint_le(p.a.released[i], 1);
+        if (p.a.released[i] == 1) {
+            free(loan[i]);
+            loan[i] = NULL;
+        }
+    }
+}
+
+static void run_and_free(uint64_t ms)
+{
+    for (uint64_t i = 0; i < ms; i++) {
+        pair_run(&p, 1);
+        give_up_what_is_released();
+    }
+}
+
+/* With a dial at the time `restarts`, ms, of a peer that has begun anew; 0: never. */
+static void lossy(uint64_t restarts)
+{
+    pair_connect(&p);
+    for (uint64_t tag = 0; tag < PAIR_TAGS; tag++) {
+        lend_once(tag, 1 + tag * tag * 400);
+    }
+    for (uint64_t i = 0; i < 300; i++) {
+        p.b.deaf = i % 7 < 3;
+        p.a.deaf = i % 11 < 3;
+        run_and_free(2);
+        if (restarts > 0 && i == restarts / 2) {
+            pair_kill(&p.b);
+            ck_assert_int_eq(pair_start(&p, &p.b), 0);
+            ck_assert_int_eq(pair_dial(&p, &p.b, &p.a, false, NULL), 0);
+        }
+    }
+    p.a.deaf = p.b.deaf = false;
+    run_and_free(1000);
+    pair_run(&p, 60000);
+    give_up_what_is_released();
+    for (size_t i = 0; i < PAIR_TAGS; i++) {
+        ck_assert_uint_eq(p.a.fates[i], 1);
+        ck_assert_uint_eq(p.a.released[i], 1);
+    }
+}
+
+START_TEST(what_is_released_is_not_read_any_more)
+{
+    lossy(0);
+}
+END_TEST
+
+START_TEST(nor_where_the_peer_has_restarted)
+{
+    lossy(_i == 0 ? 4 : 40);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("node_loans");
@@ -214,6 +292,8 @@ int main(void)
     tcase_add_test(t, a_lost_peer_releases);
     tcase_add_test(t, a_closed_connection_releases);
     tcase_add_test(t, nothing_comes_behind_stopped);
+    tcase_add_test(t, what_is_released_is_not_read_any_more);
+    tcase_add_loop_test(t, nor_where_the_peer_has_restarted, 0, 2);
     suite_add_tcase(suite, t);
     return tbi_test_main(suite);
 }
