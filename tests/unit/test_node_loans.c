@@ -93,7 +93,7 @@ START_TEST(what_was_not_taken_is_not_released)
 {
     const tbq_message m = message_of(SIZE), ping = {.kind = TBQ_PING};
 
-    p.a.settings.outbox_bytes = 4 * SIZE;
+    p.a.settings.outbox_bytes = (size_t)4 * SIZE;
     pair_connect(&p);
     for (int i = 0; i < 4; i++) {
         ck_assert_int_eq(lend(SIZE), 0);
