@@ -33,7 +33,7 @@ void tbi_outbox_init(struct tbi_link *link)
     link->next_expiry = TBI_NEVER;
     size_t free = link->limit_messages / ROOM;
     link->roomy_messages = link->limit_messages - (free > 0 ? free : 1);
-    link->roomy_bytes = link->limit_bytes - link->limit_bytes / ROOM;
+    link->roomy_bytes = link->limit_bytes - link->limit_bytes / ROOM - (link->limit_bytes < ROOM);
 }
 
 void tbi_out_free(struct tbi_link *link, struct tbi_out *m)
