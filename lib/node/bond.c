@@ -153,6 +153,7 @@ void tbi_bond_free(struct tbi_bond *b)
     tbi_timer_unregister(&node->timers, &b->timer);
     tbi_link_free(b->link);
     tbi_free(node->alloc, b->ping);
+    tbi_event_free(b->writable);
     tbi_bodies_out_free(b);
     tbi_bodies_in_end(b, TBQ_ERR_LOST);
     tbi_list_remove(&b->hungry);
@@ -219,7 +220,10 @@ struct tbi_bond *tbi_bond_find(struct tbi_node *node, const tbq_peer_id *id,
  * pings. */
 static void move_all(struct tbi_bond *from, struct tbi_bond *to)
 {
-    to->wants_writable = to->wants_writable || from->wants_writable;
+    if (to->writable == NULL) {
+        to->writable = from->writable;
+        from->writable = NULL;
+    }
     tbi_bodies_move(from, to);
     tbi_link_absorb(to->link, from->link);
     tbi_bond_touch(to);
@@ -332,15 +336,22 @@ void tbi_bond_tell_fate(struct tbi_bond *b, const struct tbi_link_fate *f, struc
     }
 }
 
+int tbi_bond_full(struct tbi_bond *b)
+{
+    struct tbi_events *events = &b->node->events;
+
+    if (b->writable == NULL) { /* now, so that it is told also where memory is out by then */
+        b->writable = tbi_events_reserve(events, b->node, TBQ_EVENT_WRITABLE);
+    }
+    return b->writable != NULL ? TBQ_ERR_AGAIN : TBQ_ERR_NOMEM;
+}
+
 static void tell_writable(struct tbi_bond *b)
 {
-    struct tbi_event *e;
-    if (!b->wants_writable) {
-        return;
-    }
-    e = tbi_event_new(&b->node->events, b->node, TBQ_EVENT_WRITABLE);
+    struct tbi_event *e = b->writable;
+
     if (e != NULL) {
-        b->wants_writable = false;
+        b->writable = NULL;
         if (b->peer != NULL) {
             tbi_event_set_peer(e, &b->peer->id);
         }

@@ -241,7 +241,7 @@ static int post(struct tbi_bond *b, const struct prepared *p, enum tbi_fate_mark
         tbi_rest_wake(b);
     }
     if (rv == TBQ_ERR_AGAIN) {
-        b->wants_writable = true;
+        rv = tbi_bond_full(b);
     }
     if (rv < 0 && mark == TBI_FATE_OF_BROADCAST) {
         fail_at_once(b, &out, rv);

@@ -197,7 +197,7 @@ struct tbi_bond {
     bool left_to_rest;           /* by the peer: whoever has something to say dials */
     size_t resting;              /* contacts that rest */
     struct tbi_budget rests;     /* the peer's REST frames that are looked at */
-    bool wants_writable;
+    struct tbi_event *writable;  /* for who was told AGAIN; NULL: nobody was */
     bool given_up;
     struct tbi_bond_ping *ping; /* a ring; NULL: there was none yet */
     size_t pings;               /* its places */
@@ -539,7 +539,9 @@ void tbi_bond_drain(struct tbi_bond *b); /* the link's actions; re-arms its time
  * when it wants to be called next. So a thousand sends or releases in a row cost one turn. */
 void tbi_bond_touch(struct tbi_bond *b);
 int tbi_bond_send(struct tbi_bond *b, const struct tbi_outgoing *out); /* to the link; touches */
-void tbi_bond_carried(struct tbi_bond *b, struct tbi_session *s);      /* by one more session */
+int tbi_bond_full(
+    struct tbi_bond *b); /* a send found no room: AGAIN, and WRITABLE later; or NOMEM */
+void tbi_bond_carried(struct tbi_bond *b, struct tbi_session *s);          /* by one more session */
 void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s, int reason); /* one less */
 /* Another process of the peer answers at that address: connections to there that are silent are of
  * one that is gone. */

@@ -177,7 +177,7 @@ int tbi_node_respond(struct tbi_node *node, struct tbi_now now, tbq_request_id r
     tbi_block_unref(body);
     node->events.fates += rv == 0;
     if (rv == TBQ_ERR_AGAIN) {
-        b->wants_writable = true;
+        rv = tbi_bond_full(b);
     }
     if (rv == 0) {
         tbi_request_free(r, &node->owed);

@@ -176,6 +176,41 @@ START_TEST(a_full_outbox_is_told_and_then_writable)
 }
 END_TEST
 
+/* One allocation fails between AGAIN and WRITABLE. */
+static void memory_runs_out_at(size_t at)
+{
+    p.a.settings.outbox_messages = 4;
+    p.b.hold = true;
+    pair_connect(&p);
+    for (uint64_t i = 0; i < 4; i++) {
+        ck_assert_int_eq(pair_send(&p, &p.a, &p.b, i), 0);
+    }
+    ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 4), TBQ_ERR_AGAIN);
+    p.a.memory.fail_at = p.a.memory.calls + at;
+    pair_run(&p, 100);
+    p.b.hold = false;
+    pair_release(&p.b);
+    pair_run(&p, 60000); /* a connection may be lost by it */
+    ck_assert_msg(p.a.count[TBQ_EVENT_WRITABLE] == 1, "allocation %zu: %zu times", at,
+                  p.a.count[TBQ_EVENT_WRITABLE]);
+}
+
+START_TEST(writable_is_told_also_where_memory_is_out)
+{
+    for (size_t at = 1; at <= 30; at += tbi_test_stride()) {
+        memory_runs_out_at(at);
+        end();
+        begin();
+    }
+    p.a.settings.outbox_messages = 1;
+    pair_connect(&p);
+    ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 0), 0);
+    p.a.memory.fail_at = p.a.memory.calls + 2; /* the payload's is the first */
+    ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 1), TBQ_ERR_NOMEM);
+    ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 1), TBQ_ERR_AGAIN);
+}
+END_TEST
+
 /* What waits moves to the link of the new process, and with it who waits for the room. */
 START_TEST(writable_is_told_also_where_the_peer_has_restarted)
 {
@@ -732,6 +767,7 @@ int main(void)
     tcase_add_test(tc, what_sends_refuse);
     tcase_add_test(tc, every_kind_that_can_be_sent_arrives);
     tcase_add_test(tc, a_full_outbox_is_told_and_then_writable);
+    tcase_add_test(tc, writable_is_told_also_where_memory_is_out);
     tcase_add_test(tc, writable_is_told_also_where_the_peer_has_restarted);
     tc = part(suite, "events");
     tcase_add_test(tc, events_end_in_any_order);
