@@ -15,11 +15,11 @@
  * empty when the time is over. */
 #define SHARED_MESSAGES 8192U
 #define SHARED_LEAST 64U
-/* One alone has no more small messages than lie in a processor's own cache, with what the library
- * has of each: what waits for longer comes from slow memory when it leaves. */
-#define CACHE_BYTES (3U << 19)
+/* One alone has no more small messages without a fate than lie in a processor's own cache, up to
+ * the default: what waits for longer comes from slow memory when it leaves. */
+#define CACHE_BYTES (1U << 20)
 #define SMALL_SIZE 4096U
-#define BESIDES 512U          /* bytes of the library's for each */
+#define DEFAULT_MESSAGES 4096U
 #define ORDER_TAG 1U          /* tells the fates of orders from those of messages, */
 #define LENT_TAG 2U           /* and of these what is the number of a buffer */
 #define LENT_SIZE 65536U      /* bytes of a message, from which on it is sent by reference */
@@ -351,12 +351,14 @@ static void order_all(uint64_t what)
     wait_for_all();
 }
 
+/* 0: as many as by default. */
 static size_t outbox_messages(void)
 {
     size_t size = (size_t)run.a->side.size;
-    bool few = run.len == 1 && !goes_back() && size <= SMALL_SIZE;
+    bool few = run.len == 1 && !goes_back() && size > 0 && size <= SMALL_SIZE;
+    size_t many = few ? CACHE_BYTES / size : 0;
 
-    return few ? CACHE_BYTES / (size + BESIDES) : 0;
+    return many < DEFAULT_MESSAGES ? many : 0;
 }
 
 static void start(struct load *l)
