@@ -302,8 +302,10 @@ static void maybe_stopped(struct tbi_node *node);
 void tbi_node_settle(struct tbi_node *node)
 {
     drain(node);
-    drain_bonds(node);
-    drain(node);
+    if (!tbi_list_empty(&node->touched)) {
+        drain_bonds(node);
+        drain(node);
+    }
     maybe_stopped(node);
 }
 
