@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct tbi_list {
     struct tbi_list *prev;
@@ -16,8 +17,8 @@ struct tbi_list {
  * cache while there is something else to do. */
 static inline void tbi_prefetch(const void *at, size_t size)
 {
-    for (size_t i = 0; i < size; i += 64) {
-        __builtin_prefetch((const char *)at + i, 1);
+    for (uintptr_t i = 0; i < size; i += 64) { /* not as a pointer: it may lead nowhere */
+        __builtin_prefetch((const void *)((uintptr_t)at + i), 1);
     }
 }
 

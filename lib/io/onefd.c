@@ -124,7 +124,7 @@ int tbi_onefd_update(struct tbi_onefd *o, const struct pollfd *fds, size_t n, si
     if (n > TBI_ONEFD_MAX) {
         return TBQ_ERR_INVALID;
     }
-    if (n == stable && n == o->n && memcmp(fds, o->fds, n * sizeof *fds) == 0) {
+    if (n > 0 && n == stable && n == o->n && memcmp(fds, o->fds, n * sizeof *fds) == 0) {
         return set_deadline(o, deadline, now); /* as mostly */
     }
     for (size_t i = 0; i < o->n; i++) {
