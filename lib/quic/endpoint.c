@@ -4,9 +4,6 @@
 
 #include "quic/parts.h"
 
-#define ROOM_LEFT 64U                 /* bytes; a packet with so many had room for more */
-#define SOON_NS (100 * TBI_NS_PER_US) /* a timer that ends before it is no wait */
-
 /* --- Life ------------------------------------------------------------------------------------- */
 
 int tbi_endpoint_new(struct tbi_endpoint **made, const struct tbi_endpoint_config *config)
@@ -412,28 +409,12 @@ static size_t share_of(const struct tbi_conn *c)
     return quantum < credit ? quantum : credit;
 }
 
-/* A packet that had room for more, of a connection that has no other reason to write. */
-static bool had_room(const struct tbi_conn *c, size_t size)
-{
-    return c->complete && !c->flight_due && !c->want_close && c->state == TBI_CONN_ALIVE &&
-           !tbi_datagram_waits(c) &&
-           size + ROOM_LEFT <= ngtcp2_conn_get_path_max_tx_udp_payload_size(c->qc);
-}
-
-/* To find that there is no more costs as much as a small packet, and ngtcp2 does not promise it. So
- * it is left to the pacing of what was just written, where that ends in a moment. */
-static bool is_asked_soon(const struct tbi_conn *c)
-{
-    return ngtcp2_conn_get_expiry(c->qc) <= c->ep->now.mono_ns + SOON_NS;
-}
-
 /* Fills the batch from one connection; packets of one size, the last may be shorter. *all: it has
  * no more to send now. */
 static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_batch *out, bool *all)
 {
     size_t share = share_of(c);
     size_t packets = 0;
-    bool room = false;
 
     TBI_LIST_FOREACH(it, &c->streams)
     {
@@ -441,7 +422,7 @@ static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_ba
     }
     out->size = 0;
     *all = false;
-    while (!room && packets < TBI_SEGMENTS_MAX && out->capacity - out->size >= TBI_PACKET_MAX &&
+    while (packets < TBI_SEGMENTS_MAX && out->capacity - out->size >= TBI_PACKET_MAX &&
            (packets == 0 || out->size < share)) {
         uint8_t *at = out->data + out->size;
         uint8_t ecn = 0;
@@ -466,14 +447,12 @@ static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_ba
         }
         out->size += n;
         packets++;
-        room = had_room(c, n);
         if (n < out->segment_size || c->state != TBI_CONN_ALIVE) {
             break;
         }
     }
     if (out->size > 0 && c->state == TBI_CONN_ALIVE) {
         ngtcp2_conn_update_pkt_tx_time(c->qc, ep->now.mono_ns);
-        *all = *all || (room && is_asked_soon(c));
     }
     return out->size > 0;
 }
