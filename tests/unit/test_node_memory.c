@@ -73,7 +73,8 @@ static bool lend(struct pair *p)
     return took(tbi_node_send_to(p->a.node, p->now, pair_id(&p->b), &m, &o));
 }
 
-/* Dial, a load and a choice, a message each way, one by reference, a body, a request and its answer, close, stop. */
+/* Dial, a load and a choice, a message each way, one by reference, a body, a request and its
+ * answer, close, stop. */
 static void story(struct pair *p, bool accepted[PAIR_TAGS], bool *asked)
 {
     tbq_answer answer = {.status = TBQ_RESPONSE_OK};
