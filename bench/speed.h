@@ -36,7 +36,6 @@ struct node_setup {
     bool early; /* 0-RTT */
     uint32_t connections;
     uint32_t busy_poll_us;
-    size_t outbox_messages; /* 0: the default */
     void (*on_event)(struct node *n, const tbq_event *e);
 };
 

@@ -10,16 +10,14 @@
 
 #define LOOK_EVERY 16U /* sends between two looks at the clock */
 #define DIALS_MAX 50U  /* at once, in all parts: the handshakes are not under test */
-/* Messages without a fate that several connections have in all, and one has at least; one alone has
- * as many as its outbox takes. Else a thousand connections would have a thousand full outboxes to
- * empty when the time is over. */
+/* Messages without a fate that several connections have in all, and one has at least. Else a
+ * thousand connections would have a thousand full outboxes to empty when the time is over. */
 #define SHARED_MESSAGES 8192U
 #define SHARED_LEAST 64U
-/* One alone has no more small messages without a fate than lie in a processor's own cache, up to
- * the default: what waits for longer comes from slow memory when it leaves. */
+/* One alone has as many as its outbox takes, and no more small ones than lie in a processor's own
+ * cache: what waits for longer comes from slow memory when it leaves. */
 #define CACHE_BYTES (1U << 20)
 #define SMALL_SIZE 4096U
-#define DEFAULT_MESSAGES 4096U
 #define ORDER_TAG 1U          /* tells the fates of orders from those of messages, */
 #define LENT_TAG 2U           /* and of these what is the number of a buffer */
 #define LENT_SIZE 65536U      /* bytes of a message, from which on it is sent by reference */
@@ -351,22 +349,10 @@ static void order_all(uint64_t what)
     wait_for_all();
 }
 
-/* 0: as many as by default. */
-static size_t outbox_messages(void)
-{
-    size_t size = (size_t)run.a->side.size;
-    bool few = run.len == 1 && !goes_back() && size > 0 && size <= SMALL_SIZE;
-    size_t many = few ? CACHE_BYTES / size : 0;
-
-    return many < DEFAULT_MESSAGES ? many : 0;
-}
-
 static void start(struct load *l)
 {
-    struct node_setup setup = {.mode = TBQ_MODE_CLIENT,
-                               .busy_poll_us = run.a->busy_poll_us,
-                               .outbox_messages = outbox_messages(),
-                               .on_event = on_event};
+    struct node_setup setup = {
+        .mode = TBQ_MODE_CLIENT, .busy_poll_us = run.a->busy_poll_us, .on_event = on_event};
 
     l->message = malloc((size_t)run.a->side.size);
     l->slots = calloc((size_t)run.a->side.outstanding, sizeof *l->slots);
@@ -418,14 +404,22 @@ static void measure(struct side_result *r)
     share(r);
 }
 
+static uint64_t window_of(uint64_t size, uint64_t connections)
+{
+    if (connections == 1) {
+        return size > SMALL_SIZE ? UINT64_MAX : CACHE_BYTES / (size + 1);
+    }
+    uint64_t share = SHARED_MESSAGES / connections;
+    return share < SHARED_LEAST ? SHARED_LEAST : share;
+}
+
 void speed_part(const struct speed_args *a, struct side_result *r)
 {
     size_t dials = a->parts > 0 ? 1 + DIALS_MAX / a->parts : DIALS_MAX;
 
     run.a = a;
     run.len = (size_t)a->side.connections;
-    run.window = run.len == 1 ? UINT64_MAX : SHARED_MESSAGES / run.len;
-    run.window = run.window < SHARED_LEAST ? SHARED_LEAST : run.window;
+    run.window = window_of(a->side.size, run.len);
     run.loads = calloc(run.len, sizeof *run.loads);
     if (run.loads == NULL) {
         side_die("out of memory");

@@ -257,7 +257,6 @@ void loop_start(struct node *n, const struct node_setup *setup)
     c.early_data = setup->early;
     c.max_connections = setup->connections;
     c.busy_poll_us = setup->busy_poll_us;
-    c.outbox_messages = setup->outbox_messages;
     c.error_text = why;
     c.error_text_size = sizeof why;
     tbq_actor_init(&actor);

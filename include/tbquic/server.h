@@ -149,7 +149,7 @@ typedef struct tbq_send_options {
     /* The bytes of a TRANSITION or RESOURCE_REQUEST are not copied. They stay the caller's, where
      * and as they are, until a RELEASED event comes with `tag`, exactly one for each send (of a
      * tbq_broadcast(), one for all); after STOPPED, until tbq_server_free() has returned. A send
-     * that returns an error has not taken them. Worth it from some 16 KiB on; default false.
+     * that returns an error has not taken them. Meant for large ones, 64 KiB say; default false.
      * TBQ_ERR_INVALID with other kinds. */
     bool by_reference;
 } tbq_send_options;

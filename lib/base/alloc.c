@@ -231,7 +231,7 @@ void *tbi_piece_new(const struct tbi_alloc *a, size_t size)
     a->spare->of[i].first = p->next;
     a->spare->of[i].count--;
     a->spare->bytes -= (i + 1) * CLASS_SIZE;
-    __builtin_prefetch(p->next); /* the next one's turn is soon, and it was not used for a while */
+    tbi_prefetch(p->next, 1); /* the next one's turn is soon, and it was not used for a while */
     return p;
 }
 

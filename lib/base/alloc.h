@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <tbquic/types.h>
 
@@ -25,8 +26,9 @@ int tbi_alloc_init(struct tbi_alloc *a, const tbq_allocator *hook);
 #define TBI_PIECES_BYTES (8UL << 20)     /* that are kept, of all sizes: one for every 64 bytes */
 int tbi_alloc_keep(struct tbi_alloc *a); /* 0 or TBQ_ERR_NOMEM */
 void tbi_alloc_release(struct tbi_alloc *a);
-/* Half of what is kept goes, or all of it: there is little traffic, or none. What was allocated
- * amid a crowd must not stay, or a page of the C library's stays with each piece. */
+/* Half of the pieces that are kept go, or all of them, and all areas: there is little traffic, or
+ * none. What was allocated amid a crowd must not stay, or a page of the C library's stays with each
+ * piece. */
 void tbi_alloc_trim(const struct tbi_alloc *a, bool all);
 void *tbi_piece_new(const struct tbi_alloc *a, size_t size); /* not cleared; NULL: out of memory */
 void tbi_piece_free(const struct tbi_alloc *a, void *piece, size_t size); /* NULL is fine */
@@ -50,6 +52,15 @@ void tbi_free(const struct tbi_alloc *a, void *ptr); /* NULL is fine */
 
 /* Grows *array (of elements of `size` bytes) to hold at least `need`, doubling; 0 or NOMEM. */
 int tbi_grow(const struct tbi_alloc *a, void **array, size_t *capacity, size_t need, size_t size);
+
+/* What comes next in a walk over what was not used for a while: the memory of it comes into the
+ * cache while there is something else to do. */
+static inline void tbi_prefetch(const void *at, size_t size)
+{
+    for (uintptr_t i = 0; i < size; i += 64) { /* not as a pointer: it may lead nowhere */
+        __builtin_prefetch((const void *)((uintptr_t)at + i), 1);
+    }
+}
 
 /* Overwrites secrets in a way the compiler keeps. */
 void tbi_wipe(void *data, size_t size);

@@ -4,7 +4,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 struct tbi_list {
     struct tbi_list *prev;
@@ -12,15 +11,6 @@ struct tbi_list {
 };
 
 #define TBI_CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
-
-/* What comes next in a walk over what was not used for a while: the memory of it comes into the
- * cache while there is something else to do. */
-static inline void tbi_prefetch(const void *at, size_t size)
-{
-    for (uintptr_t i = 0; i < size; i += 64) { /* not as a pointer: it may lead nowhere */
-        __builtin_prefetch((const void *)((uintptr_t)at + i), 1);
-    }
-}
 
 static inline void tbi_list_init(struct tbi_list *head)
 {

@@ -19,7 +19,7 @@ uint64_t tbi_clock_tick(void)
     clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
     return (uint64_t)t.tv_sec * TBI_NS_PER_S + (uint64_t)t.tv_nsec;
 #else
-    return tbi_clock_mono_ns();
+    return tbi_clock_mono_ns() / (4 * TBI_NS_PER_MS);
 #endif
 }
 

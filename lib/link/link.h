@@ -95,8 +95,9 @@ struct tbi_outgoing {
 /* Queues a message, which the next tbi_link_tick() writes; a connection need not exist. Its number
  * is drawn when it is first written, so that one which expires unwritten leaves no gap (section
  * 6.2).
- * 0; TBQ_ERR_AGAIN (a WRITABLE action follows when it fits); TBQ_ERR_TOO_LARGE
- * (for the peer, as far as its limit is known); TBQ_ERR_INVALID; TBQ_ERR_NOMEM. */
+ * 0; TBQ_ERR_AGAIN (a WRITABLE action follows when it fits, and an eighth of the outbox is
+ * free); TBQ_ERR_TOO_LARGE (for the peer, as far as its limit is known); TBQ_ERR_INVALID;
+ * TBQ_ERR_NOMEM. */
 int tbi_link_send(struct tbi_link *link, struct tbi_now now, const struct tbi_outgoing *o);
 
 /* For what can wait: whether a message with that much payload leaves half of the outbox free, and a

@@ -16,6 +16,12 @@ static struct tbi_out *out_of(struct tbi_list *node)
     return TBI_CONTAINER(event, struct tbi_out, event);
 }
 
+static size_t roomy(size_t limit)
+{
+    size_t free = limit / ROOM;
+    return limit - (free > 0 ? free : 1);
+}
+
 void tbi_outbox_init(struct tbi_link *link)
 {
     for (size_t i = 0; i < TBQ_LANES; i++) {
@@ -31,9 +37,8 @@ void tbi_outbox_init(struct tbi_link *link)
         l->declined_low = UINT64_MAX;
     }
     link->next_expiry = TBI_NEVER;
-    size_t free = link->limit_messages / ROOM;
-    link->roomy_messages = link->limit_messages - (free > 0 ? free : 1);
-    link->roomy_bytes = link->limit_bytes - link->limit_bytes / ROOM - (link->limit_bytes < ROOM);
+    link->roomy_messages = roomy(link->limit_messages);
+    link->roomy_bytes = roomy(link->limit_bytes);
 }
 
 void tbi_out_free(struct tbi_link *link, struct tbi_out *m)
@@ -480,10 +485,10 @@ void tbi_link_absorb(struct tbi_link *dst, struct tbi_link *src)
         absorb_list(dst, src, &src->tx[i].waiting);
         absorb_list(dst, src, &src->tx[i].aside);
     }
-    if (src->starved) { /* who was told AGAIN waits for WRITABLE */
+    if (src->starved || src->writable) { /* who was told AGAIN waits for WRITABLE, of dst now */
         starve(dst, src->wanted);
     }
-    src->starved = false;
+    src->starved = src->writable = false;
 }
 
 static void give_up_list(struct tbi_link *link, struct tbi_list *list, int reason)

@@ -14,7 +14,8 @@
 
 #define TBI_LINK_WINDOW 65536U    /* numbers in use above the lowest not taken, section 6.2 */
 #define TBI_LINK_ACK_MESSAGES 32U /* changes after which ACK is not put off any more, */
-#define TBI_LINK_ACK_BYTES 65536U /* and bytes of messages: their sender may wait for the room */
+#define TBI_LINK_ACK_BYTES                                                                         \
+    65536U /* and bytes of what has changed: room, or a fate, is waited for */
 #define TBI_LINK_RANGES_MAX (TBI_LINK_WINDOW / 2 + 2) /* more do not fit in the window */
 #define TBI_LINK_DECLINES_MAX 65536U /* runs of declined numbers of a lane that are not settled */
 #define TBI_LINK_EARLY_LISTS 64U     /* so that a place among early messages is found soon */
@@ -198,10 +199,10 @@ struct tbi_link {
 
     struct tbi_list paths;
     struct tbi_link_path *control; /* the path that has the control frames; NULL: none */
-    bool errors;                   /* some path has an error to tell, perhaps */
     struct tbi_link_path *best;    /* of those, for failover; NULL: to be chosen */
     unsigned usable;      /* bits of those to be used now: not suspect, or all where all are */
     bool control_blocked; /* its stream was full when something was due */
+    bool errors;          /* some path has an error to tell, perhaps */
     uint64_t retry_at;    /* after a write without memory */
 
     uint64_t incarnation; /* of our numbering */

@@ -233,6 +233,7 @@ static struct tbi_link_path *path_new(struct tbi_link *link, const struct tbi_li
     tbi_list_init(&path->streams);
     for (size_t i = 0; i < TBQ_LANES; i++) {
         tbi_intake_reset(link, &path->in[i]);
+        path->room[i] = TBI_NOT_ASKED;
     }
     return path;
 }

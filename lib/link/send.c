@@ -120,8 +120,10 @@ static bool write_on(struct tbi_link_path *path, struct tbi_now now, struct tbi_
         rv = c->write_aside(c->user, lane, m->unordered, head, size, m->payload);
     } else {
         rv = c->write(c->user, (int)lane, head, size, m->payload);
-        tbi_path_filled(path, lane, size + body_size(m));
-        path->lane_next[lane] = rv == 0 ? number + 1 : path->lane_next[lane];
+        if (rv == 0) {
+            path->lane_next[lane] = number + 1;
+            tbi_path_filled(path, lane, size + body_size(m));
+        }
     }
     if (!wrote(path->link, now, rv)) {
         return false;

@@ -293,7 +293,6 @@ static bool move_over(struct tbi_bond *b)
 static void on_fate(struct tbi_bond *b, const struct tbi_link_action *a)
 {
     const struct tbi_link_fate *f = &a->u.fate;
-
     struct tbi_events *events = &b->node->events;
 
     switch ((enum tbi_fate_mark)f->mark) {

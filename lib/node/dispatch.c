@@ -240,7 +240,7 @@ static int post(struct tbi_bond *b, const struct prepared *p, enum tbi_fate_mark
         tbi_rest_used(b);
         tbi_rest_wake(b);
     }
-    if (rv == TBQ_ERR_AGAIN) {
+    if (rv == TBQ_ERR_AGAIN && mark == TBI_FATE_OF_SEND) {
         rv = tbi_bond_full(b);
     }
     if (rv < 0 && mark == TBI_FATE_OF_BROADCAST) {

@@ -539,8 +539,8 @@ void tbi_bond_drain(struct tbi_bond *b); /* the link's actions; re-arms its time
  * when it wants to be called next. So a thousand sends or releases in a row cost one turn. */
 void tbi_bond_touch(struct tbi_bond *b);
 int tbi_bond_send(struct tbi_bond *b, const struct tbi_outgoing *out); /* to the link; touches */
-int tbi_bond_full(
-    struct tbi_bond *b); /* a send found no room: AGAIN, and WRITABLE later; or NOMEM */
+/* A send found no room: AGAIN, and WRITABLE is told later; or NOMEM. */
+int tbi_bond_full(struct tbi_bond *b);
 void tbi_bond_carried(struct tbi_bond *b, struct tbi_session *s);          /* by one more session */
 void tbi_bond_lost(struct tbi_bond *b, struct tbi_session *s, int reason); /* one less */
 /* Another process of the peer answers at that address: connections to there that are silent are of

@@ -110,7 +110,7 @@ const struct tbi_endpoint_stats *tbi_endpoint_stats(const struct tbi_endpoint *e
 struct tbi_conn *tbi_endpoint_conn(struct tbi_endpoint *ep, uint64_t conn)
 {
     /* Mostly it is the same one again, several times for each message: to ask the map, which
-     * remembers it too, would be a fiftieth of a small one. */
+     * remembers it too, would take longer. */
     if (ep->asked == NULL || ep->asked->number != conn) {
         ep->asked = tbi_map_get(&ep->conns, &conn);
     }

@@ -182,16 +182,22 @@ static void claim(tbq_lane lane, size_t size)
     to_lane(lane);
 }
 
-START_TEST(one_large_message_at_a_time_is_believed)
+/* A link of B's that takes large messages. */
+static const struct tbi_link *takes_large_ones(void)
 {
-    const struct tbi_link *link;
-
     world_free(&w);
     world_init(&w, 1);
     tbi_link_free(w.end[B].link);
     w.end[B].max_message_size = 4 * (uint64_t)TBI_LINK_CLAIMS_MAX;
-    link = w.end[B].link = world_link(&w, B);
+    w.end[B].link = world_link(&w, B);
     world_connect(&w);
+    return w.end[B].link;
+}
+
+START_TEST(one_large_message_at_a_time_is_believed)
+{
+    const struct tbi_link *link = takes_large_ones();
+
     claim(TBQ_LANE_CRITICAL, 2 * (size_t)TBI_LINK_CLAIMS_MAX); /* too large to be */
     ck_assert_uint_eq(link->claimed, 0);
     claim(TBQ_LANE_HIGH, 2 * (size_t)TBI_LINK_FIRST_BLOCK);
@@ -221,15 +227,9 @@ END_TEST
 /* Whatever ends a half message: what was believed of it may be claimed again. */
 START_TEST(what_is_cut_off_claims_nothing)
 {
-    const struct tbi_link *link;
+    const struct tbi_link *link = takes_large_ones();
     const struct tbi_message m = {.number = 1, .kind = TRANSITION};
 
-    world_free(&w);
-    world_init(&w, 1);
-    tbi_link_free(w.end[B].link);
-    w.end[B].max_message_size = 4 * (uint64_t)TBI_LINK_CLAIMS_MAX;
-    link = w.end[B].link = world_link(&w, B);
-    world_connect(&w);
     claim(TBQ_LANE_HIGH, 2 * (size_t)TBI_LINK_FIRST_BLOCK);
     struct tbi_link_stream *s = tbi_link_stream_new(w.end[B].path, TBQ_LANE_LOW, true, 0);
     tbi_put_message_head(&out, &m, 2 * (size_t)TBI_LINK_FIRST_BLOCK);

@@ -156,15 +156,21 @@ START_TEST(every_kind_that_can_be_sent_arrives)
 }
 END_TEST
 
+/* A's, for four messages: those with the tags 0 to 3. */
+static void fill_outbox(void)
+{
+    for (uint64_t i = 0; i < 4; i++) {
+        ck_assert_int_eq(pair_send(&p, &p.a, &p.b, i), 0);
+    }
+    ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 4), TBQ_ERR_AGAIN);
+}
+
 START_TEST(a_full_outbox_is_told_and_then_writable)
 {
     p.a.settings.outbox_messages = 4;
     p.b.hold = true;
     pair_connect(&p);
-    for (uint64_t i = 0; i < 4; i++) {
-        ck_assert_int_eq(pair_send(&p, &p.a, &p.b, i), 0);
-    }
-    ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 4), TBQ_ERR_AGAIN);
+    fill_outbox();
     pair_run(&p, 100);
     ck_assert_uint_eq(p.a.count[TBQ_EVENT_WRITABLE], 0);
     pair_release(&p.b);
@@ -182,10 +188,7 @@ static void memory_runs_out_at(size_t at)
     p.a.settings.outbox_messages = 4;
     p.b.hold = true;
     pair_connect(&p);
-    for (uint64_t i = 0; i < 4; i++) {
-        ck_assert_int_eq(pair_send(&p, &p.a, &p.b, i), 0);
-    }
-    ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 4), TBQ_ERR_AGAIN);
+    fill_outbox();
     p.a.memory.fail_at = p.a.memory.calls + at;
     pair_run(&p, 100);
     p.b.hold = false;
@@ -217,16 +220,40 @@ START_TEST(writable_is_told_also_where_the_peer_has_restarted)
     p.a.settings.outbox_messages = 4;
     pair_connect(&p);
     pair_kill(&p.b);
-    for (uint64_t i = 0; i < 4; i++) {
-        ck_assert_int_eq(pair_send(&p, &p.a, &p.b, i), 0);
-    }
-    ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 4), TBQ_ERR_AGAIN);
+    fill_outbox();
     ck_assert_int_eq(pair_start(&p, &p.b), 0);
     ck_assert_int_eq(pair_dial(&p, &p.b, &p.a, false, NULL), 0);
     pair_run(&p, 120000);
     ck_assert_uint_eq(p.a.count[TBQ_EVENT_FATE], 4);
     ck_assert_uint_eq(p.a.count[TBQ_EVENT_WRITABLE], 1);
     ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 4), 0);
+}
+END_TEST
+
+/* The same where the move itself makes the room: what was received has its fate, unknown. */
+START_TEST(writable_is_told_also_where_a_restart_makes_the_room)
+{
+    tbq_send_options urgent = normal;
+    tbq_message m = pair_message("hello");
+
+    urgent.lane = TBQ_LANE_CRITICAL; /* moved first */
+    p.a.settings.outbox_messages =
+        40; /* so many that what is moved leaves room for the node's own */
+    p.b.hold = true;
+    pair_connect(&p);
+    for (size_t i = 0; i < 10; i++) {
+        ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 0), 0);
+    }
+    pair_run(&p, 100);
+    pair_kill(&p.b);
+    for (size_t i = 0; i < 30; i++) {
+        ck_assert_int_eq(tbi_node_send_to(p.a.node, p.now, pair_id(&p.b), &m, &urgent), 0);
+    }
+    ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 4), TBQ_ERR_AGAIN);
+    ck_assert_int_eq(pair_start(&p, &p.b), 0);
+    ck_assert_int_eq(pair_dial(&p, &p.b, &p.a, false, NULL), 0);
+    pair_run(&p, 120000);
+    ck_assert_uint_eq(p.a.count[TBQ_EVENT_WRITABLE], 1);
 }
 END_TEST
 
@@ -769,6 +796,7 @@ int main(void)
     tcase_add_test(tc, a_full_outbox_is_told_and_then_writable);
     tcase_add_test(tc, writable_is_told_also_where_memory_is_out);
     tcase_add_test(tc, writable_is_told_also_where_the_peer_has_restarted);
+    tcase_add_test(tc, writable_is_told_also_where_a_restart_makes_the_room);
     tc = part(suite, "events");
     tcase_add_test(tc, events_end_in_any_order);
     tcase_add_test(tc, an_event_outlives_its_connection);

@@ -94,13 +94,13 @@ static void push(const char *text)
     ck_assert_int_eq(tbi_ostream_push(stream, (const uint8_t *)text, strlen(text), NULL), 0);
 }
 
-/* What would go out next, in at most `max` pieces. */
-static void next_is(size_t max, const char *text, bool is_all)
+/* What would go out next, in at most `max` pieces, and no more of them than have so many bytes. */
+static void next_of(size_t max, size_t bytes, const char *text, bool is_all)
 {
     ngtcp2_vec vec[8];
     char got[64] = "";
     bool all;
-    size_t n = tbi_ostream_gather(stream, vec, max, SIZE_MAX, &all), size = 0;
+    size_t n = tbi_ostream_gather(stream, vec, max, bytes, &all), size = 0;
     for (size_t i = 0; i < n; i++) {
         memcpy(got + size, vec[i].base, vec[i].len);
         size += vec[i].len;
@@ -110,6 +110,11 @@ static void next_is(size_t max, const char *text, bool is_all)
     ck_assert(all == is_all);
 }
 
+static void next_is(size_t max, const char *text, bool is_all)
+{
+    next_of(max, SIZE_MAX, text, is_all);
+}
+
 START_TEST(pieces_are_gathered_from_where_sending_stopped)
 {
     push("one");
@@ -117,6 +122,9 @@ START_TEST(pieces_are_gathered_from_where_sending_stopped)
     push("three");
     next_is(8, "onetwothree", true);
     next_is(2, "onetwo", false);
+    next_of(8, 4, "onetwo", false); /* as many as a packet takes */
+    next_of(8, 3, "one", false);
+    next_of(8, 7, "onetwothree", true);
     tbi_ostream_sent(stream, 4);
     next_is(8, "wothree", true);
     next_is(1, "wo", false);
