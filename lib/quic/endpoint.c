@@ -201,6 +201,11 @@ bool tbi_endpoint_next_action(struct tbi_endpoint *ep, struct tbi_quic_action *a
     return true;
 }
 
+bool tbi_endpoint_has_actions(const struct tbi_endpoint *ep)
+{
+    return !tbi_list_empty(&ep->actions) || !tbi_list_empty(&ep->reap);
+}
+
 /* --- Receiving -------------------------------------------------------------------------------- */
 
 static size_t at_most_half(const struct tbi_endpoint *ep, size_t limit)
@@ -409,6 +414,30 @@ static size_t share_of(const struct tbi_conn *c)
     return quantum < credit ? quantum : credit;
 }
 
+/* Tells ngtcp2 that packets are on their way, so that what follows waits for its pace. What is less
+ * than a packet, and followed by nothing, counts with what comes next: its pace would end a
+ * microsecond later, with nothing to send, and somebody would be woken for that. */
+static void pace(struct tbi_endpoint *ep, struct tbi_conn *c, size_t size, bool all)
+{
+    c->unpaced += size;
+    if (!all || c->unpaced >= NGTCP2_MAX_UDP_PAYLOAD_SIZE) {
+        c->unpaced = 0;
+        ngtcp2_conn_update_pkt_tx_time(c->qc, ep->now.mono_ns);
+    }
+}
+
+/* Whether a packet goes into the batch: it is not longer than those before it, which are all of one
+ * size, and goes the same way. */
+static bool fits(const struct tbi_send_batch *out, const struct tbi_conn *c, size_t size,
+                 uint8_t ecn)
+{
+    bool alike = size <= out->segment_size && ecn == out->ecn;
+    bool behind_a_short_one = out->size % out->segment_size != 0;
+
+    return alike && !behind_a_short_one && tbi_addr_equal(&out->remote, &c->remote) &&
+           tbi_addr_equal(&out->local, &c->out);
+}
+
 /* Fills the batch from one connection; packets of one size, the last may be shorter. *all: it has
  * no more to send now. */
 static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_batch *out, bool *all)
@@ -423,7 +452,7 @@ static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_ba
     out->size = 0;
     *all = false;
     while (packets < TBI_SEGMENTS_MAX && out->capacity - out->size >= TBI_PACKET_MAX &&
-           (packets == 0 || out->size < share)) {
+           (packets == 0 || (out->size < share && c->state == TBI_CONN_ALIVE))) {
         uint8_t *at = out->data + out->size;
         uint8_t ecn = 0;
         size_t n = tbi_conn_write_packet(c, at, TBI_PACKET_MAX, &ecn);
@@ -434,25 +463,20 @@ static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_ba
         ep->stats.packets_out++;
         ep->turn_out += n;
         c->credit -= (int32_t)n;
-        if (packets == 0) {
+        if (packets > 0 && !fits(out, c, n, ecn)) {
+            keep_spare(ep, c, at, n, ecn);
+            break;
+        }
+        if (packets++ == 0) {
             out->local = c->out;
             out->remote = c->remote;
             out->ecn = ecn;
             out->segment_size = n;
-        } else if (n > out->segment_size || ecn != out->ecn ||
-                   !tbi_addr_equal(&out->remote, &c->remote) ||
-                   !tbi_addr_equal(&out->local, &c->out)) {
-            keep_spare(ep, c, at, n, ecn);
-            break;
         }
         out->size += n;
-        packets++;
-        if (n < out->segment_size || c->state != TBI_CONN_ALIVE) {
-            break;
-        }
     }
     if (out->size > 0 && c->state == TBI_CONN_ALIVE) {
-        ngtcp2_conn_update_pkt_tx_time(c->qc, ep->now.mono_ns);
+        pace(ep, c, out->size, *all);
     }
     return out->size > 0;
 }

@@ -323,5 +323,7 @@ struct tbi_quic_action {
 };
 
 bool tbi_endpoint_next_action(struct tbi_endpoint *ep, struct tbi_quic_action *action);
+/* Whether there is one, or anything has ended: else there is no need to ask for it. */
+bool tbi_endpoint_has_actions(const struct tbi_endpoint *ep);
 
 #endif

@@ -80,6 +80,21 @@ START_TEST(they_go_both_ways)
 }
 END_TEST
 
+/* Each is a packet, shorter than the one before. */
+START_TEST(packets_of_any_size_arrive)
+{
+    quic_connect(&p);
+    quic_run(&p, 1000);
+    for (uint8_t i = 0; i < 4; i++) {
+        put('a' + i, 1000 - 100U * i, 0);
+    }
+    quic_run(&p, 1000);
+    ck_assert_uint_eq(p.b.messages, 4);
+    ck_assert_uint_eq(p.b.message[3], 'd');
+    ck_assert_uint_eq(p.b.message_size, 700);
+}
+END_TEST
+
 START_TEST(the_largest_fits_and_one_byte_more_does_not)
 {
     ck_assert_int_eq(quic_start(&p.a), 0);
@@ -283,6 +298,7 @@ int main(void)
     tcase_add_checked_fixture(tc, begin, end);
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, they_go_both_ways);
+    tcase_add_test(tc, packets_of_any_size_arrive);
     tcase_add_test(tc, the_largest_fits_and_one_byte_more_does_not);
     tcase_add_test(tc, a_peer_that_takes_none);
     tcase_add_test(tc, nothing_before_the_peer_has_told);
