@@ -160,7 +160,7 @@ static bool send_next(struct load *l)
     if (!may_send(l) || (goes_back() && slot == NULL)) {
         return false;
     }
-    uint64_t began = slot != NULL ? side_now_ns() : 0;
+    uint64_t began = run.last_ns; /* of the answer that it follows, or a few sends ago */
     int rv = send_one(l, slot);
     if (rv == TBQ_ERR_AGAIN) {
         l->full = true;

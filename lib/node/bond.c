@@ -358,7 +358,7 @@ static void tell_writable(struct tbi_bond *b)
     }
 }
 
-void tbi_bond_drain(struct tbi_bond *b)
+void tbi_bond_hear(struct tbi_bond *b)
 {
     struct tbi_link_action a;
 
@@ -383,6 +383,11 @@ void tbi_bond_drain(struct tbi_bond *b)
             break;
         }
     }
+}
+
+void tbi_bond_drain(struct tbi_bond *b)
+{
+    tbi_bond_hear(b);
     while (!tbi_list_empty(&b->joiners) && tbi_link_may_join(b->link)) {
         tbi_session_join(TBI_CONTAINER(tbi_list_shift(&b->joiners), struct tbi_session, carries));
     }

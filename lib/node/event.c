@@ -113,7 +113,7 @@ void tbi_events_push(struct tbi_events *q, struct tbi_event *e)
     q->ended = q->ended || e->pub.type == TBQ_EVENT_STOPPED;
     tbi_list_remove(&e->entry); /* of those reserved */
     tbi_list_push(&q->waiting, &e->entry);
-    q->news = true;
+    q->news++;
 }
 
 static bool is_notice(tbq_event_type type)

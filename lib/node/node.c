@@ -299,14 +299,41 @@ static void drain_bonds(struct tbi_node *node)
 
 static void maybe_stopped(struct tbi_node *node);
 
-void tbi_node_settle(struct tbi_node *node)
+static void settle(struct tbi_node *node)
 {
     drain(node);
-    if (!tbi_list_empty(&node->touched)) {
-        drain_bonds(node);
+    drain_bonds(node);
+    if (tbi_endpoint_has_actions(node->endpoint)) {
         drain(node);
     }
     maybe_stopped(node);
+}
+
+/* What has come is told, and its links stay touched: what they have to say about it is written
+ * when packets are made, and by then the application has answered some. */
+static void hear(struct tbi_node *node)
+{
+    struct tbi_list heard, *entry;
+
+    drain(node);
+    tbi_list_init(&heard);
+    while ((entry = tbi_list_shift(&node->touched)) != NULL) {
+        tbi_list_push(&heard, entry);
+        tbi_bond_hear(TBI_CONTAINER(entry, struct tbi_bond, touched));
+    }
+    while ((entry = tbi_list_shift(&heard)) != NULL) {
+        tbi_list_push(&node->touched, entry);
+    }
+    maybe_stopped(node);
+}
+
+/* Asked for often; most times there is nothing. */
+void tbi_node_settle(struct tbi_node *node)
+{
+    if (tbi_endpoint_has_actions(node->endpoint) || !tbi_list_empty(&node->touched) ||
+        node->stopping) {
+        settle(node);
+    }
 }
 
 /* --- Datagrams and time ----------------------------------------------------------------------- */
@@ -316,13 +343,13 @@ size_t tbi_node_recv(struct tbi_node *node, struct tbi_now now, const struct tbi
 {
     node->now = now;
     size_t read = tbi_endpoint_recv(node->endpoint, now, batch, n);
-    tbi_node_settle(node);
+    hear(node);
     return read;
 }
 
-bool tbi_node_must_send(const struct tbi_node *node)
+bool tbi_node_has_enough(const struct tbi_node *node)
 {
-    return tbi_endpoint_must_send(node->endpoint);
+    return tbi_endpoint_must_send(node->endpoint) || node->events.news >= TBI_TURN_EVENTS;
 }
 
 bool tbi_node_hurries(const struct tbi_node *node)
@@ -333,6 +360,7 @@ bool tbi_node_hurries(const struct tbi_node *node)
 int tbi_node_send(struct tbi_node *node, struct tbi_now now, struct tbi_send_batch *out)
 {
     node->now = now;
+    tbi_node_settle(node); /* so that it is in the first packet */
     int rv = tbi_endpoint_send(node->endpoint, now, out);
     if (rv == 0) {
         tbi_node_settle(node);
@@ -379,7 +407,7 @@ void tbi_node_step(struct tbi_node *node, struct tbi_now now)
         fire(t);
     }
     tbi_bodies_feed(node);
-    tbi_node_settle(node);
+    hear(node);
 }
 
 bool tbi_node_catch_up(struct tbi_node *node, struct tbi_now now)
@@ -539,14 +567,14 @@ static bool is_paused(const struct tbi_event *e)
 
 bool tbi_node_has_news(const struct tbi_node *node)
 {
-    return node->events.news;
+    return node->events.news > 0;
 }
 
 tbq_event *tbi_node_next_event(struct tbi_node *node)
 {
     struct tbi_event *e;
 
-    node->events.news = false;
+    node->events.news = 0;
     while ((e = tbi_events_hand_out(&node->events)) != NULL) {
         if (tbi_body_is_over(e)) {
             tbi_node_event_refuse(&e->pub);
@@ -591,7 +619,7 @@ int tbi_node_resume(struct tbi_node *node, const tbq_peer_id *peer, unsigned lan
         if (!is_paused(e)) {
             tbi_list_remove(it);
             tbi_list_push(&back, it);
-            node->events.news = true; /* nobody waits for a datagram to be told of it */
+            node->events.news++; /* nobody waits for a datagram to be told of it */
         }
     }
     struct tbi_list *entry;

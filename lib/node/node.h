@@ -48,14 +48,16 @@ size_t tbi_node_recv(struct tbi_node *node, struct tbi_now now, const struct tbi
  * once. Call until 0. */
 int tbi_node_send(struct tbi_node *node, struct tbi_now now, struct tbi_send_batch *out);
 
-/* Step and send before more is received: else answers without a connection would be lost, or others
- * wait for too long. */
-bool tbi_node_must_send(const struct tbi_node *node);
+/* Step and send before more is received: else answers without a connection would be lost, others
+ * wait for too long, or so many events lie there that they leave the cache, and their senders have
+ * nothing to do meanwhile. */
+#define TBI_TURN_EVENTS 256
+bool tbi_node_has_enough(const struct tbi_node *node);
 bool tbi_node_hurries(const struct tbi_node *node); /* as tbi_endpoint_hurries() */
 
 /* Does what is due. After it, and after every command, send and ask for the deadline again. */
 void tbi_node_step(struct tbi_node *node, struct tbi_now now);
-/* Does what sends and releases since the last call have left to do. */
+/* Does what arrivals, sends and releases since the last call have left to do. */
 void tbi_node_settle(struct tbi_node *node);
 
 /* QUIC's timers alone, where they have come due since the step. Whether there may be something to

@@ -229,7 +229,7 @@ static int receive(tbq_server *s, bool *quiet)
         if (rv < 0) {
             return rv;
         }
-        if (n == 1 || tbi_node_must_send(s->node)) {
+        if (n == 1 || tbi_node_has_enough(s->node)) {
             return 0; /* what is left to read, if any, is there at the next call */
         }
     }

@@ -222,12 +222,12 @@ START_TEST(so_has_what_is_read_in_it)
     begin(1, false);
     d.local = w.n->addr;
     d.remote = w.peer[0].node->addr;
-    for (; !tbi_node_must_send(w.n->node) && read < 2 * (size_t)TBI_TURN_BYTES; read += d.size) {
+    for (; !tbi_node_has_enough(w.n->node) && read < 2 * (size_t)TBI_TURN_BYTES; read += d.size) {
         ck_assert_uint_eq(tbi_node_recv(w.n->node, sim_now(w.sim), &d, 1), 1);
     }
     ck_assert_uint_lt(read, TBI_TURN_BYTES + sizeof noise);
     tbi_node_step(w.n->node, sim_now(w.sim));
-    ck_assert(!tbi_node_must_send(w.n->node));
+    ck_assert(!tbi_node_has_enough(w.n->node));
     sim_free(w.sim);
 }
 END_TEST

@@ -292,6 +292,38 @@ START_TEST(events_end_in_any_order)
 }
 END_TEST
 
+/* One flight of datagrams from one to the other. */
+static void flight(struct pair_end *from, struct pair_end *to)
+{
+    static uint8_t buffer[TBI_DATAGRAM_MAX];
+    struct tbi_send_batch out = {.data = buffer, .capacity = sizeof buffer};
+    while (tbi_node_send(from->node, p.now, &out) == 1) {
+        struct tbi_datagram d = {.local = to->addr,
+                                 .remote = from->addr,
+                                 .data = buffer,
+                                 .size = out.size,
+                                 .segment_size = out.segment_size};
+        tbi_node_recv(to->node, p.now, &d, 1);
+    }
+}
+
+/* What a turn reads is what an application can look at while it is in the cache. */
+START_TEST(so_many_events_are_enough_for_a_turn)
+{
+    pair_connect(&p);
+    for (int i = 0; i < TBI_TURN_EVENTS - 1; i++) {
+        ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 10), 0);
+    }
+    flight(&p.a, &p.b);
+    ck_assert(!tbi_node_has_enough(p.b.node));
+    ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 10), 0);
+    flight(&p.a, &p.b);
+    ck_assert(tbi_node_has_enough(p.b.node));
+    pair_run(&p, 100);
+    ck_assert(!tbi_node_has_enough(p.b.node));
+}
+END_TEST
+
 START_TEST(an_event_outlives_its_connection)
 {
     three_messages_held();
@@ -452,21 +484,6 @@ START_TEST(a_name_that_is_never_resolved_fails)
     ck_assert_int_eq(p.a.reason, TBQ_ERR_NAME);
 }
 END_TEST
-
-/* One flight of datagrams from one to the other. */
-static void flight(struct pair_end *from, struct pair_end *to)
-{
-    static uint8_t buffer[TBI_DATAGRAM_MAX];
-    struct tbi_send_batch out = {.data = buffer, .capacity = sizeof buffer};
-    while (tbi_node_send(from->node, p.now, &out) == 1) {
-        struct tbi_datagram d = {.local = to->addr,
-                                 .remote = from->addr,
-                                 .data = buffer,
-                                 .size = out.size,
-                                 .segment_size = out.segment_size};
-        tbi_node_recv(to->node, p.now, &d, 1);
-    }
-}
 
 /* A dial is given up at any moment of its handshake, by the application or by its time. */
 static void end_after_flights(int flights, bool close)
@@ -799,6 +816,7 @@ int main(void)
     tcase_add_test(tc, writable_is_told_also_where_a_restart_makes_the_room);
     tc = part(suite, "events");
     tcase_add_test(tc, events_end_in_any_order);
+    tcase_add_test(tc, so_many_events_are_enough_for_a_turn);
     tcase_add_test(tc, an_event_outlives_its_connection);
     tcase_add_test(tc, what_was_closed_takes_nothing_more);
     tcase_add_test(tc, events_that_nobody_released_go_with_the_node);
