@@ -79,6 +79,7 @@ tbq_message order_message(const struct order *o, tbq_send_options *how);
 /* A node has four descriptors, and a process may not have as many as a large crowd wants: so many
  * are in one. */
 #define SPEED_PART_MAX UINT64_C(2000)
+#define SPEED_DIALS_MAX 50U /* of a crowd, at once: the handshakes are not under test */
 
 /* ---- the sides ------------------------------------------------------------------------------- */
 

@@ -24,7 +24,6 @@
 #include <unistd.h>
 
 #define CLERK 0U          /* the node that gives orders; the others dial */
-#define DIALS_MAX 50U     /* of a crowd, at once: the handshakes are not under test */
 #define MESSAGE_SIZE 32U  /* bytes of what is answered */
 #define NET UINT32_C(127) /* 127.1.0.0 and on, without those that end with 0 or 255 */
 #define HOSTS_EACH 254U
@@ -400,7 +399,7 @@ static void crowd(uint64_t count, uint64_t parts)
         side_die("no pipe");
     }
     for (uint64_t i = 0; i < parts; i++) {
-        part_of_crowd((count + i) / parts, 1 + DIALS_MAX / parts, up[1]);
+        part_of_crowd((count + i) / parts, 1 + SPEED_DIALS_MAX / parts, up[1]);
     }
     close(up[1]);
     if (!wait_for(up[0], parts)) {
@@ -422,7 +421,7 @@ void speed_idle(const struct speed_args *a)
         crowd(count, (count + SPEED_PART_MAX - 1) / SPEED_PART_MAX);
         return;
     }
-    if (gather(count, DIALS_MAX)) {
+    if (gather(count, SPEED_DIALS_MAX)) {
         side_print_held(run.done, side_now_ns() - began_ns);
     }
     hold();

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #define LOOK_EVERY 16U /* sends between two looks at the clock */
-#define DIALS_MAX 50U  /* at once, in all parts: the handshakes are not under test */
 /* Messages without a fate that several connections have in all, and one has at least. Else a
  * thousand connections would have a thousand full outboxes to empty when the time is over. */
 #define SHARED_MESSAGES 8192U
@@ -415,7 +414,7 @@ static uint64_t window_of(uint64_t size, uint64_t connections)
 
 void speed_part(const struct speed_args *a, struct side_result *r)
 {
-    size_t dials = a->parts > 0 ? 1 + DIALS_MAX / a->parts : DIALS_MAX;
+    size_t dials = a->parts > 0 ? 1 + SPEED_DIALS_MAX / a->parts : SPEED_DIALS_MAX;
 
     run.a = a;
     run.len = (size_t)a->side.connections;

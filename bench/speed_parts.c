@@ -95,6 +95,10 @@ void speed_parts(const struct speed_args *a, struct side_result *r)
         hear(up[0], &of_part, sizeof of_part);
         put_together(r, &of_part);
     }
-    while (wait(NULL) > 0) {
+    int status;
+    while (wait(&status) > 0) {
+        if (status != 0) {
+            side_die("a part has failed");
+        }
     }
 }

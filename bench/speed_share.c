@@ -7,8 +7,7 @@
 #define GREEDY 0U /* gets as much as the outbox takes */
 /* Bytes on their way to another one: several batches, so that it always wants more too. */
 #define OTHERS_BYTES (512U << 10)
-#define DIALS_MAX 50U /* at once: the handshakes are not under test */
-#define WARM_UP 2U    /* a part of the time, before: until all windows are open */
+#define WARM_UP 2U /* a part of the time, before: until all windows are open */
 
 struct taker {
     struct node node;    /* first: a node leads back */
@@ -63,7 +62,7 @@ static void begin(void)
     for (size_t i = 0; i < run.len; i++) {
         loop_start(&run.takers[i].node, &setup);
         loop_dial(&run.takers[i].node, run.a->side.address);
-        wait_for(i < DIALS_MAX ? 0 : i - DIALS_MAX);
+        wait_for(i < SPEED_DIALS_MAX ? 0 : i - SPEED_DIALS_MAX);
     }
     wait_for(run.len);
 }

@@ -12,7 +12,6 @@
 #include "base/log.h"
 #include <tbquic/error.h>
 
-#define BUFFER_DEFAULT (4U << 20)
 #define RECV_ERRORS_MAX 8 /* pending ICMP errors that one receive steps over */
 
 /* ---- opening -------------------------------------------------------------------------------- */
@@ -135,7 +134,7 @@ static void set_options(struct tbi_udp *u, const struct tbi_udp_config *config)
     int fd = u->fd;
     bool v6 = u->family == AF_INET6;
     bool v4 = !v6 || u->stats.dual_stack;
-    size_t ask = config->buffer_size > 0 ? config->buffer_size : BUFFER_DEFAULT;
+    size_t ask = config->buffer_size > 0 ? config->buffer_size : TBI_UDP_BUFFER;
     int bytes = ask > INT32_MAX ? INT32_MAX : (int)ask;
 
     set_int(fd, SOL_SOCKET, SO_RCVBUF, bytes);

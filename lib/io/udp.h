@@ -13,14 +13,16 @@
 #include "base/alloc.h"
 #include "base/datagram.h"
 
-#define TBI_UDP_RECV_MAX 32U /* datagrams (or bundles of them) of one receive */
+#define TBI_UDP_BUFFER (4U << 20) /* bytes: some 30 ms at 1 Gbit/s while the process is elsewhere  \
+                                   */
+#define TBI_UDP_RECV_MAX 32U      /* datagrams (or bundles of them) of one receive */
 
 struct tbi_udp;
 
 struct tbi_udp_config {
     /* Where to bind. "::" takes both IP versions, and is 0.0.0.0 where IPv6 is off. */
     struct tbi_addr bind;
-    size_t buffer_size; /* bytes to ask for in each direction; 0: 4 MiB */
+    size_t buffer_size; /* bytes to ask for in each direction; 0: TBI_UDP_BUFFER */
     bool no_gso;        /* do without UDP_SEGMENT and UDP_GRO, for tests and comparison */
     bool no_gro;
 };

@@ -5,6 +5,7 @@
 
 #include "base/cursor.h"
 #include "base/log.h"
+#include "io/udp.h"
 
 #define KIB(n) ((size_t)(n) << 10)
 #define MIB(n) ((size_t)(n) << 20)
@@ -14,7 +15,6 @@
 #define WINDOW_MAX (UINT64_C(1) << 40)
 #define GROWN_DEFAULT MIB(16) /* receive_window_max: 1.3 Gbit/s at a round trip of 100 ms */
 #define BUDGET_DEFAULT MIB(128)
-#define BUFFER_DEFAULT (4U << 20) /* some 30 ms at 1 Gbit/s while the process is elsewhere */
 
 #define PATHS_WANTED_MAX                                                                           \
     4 /* one less than a link may have: one is for a connection that takes over */
@@ -104,7 +104,7 @@ static int numbers(struct tbi_settings *s)
     }
     if (rv == 0) {
         s->buffer_wished = c->socket_buffer > 0;
-        rv = number(s, "socket_buffer", &c->socket_buffer, BUFFER_DEFAULT, 4096, 1U << 30);
+        rv = number(s, "socket_buffer", &c->socket_buffer, TBI_UDP_BUFFER, 4096, 1U << 30);
     }
     return rv;
 }
