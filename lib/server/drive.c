@@ -8,7 +8,7 @@
  * answers to these. With a millisecond, a quarter less small messages came through: their sender
  * waited for the fates. Answers are waited for by somebody who has nothing else to do, perhaps. */
 #define PUT_OFF_NS (250 * TBI_NS_PER_US)
-#define ANSWERS_NS (40 * TBI_NS_PER_US)
+#define ANSWERS_NS (20 * TBI_NS_PER_US)
 #define NOT_PULLED_NS TBI_NS_PER_MS /* the same, where the events are not pulled at all */
 
 #define CALM_NS (10 * TBI_NS_PER_MS) /* between two arrivals of a traffic there is no calm */
