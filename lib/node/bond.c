@@ -383,6 +383,7 @@ void tbi_bond_hear(struct tbi_bond *b)
             break;
         }
     }
+    tbi_bodies_look(b);
 }
 
 void tbi_bond_drain(struct tbi_bond *b)
@@ -392,7 +393,6 @@ void tbi_bond_drain(struct tbi_bond *b)
         tbi_session_join(TBI_CONTAINER(tbi_list_shift(&b->joiners), struct tbi_session, carries));
     }
     tbi_further_look(b);
-    tbi_bodies_look(b);
     uint64_t at = tbi_link_deadline(b->link);
     at = b->further_at < at ? b->further_at : at;
     at = b->rest_at < at ? b->rest_at : at;

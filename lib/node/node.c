@@ -480,15 +480,19 @@ static void end_all(struct tbi_node *node)
 static bool said_all(struct tbi_node *node)
 {
     struct tbi_map_entry *e;
+    bool all = true;
 
     for (e = tbi_map_first(&node->sessions); e != NULL; e = tbi_map_next(e)) {
         struct tbi_session *s = tbi_map_value(e);
         if (s->up && !s->closing) {
             tbi_link_ack_now(s->bond->link, node->now);
             tbi_bond_drain(s->bond);
+            struct tbi_conn_facts f;
+            tbi_conn_facts(tbi_session_conn(s), &f);
+            all = all && f.unsent == 0; /* it may wait for the pace of what went before */
         }
     }
-    return tbi_endpoint_deadline(node->endpoint) > 0;
+    return all && tbi_endpoint_deadline(node->endpoint) > 0;
 }
 
 static void maybe_stopped(struct tbi_node *node)

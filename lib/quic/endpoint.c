@@ -414,13 +414,13 @@ static size_t share_of(const struct tbi_conn *c)
     return quantum < credit ? quantum : credit;
 }
 
-/* Tells ngtcp2 that packets are on their way, so that what follows waits for its pace. What is less
- * than a packet, and followed by nothing, counts with what comes next: its pace would end a
- * microsecond later, with nothing to send, and somebody would be woken for that. */
+/* Tells ngtcp2 that packets are on their way, so that what follows waits for its pace. Where
+ * nothing follows, and that pace would be over before anybody could be woken for it, it counts with
+ * what comes next: by the window, since ngtcp2 does not tell a controller's own pace. */
 static void pace(struct tbi_endpoint *ep, struct tbi_conn *c, size_t size, bool all)
 {
     c->unpaced += size;
-    if (!all || c->unpaced >= NGTCP2_MAX_UDP_PAYLOAD_SIZE) {
+    if (!all || tbi_conn_pace_ns(c, c->unpaced) >= TBI_PACE_LEAST_NS) {
         c->unpaced = 0;
         ngtcp2_conn_update_pkt_tx_time(c->qc, ep->now.mono_ns);
     }

@@ -1,0 +1,109 @@
+/* tests/sim/test_sim_pace.c - few and small messages on a long path: they wait for no pace that is
+ * not theirs, and a stop tells of all that was taken. */
+#include <check.h>
+#include <string.h>
+
+#include "sim.h"
+#include "../unit/harness.h"
+
+#define ONE_WAY_MS 50
+
+static struct {
+    struct sim *sim;
+    struct sim_node *from, *to;
+    size_t came, delivered;
+    uint64_t longest; /* ns that one took, beyond the path's own time */
+} w;
+
+static bool on_event(struct sim_node *n, tbq_event *e)
+{
+    uint64_t sent, took;
+
+    w.delivered += n == w.from && e->type == TBQ_EVENT_FATE && e->fate == TBQ_DELIVERED;
+    if (n == w.to && e->type == TBQ_EVENT_MESSAGE) {
+        memcpy(&sent, e->message->u.transition.data, sizeof sent);
+        took = sim_now(w.sim).mono_ns - sent - ONE_WAY_MS * TBI_NS_PER_MS;
+        w.longest = took > w.longest ? took : w.longest;
+        w.came++;
+    }
+    return true;
+}
+
+static struct sim_node *add(void)
+{
+    struct sim_node *n = sim_add(w.sim);
+
+    n->on_event = on_event;
+    sim_settings(n)->no_discovery = true;
+    return n;
+}
+
+static void run(uint64_t ms)
+{
+    sim_run(w.sim, ms, NULL, NULL);
+}
+
+static void begin(void)
+{
+    memset(&w, 0, sizeof w);
+    w.sim = sim_new(5);
+    w.from = add();
+    w.to = add();
+    sim_both(w.from, w.to, (struct sim_link){.delay_ms = ONE_WAY_MS});
+    sim_boot(w.from);
+    sim_boot(w.to);
+    sim_dial(w.from, w.to, false);
+    run(2000);
+}
+
+/* So many, a pause after each. */
+static void speak(int many, uint64_t pause_ms)
+{
+    tbq_send_options o = {.size = sizeof o, .lane = TBQ_LANE_NORMAL};
+    uint8_t bytes[100] = {0};
+
+    for (int i = 0; i < many; i++) {
+        uint64_t now = sim_now(w.sim).mono_ns;
+        memcpy(bytes, &now, sizeof now);
+        tbq_message m = tbq_transition(bytes, sizeof bytes);
+        ck_assert_int_eq(
+            tbi_node_send_to(w.from->node, sim_now(w.sim), tbi_identity_id(w.to->identity), &m, &o),
+            0);
+        run(pause_ms);
+    }
+}
+
+START_TEST(a_small_message_waits_for_no_pace_of_others)
+{
+    begin();
+    speak(500, 2);
+    run(1000);
+    ck_assert_uint_eq(w.came, 500);
+    ck_assert_uint_lt(w.longest, TBI_NS_PER_MS);
+    sim_free(w.sim);
+}
+END_TEST
+
+START_TEST(a_stop_amid_traffic_tells_of_all_that_was_taken)
+{
+    begin();
+    speak(50 + 7 * _i, 1);
+    tbi_node_stop(w.to->node, sim_now(w.sim), 5000);
+    run(1000);
+    ck_assert_uint_gt(w.came, 0);
+    ck_assert_uint_eq(w.came, w.delivered);
+    sim_free(w.sim);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("sim_pace");
+    TCase *t = tcase_create("pace");
+
+    tcase_set_timeout(t, 60);
+    tcase_add_test(t, a_small_message_waits_for_no_pace_of_others);
+    tcase_add_loop_test(t, a_stop_amid_traffic_tells_of_all_that_was_taken, 1, 60);
+    suite_add_tcase(s, t);
+    return tbi_test_main(s);
+}
