@@ -13,15 +13,14 @@
  * thousand connections would have a thousand full outboxes to empty when the time is over. */
 #define SHARED_MESSAGES 8192U
 #define SHARED_LEAST 64U
-/* One alone has as many as its outbox takes, and no more small ones than lie in a processor's own
- * cache: what waits for longer comes from slow memory when it leaves. */
+/* One alone has as many as its outbox takes, and no more small ones, or buffers of large ones, than
+ * lie in a processor's own cache: what waits for longer comes from slow memory when it leaves. */
 #define CACHE_BYTES (1U << 20)
 #define SMALL_SIZE 4096U
-#define ORDER_TAG 1U          /* tells the fates of orders from those of messages, */
-#define LENT_TAG 2U           /* and of these what is the number of a buffer */
-#define LENT_SIZE 65536U      /* bytes of a message, from which on it is sent by reference */
-#define LENT_BYTES (2U << 20) /* of all buffers */
-#define LENT_LEAST 4U         /* buffers */
+#define ORDER_TAG 1U     /* tells the fates of orders from those of messages, */
+#define LENT_TAG 2U      /* and of these what is the number of a buffer */
+#define LENT_SIZE 65536U /* bytes of a message, from which on it is sent by reference */
+#define LENT_LEAST 4U    /* buffers */
 
 struct slot { /* what waits for its answer */
     uint64_t number;
@@ -95,7 +94,7 @@ static bool is_lent(void)
 
 static void make_buffers(void)
 {
-    size_t size = (size_t)run.a->side.size, n = LENT_BYTES / size;
+    size_t size = (size_t)run.a->side.size, n = CACHE_BYTES / size;
 
     n = n < LENT_LEAST ? LENT_LEAST : n;
     run.lent.bytes = malloc(n * size);
