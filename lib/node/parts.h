@@ -534,7 +534,7 @@ void tbi_bond_hold(struct tbi_bond *b, struct tbi_contact *c);  /* for the first
 void tbi_bond_let_go(struct tbi_contact *c);                    /* frees it if nothing needs it */
 void tbi_bond_enter(struct tbi_bond *b, struct tbi_session *s); /* its bond is known */
 void tbi_bond_left(struct tbi_bond *b);                         /* frees it if nothing needs it */
-void tbi_bond_hear(struct tbi_bond *b);  /* what its link has to tell */
+void tbi_bond_hear(struct tbi_bond *b);                         /* what its link has to tell */
 void tbi_bond_drain(struct tbi_bond *b); /* the same, and what follows; re-arms its timer */
 /* The link has something to do or to tell: it is ticked and drained before the node sends, or tells
  * when it wants to be called next. So a thousand sends or releases in a row cost one turn. */
