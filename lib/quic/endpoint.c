@@ -414,13 +414,18 @@ static size_t share_of(const struct tbi_conn *c)
     return quantum < credit ? quantum : credit;
 }
 
-/* Tells ngtcp2 that packets are on their way, so that what follows waits for its pace. Where
- * nothing follows, and that pace would be over before anybody could be woken for it, it counts with
- * what comes next: by the window, since ngtcp2 does not tell a controller's own pace. */
+/* Whether so little was written that the pace of what follows would be over before anybody could be
+ * woken for it. It counts with what comes next, perhaps on another path: so it is never much. */
+static bool is_soon_over(const struct tbi_conn *c, size_t size)
+{
+    return size < NGTCP2_MAX_UDP_PAYLOAD_SIZE && tbi_conn_pace_ns(c, size) < TBI_PACE_LEAST_NS;
+}
+
+/* Tells ngtcp2 that packets are on their way, so that what follows waits for its pace. */
 static void pace(struct tbi_endpoint *ep, struct tbi_conn *c, size_t size, bool all)
 {
     c->unpaced += size;
-    if (!all || tbi_conn_pace_ns(c, c->unpaced) >= TBI_PACE_LEAST_NS) {
+    if (!all || !is_soon_over(c, c->unpaced)) {
         c->unpaced = 0;
         ngtcp2_conn_update_pkt_tx_time(c->qc, ep->now.mono_ns);
     }

@@ -103,7 +103,7 @@ START_TEST(nothing_is_due_for_the_pace_of_the_last_packet)
     quic_connect(&p);
     quic_run(&p, 1000);
     int64_t stream = open_uni(0);
-    put(stream, 3000, false);
+    put(stream, 500, false);
     while (quic_take(&p, &p.a)) {
     }
     ck_assert_uint_gt(tbi_endpoint_deadline(p.a.ep), p.now.mono_ns + TBI_NS_PER_MS);
