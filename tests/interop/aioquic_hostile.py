@@ -6,6 +6,7 @@ import datetime
 import os
 import signal
 import socket
+import time
 
 import aioquic_here
 
@@ -204,10 +205,13 @@ class Refusing(Port):
 
 
 def update_keys(loop, session):
-    """And waits until they are in use both ways: before that there may be no other update."""
+    """And waits until they are in use both ways, and three probe timeouts more: before that the other
+    side need not be ready for another update (RFC 9001, section 6.5)."""
     session.quic.request_key_update()
     ping = session.send("ping", CRITICAL, id=1, wall_ms=now_ms())
     loop.wait(lambda: session.fate(CRITICAL, ping) or session.closed)
+    at = time.monotonic() + 3 * session.quic._loss.get_probe_timeout()
+    loop.wait(lambda: time.monotonic() >= at or session.closed)
     return session.fate(CRITICAL, ping)
 
 
