@@ -13,9 +13,8 @@
 #include "base/alloc.h"
 #include "base/datagram.h"
 
-#define TBI_UDP_BUFFER                                                                             \
-    (4U << 20)               /* bytes: some 30 ms at 1 Gbit/s while the process is elsewhere       \
-                              */
+/* Bytes: some 30 ms at 1 Gbit/s while the process is elsewhere. */
+#define TBI_UDP_BUFFER (4U << 20)
 #define TBI_UDP_RECV_MAX 32U /* datagrams (or bundles of them) of one receive */
 
 struct tbi_udp;

@@ -14,8 +14,7 @@
 
 #define TBI_LINK_WINDOW 65536U    /* numbers in use above the lowest not taken, section 6.2 */
 #define TBI_LINK_ACK_MESSAGES 32U /* changes after which ACK is not put off any more, */
-#define TBI_LINK_ACK_BYTES                                                                         \
-    65536U /* and bytes of what has changed: room, or a fate, is waited for */
+#define TBI_LINK_ACK_BYTES 65536U /* and bytes of them: room, or a fate, is waited for */
 #define TBI_LINK_RANGES_MAX (TBI_LINK_WINDOW / 2 + 2) /* more do not fit in the window */
 #define TBI_LINK_DECLINES_MAX 65536U /* runs of declined numbers of a lane that are not settled */
 #define TBI_LINK_EARLY_LISTS 64U     /* so that a place among early messages is found soon */

@@ -767,13 +767,6 @@ uint64_t tbi_conn_rtt_ns(const struct tbi_conn *c)
     return info.smoothed_rtt;
 }
 
-uint64_t tbi_conn_pace_ns(const struct tbi_conn *c, size_t size)
-{
-    ngtcp2_conn_info info;
-    ngtcp2_conn_get_conn_info(c->qc, &info);
-    return info.smoothed_rtt * size / info.cwnd;
-}
-
 void tbi_conn_facts(const struct tbi_conn *c, struct tbi_conn_facts *facts)
 {
     ngtcp2_conn_info info;

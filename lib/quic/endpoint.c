@@ -4,6 +4,8 @@
 
 #include "quic/parts.h"
 
+#define PACE_LEAST_NS (50 * TBI_NS_PER_US) /* less than it takes to wake somebody */
+
 /* --- Life ------------------------------------------------------------------------------------- */
 
 int tbi_endpoint_new(struct tbi_endpoint **made, const struct tbi_endpoint_config *config)
@@ -418,7 +420,13 @@ static size_t share_of(const struct tbi_conn *c)
  * woken for it. It counts with what comes next, perhaps on another path: so it is never much. */
 static bool is_soon_over(const struct tbi_conn *c, size_t size)
 {
-    return size < NGTCP2_MAX_UDP_PAYLOAD_SIZE && tbi_conn_pace_ns(c, size) < TBI_PACE_LEAST_NS;
+    ngtcp2_conn_info info;
+
+    if (size >= NGTCP2_MAX_UDP_PAYLOAD_SIZE) {
+        return false;
+    }
+    ngtcp2_conn_get_conn_info(c->qc, &info); /* by the window: ngtcp2 does not tell the pace */
+    return info.smoothed_rtt * size / info.cwnd < PACE_LEAST_NS;
 }
 
 /* Tells ngtcp2 that packets are on their way, so that what follows waits for its pace. */

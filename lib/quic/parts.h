@@ -302,9 +302,6 @@ uint64_t tbi_conn_suspect_at(const struct tbi_conn *c); /* ns; TBI_NEVER: nothin
 void tbi_conn_set_suspect(struct tbi_conn *c, bool suspect);
 /* A packet was read: `before` was in flight. What is acknowledged leaves the flight. */
 void tbi_conn_heard(struct tbi_conn *c, uint64_t before);
-#define TBI_PACE_LEAST_NS (50 * TBI_NS_PER_US) /* less than it takes to wake somebody */
-/* How long more waits that follows so many bytes: by the window, since ngtcp2 does not tell it. */
-uint64_t tbi_conn_pace_ns(const struct tbi_conn *c, size_t size);
 void tbi_conn_ready(struct tbi_conn *c); /* put it into the round of sending */
 void tbi_conn_hurry(struct tbi_conn *c); /* and before all others */
 void tbi_conn_rearm(struct tbi_conn *c);
