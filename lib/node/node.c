@@ -419,7 +419,6 @@ bool tbi_node_catch_up(struct tbi_node *node, struct tbi_now now)
     }
     node->now = now;
     tbi_endpoint_tick(node->endpoint, now);
-    tbi_node_settle(node);
     return true;
 }
 

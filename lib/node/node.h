@@ -48,10 +48,11 @@ size_t tbi_node_recv(struct tbi_node *node, struct tbi_now now, const struct tbi
  * once. Call until 0. */
 int tbi_node_send(struct tbi_node *node, struct tbi_now now, struct tbi_send_batch *out);
 
-/* Step and send before more is received: else answers without a connection would be lost, others
- * wait for too long, or so many events lie there that they leave the cache, and their senders have
- * nothing to do meanwhile. */
+/* Events since the application asked for one: more would leave the cache before it sees them, and
+ * their senders have nothing to do meanwhile. */
 #define TBI_TURN_EVENTS 256
+/* Step and send before more is received: else answers without a connection would be lost, others
+ * wait for too long, or there are so many events. */
 bool tbi_node_has_enough(const struct tbi_node *node);
 bool tbi_node_hurries(const struct tbi_node *node); /* as tbi_endpoint_hurries() */
 

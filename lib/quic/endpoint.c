@@ -397,7 +397,7 @@ static int send_spare(struct tbi_endpoint *ep, struct tbi_send_batch *out)
     return 1;
 }
 
-/* A packet that is longer, or goes elsewhere, than those before it: the next batch. */
+/* A packet that does not fit those before it: the next batch. */
 static void keep_spare(struct tbi_endpoint *ep, const struct tbi_conn *c, const uint8_t *data,
                        size_t size, uint8_t ecn)
 {
@@ -440,7 +440,7 @@ static void pace(struct tbi_endpoint *ep, struct tbi_conn *c, size_t size, bool 
 }
 
 /* Whether a packet goes into the batch: it is not longer than those before it, which are all of one
- * size, and goes the same way. */
+ * size, none of them shorter, and goes the same way. */
 static bool fits(const struct tbi_send_batch *out, const struct tbi_conn *c, size_t size,
                  uint8_t ecn)
 {

@@ -379,7 +379,6 @@ int tbq_server_process(tbq_server *s)
         s->answered = false; /* what was sent before is no answer to these events */
     } else {
         s->put_off = 0;
-        tbi_node_settle(s->node); /* so that what an actor said is in the first packet */
         rv = send_all(s, now);
     }
     if (rv == TBQ_ERR_IO) {

@@ -237,8 +237,8 @@ START_TEST(writable_is_told_also_where_a_restart_makes_the_room)
     tbq_message m = pair_message("hello");
 
     urgent.lane = TBQ_LANE_CRITICAL; /* moved first */
-    p.a.settings.outbox_messages =
-        40; /* so many that what is moved leaves room for the node's own */
+    /* so many that what is moved leaves room for the node's own */
+    p.a.settings.outbox_messages = 40;
     p.b.hold = true;
     pair_connect(&p);
     for (size_t i = 0; i < 10; i++) {
