@@ -25,6 +25,13 @@ struct tbi_block {
     bool lent;      /* the bytes are somebody else's */
 };
 
+/* A block, and what stands before it where it is sent. */
+struct tbi_headed {
+    const uint8_t *head;
+    size_t head_size;
+    struct tbi_block *body; /* NULL: the head is all */
+};
+
 /* One reference, size 0, room for `capacity` bytes. NULL when out of memory. */
 struct tbi_block *tbi_block_new(const struct tbi_alloc *a, size_t capacity);
 struct tbi_block *tbi_block_copy(const struct tbi_alloc *a, const void *data, size_t size);

@@ -26,13 +26,14 @@ static bool put(struct tbi_link *link, struct tbi_now now, const struct tbi_writ
     int rv = tbi_put_error(w);
 
     if (rv == 0) {
-        rv = conn->write(conn->user, TBI_LINK_CONTROL, w->begin, tbi_put_size(w), NULL);
+        struct tbi_headed frame = {.head = w->begin, .head_size = tbi_put_size(w)};
+        rv = conn->write(conn->user, TBI_LINK_CONTROL, &frame, 1);
     }
     if (rv < 0) {
         link->control_blocked = true;
         link->retry_at = now.mono_ns + link->ack_delay;
     }
-    return rv == 0;
+    return rv >= 0;
 }
 
 /* --- In: about what we sent ------------------------------------------------------------------ */

@@ -222,14 +222,14 @@ static size_t three_varints(const uint8_t *data, size_t size)
     return at;
 }
 
-/* Number, flags and kind: where they lie, or put together in `small` as they come. The size of all
- * of them; 0: not all there. */
+/* Number, flags and kind: where they lie, or put together in `small` as they come. At least the
+ * size of all of them; 0: not all there. */
 static size_t collect_head(struct tbi_intake *in, const uint8_t *piece, size_t size,
                            const uint8_t **at)
 {
     size_t room = sizeof in->small - in->small_len;
     size_t copied = size < room ? size : room;
-    size_t head = in->small_len == 0 ? three_varints(piece, size) : 0;
+    size_t head = in->small_len > 0 ? 0 : copied == room ? room : three_varints(piece, size);
 
     *at = piece;
     if (head > 0 || copied == 0) {
@@ -259,6 +259,7 @@ static size_t read_message_head(struct source *s, const uint8_t *piece, size_t s
     }
     tbi_cur_init(&c, at, head);
     int rv = tbi_get_message_head(&c, &in->head);
+    head -= tbi_cur_left(&c);
     if (rv == TBQ_ERR_UNSUPPORTED) {
         fail(s, TBI_CLOSE_VERSION, "unknown flag of a message");
     } else if (rv < 0) {
@@ -308,10 +309,10 @@ static void deliver(struct source *s)
         o->credit = in->held;
     }
     in->held = 0;
-    if (unordered || o->d.number < tbi_taken_waited_for(s->l)) {
-        hand_over(link, o);
+    if (waits) {
+        keep_early(s->l, o); /* perhaps no longer than until tbi_inbox_release() */
     } else {
-        keep_early(s->l, o);
+        hand_over(link, o);
     }
     tbi_list_push(&link->deliveries, &o->node);
     link->stats.received++;

@@ -142,15 +142,15 @@ struct tbi_link_conn {
      * write is made when it is not 0, and may be larger. */
     size_t (*room)(void *user, int stream);
 
-    /* Queues head (copied) and body (NULL: none; by reference: take one of your own), whole or not
-     * at all. 0, or TBQ_ERR_NOMEM / TBQ_ERR_CLOSED: nothing was queued; tried again later. */
-    int (*write)(void *user, int stream, const uint8_t *head, size_t head_size,
-                 struct tbi_block *body);
+    /* Queues frames in their order, each whole or not at all: the head copied, the body by
+     * reference (take one of your own). How many; or TBQ_ERR_NOMEM / TBQ_ERR_CLOSED: not even the
+     * first one. The others are tried again later. */
+    int (*write)(void *user, int stream, const struct tbi_headed *frames, size_t count);
 
-    /* The same on a new stream of that lane for this message alone, and ends it. TBQ_ERR_AGAIN: no
-     * stream can be opened now, or enough is queued; call tbi_link_tick() when that has changed. */
-    int (*write_aside)(void *user, tbq_lane lane, bool unordered, const uint8_t *head,
-                       size_t head_size, struct tbi_block *body);
+    /* One frame on a new stream of that lane for this message alone, which ends with it. 0, or
+     * TBQ_ERR_AGAIN: no stream can be opened now, or enough is queued; call tbi_link_tick() when
+     * that has changed; or as above. */
+    int (*write_aside)(void *user, tbq_lane lane, bool unordered, const struct tbi_headed *frame);
 
     /* Gives receive credit of a lane stream back (MAX_STREAM_DATA); by the tick alone. */
     void (*consume)(void *user, tbq_lane lane, uint64_t bytes);

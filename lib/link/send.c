@@ -34,7 +34,37 @@ static bool wrote(struct tbi_link *link, struct tbi_now now, int rv)
     if (rv < 0 && rv != TBQ_ERR_AGAIN) {
         link->retry_at = now.mono_ns + link->ack_delay;
     }
-    return rv == 0;
+    return rv >= 0;
+}
+
+/* Messages that are written to a stream at once, one behind the other: their numbers rise by one.
+ * Where more than one is, they share what can be asked once for all of them. */
+#define RUN_MAX 32
+
+struct run {
+    struct tbi_out *of[RUN_MAX];
+    struct tbi_headed frames[RUN_MAX];
+    uint8_t heads[RUN_MAX][HEAD_SIZE];
+    size_t count;
+    size_t size; /* bytes of all frames */
+};
+
+static void run_add(struct run *r, struct tbi_out *m, uint64_t number)
+{
+    uint8_t *head = r->heads[r->count];
+    size_t head_size = message_head(m, number, head);
+
+    r->of[r->count] = m;
+    r->frames[r->count++] =
+        (struct tbi_headed){.head = head, .head_size = head_size, .body = m->payload};
+    r->size += head_size + body_size(m);
+}
+
+static void run_of_one(struct run *r, struct tbi_out *m, uint64_t number)
+{
+    r->count = 0;
+    r->size = 0;
+    run_add(r, m, number);
 }
 
 /* A message that was taken by send when the peer's limit was not known, or was another's. */
@@ -107,30 +137,42 @@ static unsigned fitting(const struct tbi_link *link, struct tbi_tx_lane *l, cons
     return bits;
 }
 
-static bool write_on(struct tbi_link_path *path, struct tbi_now now, struct tbi_tx_lane *l,
-                     struct tbi_out *m, uint64_t number)
+/* How many of the run were written, which begins with that number. */
+static size_t write_run(struct tbi_link_path *path, struct tbi_now now, struct tbi_tx_lane *l,
+                        const struct run *r, uint64_t number)
 {
-    uint8_t head[HEAD_SIZE];
-    size_t size = message_head(m, number, head);
+    const struct tbi_out *m = r->of[0];
     tbq_lane lane = m->fate.lane;
     const struct tbi_link_conn *c = &path->conn;
     int rv;
 
     if (goes_aside(path, l, m, number)) {
-        rv = c->write_aside(c->user, lane, m->unordered, head, size, m->payload);
+        rv = c->write_aside(c->user, lane, m->unordered, r->frames);
+        rv = rv == 0 ? 1 : rv;
     } else {
-        rv = c->write(c->user, (int)lane, head, size, m->payload);
-        if (rv == 0) {
-            path->lane_next[lane] = number + 1;
-            tbi_path_filled(path, lane, size + body_size(m));
+        rv = c->write(c->user, (int)lane, r->frames, r->count);
+        if (rv > 0) {
+            path->lane_next[lane] = number + (uint64_t)rv;
+            tbi_path_filled(path, lane, r->size);
         }
     }
     if (!wrote(path->link, now, rv)) {
-        return false;
+        return 0;
     }
-    tbi_path_spend(path, size + body_size(m));
-    m->paths |= path->bit;
-    return true;
+    tbi_path_spend(path, r->size);
+    for (int i = 0; i < rv; i++) {
+        r->of[i]->paths |= path->bit;
+    }
+    return (size_t)rv;
+}
+
+static bool write_on(struct tbi_link_path *path, struct tbi_now now, struct tbi_tx_lane *l,
+                     struct tbi_out *m, uint64_t number)
+{
+    struct run r;
+
+    run_of_one(&r, m, number);
+    return write_run(path, now, l, &r, number) > 0;
 }
 
 /* A copy outlasts its message where that has come over a faster path: what is under way on each
@@ -182,12 +224,8 @@ static bool write_message(struct tbi_link *link, struct tbi_now now, struct tbi_
     if (l->schedule == TBQ_REDUNDANT) {
         return write_redundant(link, now, l, m, number);
     }
-    struct tbi_link_path *path = tbi_path_only(link);
-    if (path != NULL) {
-        return fits(path, l, m, number) && write_on(path, now, l, m, number);
-    }
-    path = tbi_path_choose(link, m->fate.lane, body_size(m),
-                           fitting(link, l, m, number, link->usable));
+    struct tbi_link_path *path = tbi_path_choose(link, m->fate.lane, body_size(m),
+                                                 fitting(link, l, m, number, link->usable));
     return path != NULL && write_on(path, now, l, m, number);
 }
 
@@ -240,7 +278,8 @@ static void announce(struct tbi_link *link, struct tbi_now now, struct tbi_tx_la
         tbi_put_init(&w, frame, sizeof frame);
         tbi_put_elsewhere(&w, &f);
         const struct tbi_link_conn *c = &path->conn;
-        if (!wrote(link, now, c->write(c->user, (int)lane, frame, tbi_put_size(&w), NULL))) {
+        struct tbi_headed headed = {.head = frame, .head_size = tbi_put_size(&w)};
+        if (!wrote(link, now, c->write(c->user, (int)lane, &headed, 1))) {
             return;
         }
         tbi_path_filled(path, lane, tbi_put_size(&w));
@@ -252,20 +291,71 @@ static void announce(struct tbi_link *link, struct tbi_now now, struct tbi_tx_la
 
 /* --- What waits ------------------------------------------------------------------------------- */
 
-static struct tbi_out *first(struct tbi_list *list)
+/* The message at that node of the list, or NULL at its end. */
+static struct tbi_out *at(const struct tbi_list *list, struct tbi_list *node)
 {
-    struct tbi_link_event *event;
-
-    if (tbi_list_empty(list)) {
+    if (node == list) {
         return NULL;
     }
-    event = TBI_CONTAINER(list->next, struct tbi_link_event, node);
+    struct tbi_link_event *event = TBI_CONTAINER(node, struct tbi_link_event, node);
     return TBI_CONTAINER(event, struct tbi_out, event);
 }
 
-static bool may_number(const struct tbi_tx_lane *l)
+static bool may_number(const struct tbi_tx_lane *l, uint64_t number)
 {
-    return l->next - l->taken_below < TBI_LINK_WINDOW && l->next <= TBI_NUMBER_MAX;
+    return number - l->taken_below < TBI_LINK_WINDOW && number <= TBI_NUMBER_MAX;
+}
+
+/* Whether m goes to the lane's stream like the one before it, without a question. */
+static bool may_follow(const struct tbi_link_path *path, const struct tbi_out *m)
+{
+    return body_size(m) <= TBI_LINK_ASIDE_SIZE && tbi_outbox_payload(m) <= path->link->peer_max;
+}
+
+/* Adds what waits behind the first one of the run, as far as there is room. */
+static void run_follow(struct run *r, const struct tbi_link_path *path, const struct tbi_tx_lane *l,
+                       const struct tbi_list *list)
+{
+    struct tbi_out *m = r->of[0];
+    size_t room = path->room[m->fate.lane];
+
+    while (r->count < RUN_MAX && r->size < room && may_number(l, l->next + r->count) &&
+           (m = at(list, m->event.node.next)) != NULL && may_follow(path, m)) {
+        run_add(r, m, l->next + r->count);
+    }
+}
+
+/* Writes m, the first one of that list, and where one path is used, as many behind it as go with
+ * it. How many, in r. */
+static size_t write_waiting(struct tbi_link *link, struct tbi_now now, struct tbi_tx_lane *l,
+                            struct tbi_out *m, const struct tbi_list *list, struct run *r)
+{
+    struct tbi_link_path *path = l->schedule != TBQ_REDUNDANT ? tbi_path_only(link) : NULL;
+
+    r->of[0] = m;
+    if (path == NULL) {
+        return write_message(link, now, l, m, l->next) ? 1 : 0;
+    }
+    if (!fits(path, l, m, l->next)) {
+        return 0;
+    }
+    run_of_one(r, m, l->next);
+    if (!path->ahead && !goes_aside(path, l, m, l->next)) {
+        run_follow(r, path, l, list);
+    }
+    return write_run(path, now, l, r, l->next);
+}
+
+static void number(struct tbi_link *link, struct tbi_tx_lane *l, struct tbi_out *m)
+{
+    m->fate.numbered = true;
+    m->fate.number = l->next++;
+    m->written = true;
+    tbi_outbox_numbered(l, m);
+    link->stats.sent++;
+    if (m->unordered) {
+        tbi_list_push(&l->announce, &m->announce);
+    }
 }
 
 /* Writes what waits in that list, each with the lane's next number. */
@@ -273,21 +363,18 @@ static void send_waiting(struct tbi_link *link, struct tbi_now now, struct tbi_t
                          struct tbi_list *list)
 {
     struct tbi_out *m;
+    struct run r;
 
-    while ((m = first(list)) != NULL && may_number(l)) {
+    while ((m = at(list, list->next)) != NULL && may_number(l, l->next)) {
         if (too_large(link, m)) {
             continue;
         }
-        if (!write_message(link, now, l, m, l->next)) {
+        size_t written = write_waiting(link, now, l, m, list, &r);
+        if (written == 0) {
             return;
         }
-        m->fate.numbered = true;
-        m->fate.number = l->next++;
-        m->written = true;
-        tbi_outbox_numbered(l, m);
-        link->stats.sent++;
-        if (m->unordered) {
-            tbi_list_push(&l->announce, &m->announce);
+        for (size_t i = 0; i < written; i++) {
+            number(link, l, r.of[i]);
         }
     }
 }

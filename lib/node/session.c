@@ -159,8 +159,7 @@ static size_t link_room(void *user, int stream)
     return unsent < TBI_STREAM_UNSENT_MAX ? TBI_STREAM_UNSENT_MAX - unsent : 0;
 }
 
-static int link_write(void *user, int stream, const uint8_t *head, size_t head_size,
-                      struct tbi_block *body)
+static int link_write(void *user, int stream, const struct tbi_headed *frames, size_t count)
 {
     struct tbi_session *s = user;
 
@@ -175,11 +174,11 @@ static int link_write(void *user, int stream, const uint8_t *head, size_t head_s
             return rv;
         }
     }
-    return tbi_conn_write(tbi_session_conn(s), stream_out(s, stream), head, head_size, body, false);
+    return tbi_conn_write_all(tbi_session_conn(s), stream_out(s, stream), frames, count);
 }
 
-static int link_write_aside(void *user, tbq_lane lane, bool unordered, const uint8_t *head,
-                            size_t head_size, struct tbi_block *body)
+static int link_write_aside(void *user, tbq_lane lane, bool unordered,
+                            const struct tbi_headed *frame)
 {
     struct tbi_session *s = user;
     struct tbi_prologue p = {.type = unordered ? TBI_STREAM_UNORDERED : TBI_STREAM_ASIDE,
@@ -190,7 +189,9 @@ static int link_write_aside(void *user, tbq_lane lane, bool unordered, const uin
         return TBQ_ERR_CLOSED;
     }
     int rv = tbi_session_open(s, &p, 1 + (unsigned)lane, &stream);
-    return rv < 0 ? rv : tbi_conn_write(tbi_session_conn(s), stream, head, head_size, body, true);
+    return rv < 0 ? rv
+                  : tbi_conn_write(tbi_session_conn(s), stream, frame->head, frame->head_size,
+                                   frame->body, true);
 }
 
 static void link_consume(void *user, tbq_lane lane, uint64_t bytes)

@@ -666,24 +666,53 @@ int tbi_conn_open_uni(struct tbi_conn *c, unsigned priority, int64_t *stream)
     return 0;
 }
 
-int tbi_conn_write(struct tbi_conn *c, int64_t stream, const uint8_t *head, size_t head_size,
-                   struct tbi_block *body, bool fin)
+/* NULL: nothing more can be written to it. */
+static struct tbi_ostream *open_ostream(const struct tbi_conn *c, int64_t stream)
 {
     struct tbi_ostream *o = tbi_conn_ostream(c, stream);
+    bool open = c->state == TBI_CONN_ALIVE && !c->want_close && o != NULL && !o->closed && !o->fin;
 
-    if (c->state != TBI_CONN_ALIVE || c->want_close || o == NULL || o->closed || o->fin) {
-        return TBQ_ERR_CLOSED;
-    }
-    int rv = tbi_ostream_push(o, head, head_size, body);
-    if (rv < 0) {
-        return rv;
-    }
+    return open ? o : NULL;
+}
+
+static void written(struct tbi_conn *c, struct tbi_ostream *o, bool fin)
+{
     o->fin = fin;
     if (o->unsent >= TBI_STREAM_UNSENT_MAX) {
         o->was_full = true;
     }
     tbi_conn_ready(c);
-    return 0;
+}
+
+int tbi_conn_write(struct tbi_conn *c, int64_t stream, const uint8_t *head, size_t head_size,
+                   struct tbi_block *body, bool fin)
+{
+    struct tbi_ostream *o = open_ostream(c, stream);
+    struct tbi_headed one = {.head = head, .head_size = head_size, .body = body};
+    int rv = o != NULL ? tbi_ostream_push(o, &one) : TBQ_ERR_CLOSED;
+
+    if (rv == 0) {
+        written(c, o, fin);
+    }
+    return rv;
+}
+
+int tbi_conn_write_all(struct tbi_conn *c, int64_t stream, const struct tbi_headed *all,
+                       size_t count)
+{
+    struct tbi_ostream *o = open_ostream(c, stream);
+    int rv = o != NULL ? 0 : TBQ_ERR_CLOSED;
+    size_t n = 0;
+
+    while (rv == 0 && n < count) {
+        rv = tbi_ostream_push(o, &all[n]);
+        n += rv == 0;
+    }
+    if (n == 0) {
+        return rv;
+    }
+    written(c, o, false);
+    return (int)n;
 }
 
 size_t tbi_conn_unsent(const struct tbi_conn *c, int64_t stream)

@@ -93,8 +93,7 @@ struct tbi_ostream {
 
 struct tbi_ostream *tbi_ostream_new(const struct tbi_alloc *a, int64_t id, unsigned priority);
 void tbi_ostream_free(struct tbi_ostream *o);
-int tbi_ostream_push(struct tbi_ostream *o, const uint8_t *head, size_t head_size,
-                     struct tbi_block *body);
+int tbi_ostream_push(struct tbi_ostream *o, const struct tbi_headed *what);
 /* What is next, as far as a packet with that many bytes can take it; *all: there is no more. */
 size_t tbi_ostream_gather(const struct tbi_ostream *o, ngtcp2_vec *vec, size_t max, size_t bytes,
                           bool *all);

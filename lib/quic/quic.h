@@ -217,6 +217,10 @@ int tbi_conn_open_uni(struct tbi_conn *c, unsigned priority, int64_t *stream);
  * ask tbi_conn_unsent(). 0, TBQ_ERR_CLOSED or TBQ_ERR_NOMEM (nothing was queued). */
 int tbi_conn_write(struct tbi_conn *c, int64_t stream, const uint8_t *head, size_t head_size,
                    struct tbi_block *body, bool fin);
+/* The same for several, the stream goes on. How many were queued, the first ones; or an error as
+ * above, where none was. */
+int tbi_conn_write_all(struct tbi_conn *c, int64_t stream, const struct tbi_headed *all,
+                       size_t count);
 
 /* Bytes that were queued and are in no packet yet. A WRITABLE action tells when a stream that had
  * TBI_STREAM_UNSENT_MAX or more has less than half of it. */

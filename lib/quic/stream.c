@@ -50,19 +50,20 @@ static void add(struct tbi_ostream *o, struct tbi_block *block, uint8_t *data, s
     o->unsent += size;
 }
 
-int tbi_ostream_push(struct tbi_ostream *o, const uint8_t *head, size_t head_size,
-                     struct tbi_block *body)
+int tbi_ostream_push(struct tbi_ostream *o, const struct tbi_headed *what)
 {
+    size_t head_size = what->head_size;
+    struct tbi_block *body = what->body;
     uint8_t *joined = NULL;
 
     if (make_room(o) < 0) {
         return TBQ_ERR_NOMEM;
     }
     if (head_size > 0 && body != NULL) {
-        joined = tbi_block_prefix(body, head, head_size);
+        joined = tbi_block_prefix(body, what->head, head_size);
     }
     if (head_size > 0 && joined == NULL) {
-        struct tbi_block *copy = tbi_block_copy(o->alloc, head, head_size);
+        struct tbi_block *copy = tbi_block_copy(o->alloc, what->head, head_size);
         if (copy == NULL) {
             return TBQ_ERR_NOMEM;
         }

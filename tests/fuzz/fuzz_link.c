@@ -74,28 +74,26 @@ static size_t room(void *user, int stream)
     return p->room;
 }
 
-static int write_stream(void *user, int stream, const uint8_t *head, size_t head_size,
-                        struct tbi_block *body)
+static int write_stream(void *user, int stream, const struct tbi_headed *frames, size_t count)
 {
     struct path *p = user;
 
     (void)stream;
-    (void)body;
-    require(head != NULL && head_size > 0 && p->room > 0);
+    require(count > 0 && p->room > 0);
+    for (size_t i = 0; i < count; i++) {
+        require(frames[i].head != NULL && frames[i].head_size > 0);
+    }
     p->room -= 1; /* the unit is writes here: so that a short input can fill it */
-    return 0;
+    return (int)count;
 }
 
-static int write_aside(void *user, tbq_lane lane, bool unordered, const uint8_t *head,
-                       size_t head_size, struct tbi_block *body)
+static int write_aside(void *user, tbq_lane lane, bool unordered, const struct tbi_headed *frame)
 {
     struct path *p = user;
 
     (void)lane;
     (void)unordered;
-    (void)head;
-    (void)head_size;
-    (void)body;
+    require(frame->head != NULL && frame->head_size > 0);
     return p->room % 2 == 0 ? TBQ_ERR_AGAIN : 0;
 }
 

@@ -138,24 +138,31 @@ static size_t conn_room(void *user, int stream)
     return used < e->world->room ? e->world->room - used : 0;
 }
 
-static int conn_write(void *user, int stream, const uint8_t *head, size_t head_size,
-                      struct tbi_block *body)
+static void add_frame(struct world_bytes *to, const struct tbi_headed *frame)
+{
+    bytes_add(to, frame->head, frame->head_size);
+    if (frame->body != NULL) {
+        bytes_add(to, frame->body->data, frame->body->size);
+    }
+}
+
+static int conn_write(void *user, int stream, const struct tbi_headed *frames, size_t count)
 {
     struct world_end *e = user;
 
     if (e->no_write) {
         return TBQ_ERR_NOMEM;
     }
-    ck_assert_uint_gt(conn_room(e, stream), 0);
-    bytes_add(queue(e, stream), head, head_size);
-    if (body != NULL) {
-        bytes_add(queue(e, stream), body->data, body->size);
+    ck_assert_uint_gt(count, 0);
+    for (size_t i = 0; i < count; i++) {
+        ck_assert_uint_gt(conn_room(e, stream), 0);
+        add_frame(queue(e, stream), &frames[i]);
     }
-    return 0;
+    return (int)count;
 }
 
-static int conn_write_aside(void *user, tbq_lane lane, bool unordered, const uint8_t *head,
-                            size_t head_size, struct tbi_block *body)
+static int conn_write_aside(void *user, tbq_lane lane, bool unordered,
+                            const struct tbi_headed *frame)
 {
     struct world_end *e = user;
 
@@ -174,10 +181,7 @@ static int conn_write_aside(void *user, tbq_lane lane, bool unordered, const uin
         s->unordered = unordered;
         s->in = NULL;
         s->bytes.size = 0;
-        bytes_add(&s->bytes, head, head_size);
-        if (body != NULL) {
-            bytes_add(&s->bytes, body->data, body->size);
-        }
+        add_frame(&s->bytes, frame);
         return 0;
     }
     return TBQ_ERR_AGAIN;

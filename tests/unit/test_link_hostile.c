@@ -120,6 +120,27 @@ START_TEST(the_window_of_numbers_ends_at_65535)
 }
 END_TEST
 
+/* Which its sender knows, also when it writes many at once. */
+START_TEST(what_is_sent_stays_within_the_window)
+{
+    struct tbi_link_stats stats;
+
+    world_cut(&w);
+    tbi_link_free(w.end[A].link);
+    w.outbox_messages = 70000;
+    w.end[A].link = world_link(&w, A);
+    world_connect(&w);
+    for (uint64_t i = 0; i < 65536 + 5; i++) {
+        w.room = i < 5 ? SIZE_MAX : 0; /* a few alone, so that the others end where they may */
+        ck_assert_int_eq(world_send(&w, A, TBQ_LANE_LOW, i, "m"), 0);
+    }
+    w.room = SIZE_MAX;
+    tbi_link_tick(w.end[A].link, w.now);
+    tbi_link_stats(w.end[A].link, &stats);
+    ck_assert_uint_eq(stats.sent, 65536);
+}
+END_TEST
+
 START_TEST(a_duplicate_has_no_effect_but_one_ack)
 {
     struct tbi_link_stream *s = tbi_link_stream_new(w.end[B].path, TBQ_LANE_LOW, true, 0);
@@ -720,6 +741,7 @@ int main(void)
     tcase_add_test(t, numbers_come_in_any_order_and_are_handed_over_in_theirs);
     tcase_add_test(t, what_is_missing_is_waited_for_at_the_expense_of_its_sender);
     tcase_add_test(t, the_window_of_numbers_ends_at_65535);
+    tcase_add_test(t, what_is_sent_stays_within_the_window);
     tcase_add_test(t, a_duplicate_has_no_effect_but_one_ack);
     tcase_add_test(t, a_message_too_large_is_discarded_as_it_comes);
     tcase_add_test(t, a_length_is_a_claim_and_memory_follows_the_bytes);

@@ -89,9 +89,16 @@ static void end(void)
     ck_assert_uint_eq(memory.live, 0);
 }
 
+static int push_on(struct tbi_ostream *o, const char *head, struct tbi_block *body)
+{
+    struct tbi_headed what = {
+        .head = (const uint8_t *)head, .head_size = strlen(head), .body = body};
+    return tbi_ostream_push(o, &what);
+}
+
 static void push(const char *text)
 {
-    ck_assert_int_eq(tbi_ostream_push(stream, (const uint8_t *)text, strlen(text), NULL), 0);
+    ck_assert_int_eq(push_on(stream, text, NULL), 0);
 }
 
 /* What would go out next, in at most `max` pieces, and no more of them than have so many bytes. */
@@ -176,8 +183,8 @@ START_TEST(a_body_is_shared_not_copied)
 {
     struct tbi_block *body = tbi_block_copy(&memory.alloc, "body", 4);
     struct tbi_block *empty = tbi_block_new(&memory.alloc, 4);
-    ck_assert_int_eq(tbi_ostream_push(stream, (const uint8_t *)"head", 4, body), 0);
-    ck_assert_int_eq(tbi_ostream_push(stream, NULL, 0, empty), 0); /* nothing to send */
+    ck_assert_int_eq(push_on(stream, "head", body), 0);
+    ck_assert_int_eq(push_on(stream, "", empty), 0); /* nothing to send */
     ck_assert_uint_eq(body->refs, 2);
     ck_assert_uint_eq(empty->refs, 1);
     next_is(8, "headbody", true);
@@ -195,7 +202,7 @@ static void pushes(const struct tbi_alloc *a, void *arg)
     (void)arg;
     for (size_t i = 0; o != NULL && i < 40; i++) {
         size_t before = o->unsent;
-        int rv = tbi_ostream_push(o, (const uint8_t *)"head", 4, NULL);
+        int rv = push_on(o, "head", NULL);
         ck_assert(rv == 0 || rv == TBQ_ERR_NOMEM);
         ck_assert_uint_eq(o->unsent, before + (rv == 0 ? 4 : 0)); /* all or nothing */
     }
