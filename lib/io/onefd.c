@@ -68,7 +68,7 @@ int tbi_onefd_fd(const struct tbi_onefd *o)
 static int set_deadline(struct tbi_onefd *o, uint64_t deadline, uint64_t now)
 {
     /* Set again to the same time, a timer that has expired would only expire again. */
-    if (deadline == o->deadline) {
+    if (deadline == o->deadline || deadline == 0) {
         return 0;
     }
     /* With traffic the deadline moves on with every turn: one wait that ends too early, now and
@@ -80,9 +80,6 @@ static int set_deadline(struct tbi_onefd *o, uint64_t deadline, uint64_t now)
     if (deadline != TBI_NEVER) {
         t.it_value.tv_sec = (time_t)(deadline / TBI_NS_PER_S);
         t.it_value.tv_nsec = (long)(deadline % TBI_NS_PER_S);
-        if (deadline == 0) {
-            t.it_value.tv_nsec = 1; /* all zeroes would disarm it */
-        }
     }
     if (timerfd_settime(o->timer_fd, TFD_TIMER_ABSTIME, &t, NULL) < 0) {
         return TBQ_ERR_IO;

@@ -20,10 +20,11 @@ void tbi_onefd_free(struct tbi_onefd *one); /* NULL is fine */
 int tbi_onefd_fd(const struct tbi_onefd *one);
 
 /* Makes the descriptor readable when one of `fds` is ready for its events (POLLIN, POLLOUT) or at
- * `deadline` (ns, monotonic; TBI_NEVER: no deadline), and not otherwise but once at an earlier
- * deadline that has moved on. Call it after whatever may have changed either. The first `stable`
- * ones live as long as this does; the others may be closed and opened anew between calls. 0,
- * TBQ_ERR_INVALID (too many) or TBQ_ERR_IO. */
+ * `deadline` (ns, monotonic; TBI_NEVER: no deadline; 0: the last one stays, since what is to be
+ * done at once is told by tbi_wake_hold()), and not otherwise but once at an earlier deadline that
+ * has moved on. Call it after whatever may have changed either. The first `stable` ones live as
+ * long as this does; the others may be closed and opened anew between calls. 0, TBQ_ERR_INVALID
+ * (too many) or TBQ_ERR_IO. */
 int tbi_onefd_update(struct tbi_onefd *one, const struct pollfd *fds, size_t n, size_t stable,
                      uint64_t deadline, uint64_t now);
 

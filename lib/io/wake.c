@@ -23,11 +23,12 @@ struct post {
  * need not be safe for threads. */
 struct tbi_wake {
     const struct tbi_alloc *alloc;
-    pthread_mutex_t mutex; /* guards what follows up to `closed` */
+    pthread_mutex_t mutex; /* guards what follows up to `held` */
     struct post posts[TBI_POSTS_MAX];
     size_t first;
     size_t count;
     bool closed;
+    bool held; /* readable, whether something was posted or not */
     int read_fd;
     int write_fd; /* the same as read_fd with eventfd */
 };
@@ -134,7 +135,7 @@ int tbi_wake_post(struct tbi_wake *w, void (*fn)(void *arg), void *arg)
         p->fn = fn;
         p->arg = arg;
         w->count++;
-        if (w->count == 1) {
+        if (w->count == 1 && !w->held) {
             /* Under the mutex: once it is released, the reader may free all this. */
             signal_reader(w);
         }
@@ -154,13 +155,26 @@ size_t tbi_wake_run(struct tbi_wake *w)
         struct post p = w->posts[w->first];
         w->first = (w->first + 1) % TBI_POSTS_MAX;
         w->count--;
-        if (w->count == 0) {
+        if (w->count == 0 && !w->held) {
             drain(w); /* the next post finds the queue empty and signals anew */
         }
         pthread_mutex_unlock(&w->mutex);
         p.fn(p.arg);
     }
     return todo;
+}
+
+void tbi_wake_hold(struct tbi_wake *w, bool on)
+{
+    pthread_mutex_lock(&w->mutex);
+    bool changes = w->held != on && w->count == 0;
+    w->held = on;
+    if (changes && on) {
+        signal_reader(w);
+    } else if (changes) {
+        drain(w);
+    }
+    pthread_mutex_unlock(&w->mutex);
 }
 
 void tbi_wake_close(struct tbi_wake *w)

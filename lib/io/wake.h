@@ -2,6 +2,7 @@
 #ifndef TBI_IO_WAKE_H
 #define TBI_IO_WAKE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/alloc.h"
@@ -25,6 +26,10 @@ int tbi_wake_post(struct tbi_wake *wake, void (*fn)(void *arg), void *arg);
 /* Runs what was posted before the call, in order; what that posts in turn waits for the next run.
  * Returns how many ran. Not from inside itself. */
 size_t tbi_wake_run(struct tbi_wake *wake);
+
+/* Makes the descriptor readable although nothing waits, until it is called with false: who waits on
+ * it goes on at once. A timer for this very moment costs several times as much. */
+void tbi_wake_hold(struct tbi_wake *wake, bool on);
 
 /* From now on posts are TBQ_ERR_CLOSED; what was accepted still runs. */
 void tbi_wake_close(struct tbi_wake *wake);

@@ -117,7 +117,11 @@ static int arm(tbq_server *s)
     uint64_t at = deadline(s, now);
     int rv = tbi_onefd_update(s->onefd, fds, n, stable, at, now);
 
-    s->at_once = rv == 0 && at == 0;
+    bool at_once = rv == 0 && at == 0;
+    if (at_once != s->at_once) {
+        tbi_wake_hold(s->wake, at_once);
+    }
+    s->at_once = at_once;
     return rv;
 }
 

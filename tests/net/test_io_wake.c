@@ -163,6 +163,40 @@ START_TEST(after_closing_the_accepted_still_run)
 }
 END_TEST
 
+START_TEST(held_it_is_readable_whatever_is_posted)
+{
+    int ran = 0;
+
+    tbi_wake_hold(wake, true);
+    tbi_wake_hold(wake, true);
+    ck_assert(readable(tbi_wake_fd(wake), 0));
+    ck_assert_int_eq(tbi_wake_post(wake, count, &ran), 0);
+    ck_assert_uint_eq(tbi_wake_run(wake), 1);
+    ck_assert(readable(tbi_wake_fd(wake), 0));
+    tbi_wake_hold(wake, false);
+    ck_assert(!readable(tbi_wake_fd(wake), 0));
+    tbi_wake_hold(wake, false);
+    ck_assert(!readable(tbi_wake_fd(wake), 0));
+
+    /* What is posted meanwhile wakes when it is let go, too. */
+    tbi_wake_hold(wake, true);
+    ck_assert_int_eq(tbi_wake_post(wake, count, &ran), 0);
+    tbi_wake_hold(wake, false);
+    ck_assert(readable(tbi_wake_fd(wake), 0));
+    ck_assert_uint_eq(tbi_wake_run(wake), 1);
+    ck_assert(!readable(tbi_wake_fd(wake), 0));
+
+    /* The other way round: what waits is there already. */
+    ck_assert_int_eq(tbi_wake_post(wake, count, &ran), 0);
+    tbi_wake_hold(wake, true);
+    ck_assert_uint_eq(tbi_wake_run(wake), 1);
+    ck_assert(readable(tbi_wake_fd(wake), 0));
+    tbi_wake_hold(wake, false);
+    ck_assert(!readable(tbi_wake_fd(wake), 0));
+    ck_assert_int_eq(ran, 3);
+}
+END_TEST
+
 START_TEST(without_descriptors_or_memory_nothing_starts)
 {
     struct tbi_wake *w;
@@ -274,10 +308,15 @@ START_TEST(a_deadline_makes_it_readable_and_not_before)
     ck_assert(readable(fd, 0));
     ck_assert_int_eq(tbi_onefd_update(one, NULL, 0, 0, TBI_NEVER, tbi_clock_mono_ns()), 0);
     ck_assert(!readable(fd, 0));
-    ck_assert_int_eq(tbi_onefd_update(one, NULL, 0, 0, 0, tbi_clock_mono_ns()), 0); /* long ago */
-    ck_assert(readable(fd, 0));
+    ck_assert_int_eq(tbi_onefd_update(one, NULL, 0, 0, 1, tbi_clock_mono_ns()), 0); /* long ago */
+    ck_assert(readable(fd, WAIT_MS));
     ck_assert_int_eq(tbi_onefd_update(one, NULL, 0, 0, TBI_NEVER - 1, tbi_clock_mono_ns()), 0);
     ck_assert(!readable(fd, 0));
+
+    /* None is told: the last one stays. */
+    ck_assert_int_eq(tbi_onefd_update(one, NULL, 0, 0, 1, tbi_clock_mono_ns()), 0);
+    ck_assert_int_eq(tbi_onefd_update(one, NULL, 0, 0, 0, tbi_clock_mono_ns()), 0);
+    ck_assert(readable(fd, WAIT_MS));
     tbi_onefd_free(one);
 }
 END_TEST
@@ -325,6 +364,7 @@ int main(void)
     tcase_add_test(t, the_queue_has_a_limit_and_goes_on_after_it);
     tcase_add_test(t, what_a_post_posts_waits_for_the_next_run);
     tcase_add_test(t, after_closing_the_accepted_still_run);
+    tcase_add_test(t, held_it_is_readable_whatever_is_posted);
     tcase_add_test(t, without_descriptors_or_memory_nothing_starts);
     tcase_add_test(t, without_memory_nothing_is_left_behind);
 #if defined(__linux__)
