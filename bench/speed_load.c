@@ -210,7 +210,7 @@ static void send_all(struct load *l)
  * room. */
 static void send_more(void)
 {
-    if (!run.sending || !in_time() || (goes_back() && run.full == 0 && run.outstanding > 0)) {
+    if (!run.sending || (goes_back() && run.full == 0 && run.outstanding > 0) || !in_time()) {
         return;
     }
     if (!goes_back() && !run.a->greedy) {

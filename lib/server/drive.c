@@ -108,12 +108,11 @@ const struct timespec *tbq_server_timeout(tbq_server *s, struct timespec *t)
 }
 
 /* Tells the one descriptor what to wait for. */
-static int arm(tbq_server *s)
+static int arm(tbq_server *s, uint64_t now)
 {
     struct pollfd fds[TBQ_FDS_MAX];
     size_t n = tbq_server_pollfds(s, fds, TBQ_FDS_MAX);
     size_t stable = s->netwatch != NULL ? 3 : 2;
-    uint64_t now = tbi_server_now(s).mono_ns;
     uint64_t at = deadline(s, now);
     int rv = tbi_onefd_update(s->onefd, fds, n, stable, at, now);
 
@@ -131,7 +130,7 @@ static int arm(tbq_server *s)
 int tbi_server_changed(tbq_server *s, int rv)
 {
     if (s != NULL && s->onefd != NULL && s->in_callback == 0 && !s->at_once && s->put_off == 0) {
-        (void)arm(s);
+        (void)arm(s, tbi_server_now(s).mono_ns);
     }
     return rv;
 }
@@ -145,7 +144,7 @@ int tbq_server_fd(tbq_server *s)
 
     if (rv == 0) {
         settle(s);
-        rv = arm(s);
+        rv = arm(s, tbi_server_now(s).mono_ns);
     }
     return rv < 0 ? rv : tbi_onefd_fd(s->onefd);
 }
@@ -259,7 +258,7 @@ static void go_on(tbq_server *s, bool more_events)
     }
     s->put_off = more_events ? s->moment.mono_ns : 0; /* also where nothing was sent after all */
     if (s->onefd != NULL) {
-        (void)arm(s);
+        (void)arm(s, s->moment.mono_ns); /* it was looked at just now */
     }
 }
 
@@ -369,7 +368,7 @@ int tbq_server_process(tbq_server *s)
     if (rv < 0) {
         goto end;
     }
-    struct tbi_now now = tbi_server_now(s);
+    struct tbi_now now = quiet ? tbi_server_now(s) : s->moment;
     tbi_server_tend_network(s, now);
     s->in_callback++; /* bodies are read there */
     tbi_node_step(s->node, now);
@@ -401,7 +400,8 @@ end:
         tbi_server_save_state(s);
     }
     if (s->onefd != NULL) {
-        (void)tbq_server_fd(s);
+        settle(s);
+        (void)arm(s, s->moment.mono_ns);
     }
     return rv;
 }
