@@ -9,7 +9,9 @@ on the second. What two programs did in the same round is compared, as machines 
 minute. bench/lossy.py has the modes over links that lose packets, bench/start.py those of how soon
 `tbq` is of use. Programs:
 
-    libtbquic   bench/speed, this library
+    libtbquic   bench/speed, this library, from poll(), as the bare loop is; where a process has many
+                nodes, each by its one descriptor, from an epoll
+    one-fd      the same, always by the one descriptor
     floor       bench/floor, ngtcp2 and GnuTLS with nothing around them
     zmq         bench/zmq, ZeroMQ with CURVE
     tls         bench/tls, TLS 1.3 over TCP
@@ -77,6 +79,9 @@ class Program:
     def __init__(self, name, file):
         self.name, self.path = name, os.path.join(BUILD, "bench", file)
 
+    def words(self, mode):
+        return [w for k, v in mode.options.items() for w in (k, str(v))]
+
     def lacks(self):
         """Why it cannot be run at all, or None."""
         return None if os.access(self.path, os.X_OK) else f"there is no {self.path}"
@@ -86,7 +91,7 @@ class Program:
 
     def once(self, mode, seconds):
         """The figures of one run."""
-        words = [w for k, v in mode.options.items() for w in (k, str(v))]
+        words = self.words(mode)
         # The server is told what will come, should it want to make itself ready for that.
         with Process(SERVER_CORE, self.path, "server", *words) as server:
             address = server.need("ready", PATIENCE)["address"]
@@ -109,6 +114,20 @@ class Program:
             result.setdefault("server_cpu_ns", after["cpu_ns"] - before["cpu_ns"])
             server.end("end")
         return mode.figures(result)
+
+
+class Polled(Program):
+    """The library, driven from poll()."""
+
+    def words(self, mode):
+        return super().words(mode) + (["--drive", "poll"] if has_few_nodes(mode) else [])
+
+
+class OneDescriptor(Program):
+    """The library by its one descriptor, where Polled does it otherwise."""
+
+    def does(self, mode):
+        return has_few_nodes(mode)
 
 
 class Examples:
@@ -190,8 +209,8 @@ class Examples:
 
 
 def all_programs():
-    return [Program("libtbquic", "speed"), Program("floor", "floor"), Program("zmq", "zmq"),
-            Program("tls", "tls"), Examples()]
+    return [Polled("libtbquic", "speed"), OneDescriptor("one-fd", "speed"),
+            Program("floor", "floor"), Program("zmq", "zmq"), Program("tls", "tls"), Examples()]
 
 
 # ---- modes -----------------------------------------------------------------------------------------
@@ -244,6 +263,11 @@ class Trips(Mode):
         return {"1000/s": result["messages"] / result["ns"] * 1e6,
                 "p50 us": result["p50_ns"] / US, "p99 us": result["p99_ns"] / US,
                 "p99.9 us": result["p999_ns"] / US, **self.cpu(result, result["messages"] * US)}
+
+
+def has_few_nodes(mode):
+    """Each connection of a client is a node of its own; handshakes are a few at a time."""
+    return mode.name.split("-")[0] in ("bulk", "rate", "trips", "handshake")
 
 
 class Handshakes(Mode):
