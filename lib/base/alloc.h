@@ -22,7 +22,7 @@ int tbi_alloc_init(struct tbi_alloc *a, const tbq_allocator *hook);
  * Keeping begins with tbi_alloc_keep() and ends, for copies of `a` too, with tbi_alloc_release();
  * pieces that are in use stay valid. Without it, pieces are memory like any other. Where the
  * embedder has no memory for something else, all that is kept is given back first. */
-#define TBI_PIECE_MAX 2048               /* bytes; larger ones are never kept */
+#define TBI_PIECE_MAX 2560               /* bytes; larger ones are never kept */
 #define TBI_PIECES_BYTES (8UL << 20)     /* that are kept, of all sizes: one for every 64 bytes */
 int tbi_alloc_keep(struct tbi_alloc *a); /* 0 or TBQ_ERR_NOMEM */
 void tbi_alloc_release(struct tbi_alloc *a);

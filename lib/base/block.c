@@ -72,6 +72,20 @@ struct tbi_block *tbi_block_new(const struct tbi_alloc *a, size_t capacity)
     return make(a, 0, capacity);
 }
 
+struct tbi_block *tbi_block_roomy(const struct tbi_alloc *a, size_t front, size_t capacity)
+{
+    struct tbi_block *b = make(a, front, capacity);
+    if (b != NULL) {
+        b->prefixed = true; /* the room is taken */
+    }
+    return b;
+}
+
+void *tbi_block_front(const struct tbi_block *b)
+{
+    return b->data - b->front;
+}
+
 struct tbi_block *tbi_block_copy(const struct tbi_alloc *a, const void *data, size_t size)
 {
     return tbi_block_behind(a, 0, data, size);

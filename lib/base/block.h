@@ -35,6 +35,10 @@ struct tbi_headed {
 /* One reference, size 0, room for `capacity` bytes. NULL when out of memory. */
 struct tbi_block *tbi_block_new(const struct tbi_alloc *a, size_t capacity);
 struct tbi_block *tbi_block_copy(const struct tbi_alloc *a, const void *data, size_t size);
+/* The same, with room before the bytes for something that lives as long as they do: at
+ * tbi_block_front(), as aligned as memory is; it moves when the block grows. */
+struct tbi_block *tbi_block_roomy(const struct tbi_alloc *a, size_t front, size_t capacity);
+void *tbi_block_front(const struct tbi_block *b);
 /* With room in front of the bytes. */
 struct tbi_block *tbi_block_behind(const struct tbi_alloc *a, size_t front, const void *data,
                                    size_t size);

@@ -170,6 +170,7 @@ static bool known_kind(uint64_t kind)
     return kind >= TBQ_PING && kind <= TBQ_BODY;
 }
 
+/* Before the bytes there is room for their delivery. */
 static struct tbi_block *block_for(struct tbi_link *link, struct tbi_intake *in, uint64_t size)
 {
     size_t room = size < TBI_LINK_FIRST_BLOCK ? (size_t)size : TBI_LINK_FIRST_BLOCK;
@@ -178,7 +179,8 @@ static struct tbi_block *block_for(struct tbi_link *link, struct tbi_intake *in,
         room = in->claimed = (size_t)size;
         link->claimed += room;
     }
-    return tbi_block_new(link->alloc, room > 0 ? room : 1);
+    return tbi_block_roomy(link->alloc, sizeof(struct tbi_delivered) + link->delivery_room,
+                           room > 0 ? room : 1);
 }
 
 /* The head was read: what becomes of the rest? `left` bytes of body follow. */
@@ -276,21 +278,17 @@ static void deliver(struct source *s)
 {
     struct tbi_link *link = s->link;
     struct tbi_intake *in = s->in;
-    size_t piece = sizeof(struct tbi_delivered) + link->delivery_room;
-    struct tbi_delivered *o = tbi_piece_new(link->alloc, piece);
-
     bool unordered = s->stream != NULL && s->stream->unordered;
     bool waits = !unordered && in->head.number > s->l->waited_for;
-    if (o == NULL || (waits && make_early_lists(link, s->l) < 0) ||
-        tbi_taken_reserve(s->l, link->alloc) < 0 || tbi_taken_receive(s->l, in->head.number) < 0) {
-        tbi_piece_free(link->alloc, o, piece);
+
+    if ((waits && make_early_lists(link, s->l) < 0) || tbi_taken_reserve(s->l, link->alloc) < 0 ||
+        tbi_taken_receive(s->l, in->head.number) < 0) {
         fail(s, TBI_CLOSE_INTERNAL, "out of memory");
         return;
     }
     s->l->open++;
+    struct tbi_delivered *o = tbi_block_front(in->block);
     *o = (struct tbi_delivered){.event.type = TBI_LINK_DELIVER,
-                                .alloc = link->alloc,
-                                .piece = piece,
                                 .path = s->path->number,
                                 .generation = link->generation,
                                 .d = {.link = link,
@@ -594,8 +592,7 @@ static void delivered_free(struct tbi_delivered *o)
 {
     tbi_list_remove(&o->event.node);
     tbi_list_remove(&o->node);
-    tbi_block_unref(o->d.body);
-    tbi_piece_free(o->alloc, o, o->piece);
+    tbi_block_unref(o->d.body); /* which it lies in */
 }
 
 void tbi_inbox_drop_early(struct tbi_link *link)

@@ -169,12 +169,12 @@ struct tbi_link_stream {
     struct tbi_intake in;
 };
 
-struct tbi_delivered {           /* a delivery with what the owner need not see */
+/* A delivery with what the owner need not see; before the bytes of its body, in their block, and
+ * with the owner's room behind it. */
+struct tbi_delivered {
     struct tbi_link_event event; /* its node is in the link's events until it was fetched; before,
                                     perhaps, in the lane's early */
     struct tbi_list node;        /* in the link's deliveries */
-    const struct tbi_alloc *alloc;
-    size_t piece; /* bytes, with the owner's room behind */
     struct tbi_delivery d;
     uint64_t path;       /* the number of the one that it came on */
     uint64_t generation; /* of the receiving state */

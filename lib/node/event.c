@@ -70,8 +70,10 @@ struct tbi_event *tbi_event_in(void *room, size_t piece, struct tbi_events *q,
 {
     struct tbi_event *e = room;
 
-    *e = (struct tbi_event){
-        .alloc = q->alloc, .node = node, .piece = piece, .pub = {.type = type, .text = ""}};
+    *e = (struct tbi_event){.alloc = q->alloc,
+                            .node = node,
+                            .piece = (uint32_t)piece,
+                            .pub = {.type = type, .text = ""}};
     tbi_list_init(&e->entry);
     return e;
 }

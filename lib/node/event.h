@@ -22,6 +22,7 @@ struct tbi_event_words {
     char text[TBI_EVENT_TEXT_SIZE];
     char address[TBQ_URI_SIZE];
     uint8_t key[TBQ_PUBLIC_KEY_SIZE];
+    uint64_t session; /* of a TRUST event: the number of its QUIC connection */
 };
 
 struct tbi_delivery;
@@ -32,10 +33,9 @@ struct tbi_event {
     const struct tbi_alloc *alloc;
     struct tbi_node *node;
     tbq_peer_id peer;
-    uint64_t session; /* of a TRUST event: the number of its QUIC connection */
-    size_t piece;     /* bytes of the memory that it has; 0: it lies in its delivery's */
-    bool lent;        /* to a callback, which cannot end it */
-    union {           /* what pub.message or pub.part leads to */
+    uint32_t piece; /* bytes of the memory that it has; 0: it lies in its delivery's */
+    bool lent;      /* to a callback, which cannot end it */
+    union {         /* what pub.message or pub.part leads to */
         tbq_message message;
         tbq_body_part part;
     };

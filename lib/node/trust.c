@@ -76,7 +76,7 @@ static int ask_application(struct tbi_session *s)
     e->pub.public_key = e->words->key;
     e->pub.dialled = s->dialled;
     e->pub.connection = s->contact != NULL ? s->contact->handle : 0;
-    e->session = s->conn;
+    e->words->session = s->conn;
     tbi_events_push(&node->events, e);
     return 0;
 }
@@ -118,7 +118,7 @@ void tbi_session_handshake_done(struct tbi_session *s)
 void tbi_trust_answered(struct tbi_event *e, bool accept)
 {
     struct tbi_node *node = e->node;
-    struct tbi_session *s = tbi_map_get(&node->sessions, &e->session);
+    struct tbi_session *s = tbi_map_get(&node->sessions, &e->words->session);
     struct tbi_verdict verdict = {.close_code = TBI_CLOSE_NOT_ALLOWED};
 
     if (s == NULL || s->closing || s->trusted) {

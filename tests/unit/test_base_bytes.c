@@ -1,5 +1,6 @@
 /* tests/unit/test_base_bytes.c - memory, blocks, and the cursor by which all foreign bytes come in:
  * each must say no at the right place, and stay where it was. */
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -463,6 +464,28 @@ START_TEST(a_prefix_joins_the_bytes_once)
 }
 END_TEST
 
+START_TEST(what_lies_before_the_bytes_goes_with_them)
+{
+    struct tbi_failing_alloc f;
+
+    tbi_failing_init(&f, 0);
+    for (size_t size = 4; size < 4000; size += 3000) { /* in one piece, and apart */
+        char text[4000] = "body";
+        struct tbi_block *b = tbi_block_roomy(&f.alloc, 64, size);
+        ck_assert_uint_eq((uintptr_t)tbi_block_front(b) % _Alignof(max_align_t), 0);
+        ck_assert_int_eq(tbi_block_append(b, text, size), 0);
+        memcpy(tbi_block_front(b), "before", 7);
+        ck_assert_ptr_null(tbi_block_prefix(b, "x", 1)); /* it is no room for others */
+        ck_assert_int_eq(tbi_block_append(b, text, sizeof text), 0);
+        ck_assert_str_eq(tbi_block_front(b), "before");
+        ck_assert_mem_eq(b->data, "body", 4);
+        ck_assert_mem_eq(b->data + size, "body", 4);
+        tbi_block_unref(b);
+    }
+    ck_assert_uint_eq(f.live, 0);
+}
+END_TEST
+
 START_TEST(a_block_lives_as_long_as_its_last_reader)
 {
     struct tbi_failing_alloc f;
@@ -533,6 +556,7 @@ int main(void)
     tcase_add_test(t, lent_bytes_are_somebody_elses);
     tcase_add_test(t, what_is_kept_is_given_back_where_memory_is_out);
     tcase_add_test(t, a_prefix_joins_the_bytes_once);
+    tcase_add_test(t, what_lies_before_the_bytes_goes_with_them);
     tcase_add_test(t, a_block_lives_as_long_as_its_last_reader);
     tcase_add_test(t, blocks_survive_memory_running_out);
     suite_add_tcase(s, t);
