@@ -21,7 +21,7 @@
 #define ORDER_TAG 1U     /* tells the fates of orders from those of messages, */
 #define LENT_TAG 2U      /* and of these what is the number of a buffer */
 #define LENT_SIZE 65536U /* bytes of a message, from which on it is sent by reference */
-#define LENT_LEAST 4U    /* buffers */
+#define LENT_LEAST 2U    /* buffers: one is filled while the other is on its way */
 
 struct slot { /* what waits for its answer */
     uint64_t number;

@@ -72,7 +72,9 @@ tests_unit_test_quic_migrate_LDADD = $(UNIT_LDADD) $(UP_TO_QUIC)
 # Linked up to the server for the defaults of tbq_config.
 node_pair = tests/unit/node_pair.c tests/unit/node_pair.h
 unit_tests += tests/unit/test_node tests/unit/test_node_memory tests/unit/test_node_bodies \
-	tests/unit/test_node_loans
+	tests/unit/test_node_loans tests/unit/test_node_outbox
+tests_unit_test_node_outbox_SOURCES = tests/unit/test_node_outbox.c $(node_pair)
+tests_unit_test_node_outbox_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 tests_unit_test_node_loans_SOURCES = tests/unit/test_node_loans.c $(node_pair)
 tests_unit_test_node_loans_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 tests_unit_test_node_bodies_SOURCES = tests/unit/test_node_bodies.c $(node_pair)
