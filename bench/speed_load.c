@@ -8,8 +8,8 @@
 
 #include <stdlib.h>
 
-#define LOOK_EVERY 16U  /* sends between two looks at the clock */
-#define LOOK_ANSWERS 8U /* the same for answers, where many are waited for */
+#define LOOK_EVERY 16U           /* sends between two looks at the clock */
+#define LOOK_ANSWERS UINT64_C(8) /* the same for answers, where many are waited for */
 /* Messages without a fate that several connections have in all, and one has at least. Else a
  * thousand connections would have a thousand full outboxes to empty when the time is over. */
 #define SHARED_MESSAGES 8192U

@@ -1,5 +1,5 @@
-/* tests/unit/test_node_outbox.c - who has filled the outbox is told when there is room again, whatever
- * happens meanwhile. */
+/* tests/unit/test_node_outbox.c - who has filled the outbox is told when there is room again,
+ * whatever happens meanwhile. */
 #include "node_pair.h"
 
 static struct pair p;
