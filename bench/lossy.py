@@ -41,6 +41,7 @@ def tcp():
 
 class Lossy(Mode):
     rounds, seconds, at_once = 10, 12, 5
+    few_nodes = True
     only, beside, unit = PROGRAMS, ("floor", "tls"), "Mbit/s"
 
     def __init__(self, percent, rtt):
@@ -56,16 +57,17 @@ class Lossy(Mode):
         try:
             with Lab(commands=(f"seed {number + 1}", f"delay {self.rtt / 2}", f"loss {self.percent}",
                                f"rate {RATE:.0f}", f"queue {QUEUE}")) as lab:
-                return self.over(lab, program.path, seconds)
+                return self.over(lab, program, seconds)
         except LabError as e:
             raise BenchError(str(e)) from e
 
-    def over(self, lab, path, seconds):
-        with Process(SERVER_CORE, path, "server", "--host", lab.right.ip4[0],
+    def over(self, lab, program, seconds):
+        path, words = program.path, program.words(self)
+        with Process(SERVER_CORE, path, "server", "--host", lab.right.ip4[0], *words,
                      within=[*WITH_US, *lab.right.enter]) as server:
             address = server.need("ready", PATIENCE)["address"]
-            with Process(CLIENT_CORE, path, "client", address, "oneway", "--size", str(SIZE),
-                         "--seconds", FOR_EVER, within=[*WITH_US, *lab.left.enter]) as client:
+            with Process(CLIENT_CORE, path, "client", address, "oneway", *words, "--seconds",
+                         FOR_EVER, within=[*WITH_US, *lab.left.enter]) as client:
                 before = self.first(server, client)
                 sent = lab.paths[0].counters()["ab"]
                 time.sleep(seconds)

@@ -133,6 +133,7 @@ class Mode:
     at_once = 1  # rounds
     beside = ("floor", "zmq")  # ratios to them are told
     only = None  # the programs that have it; None: they know
+    few_nodes = False  # of the library in each process
     cpu_unit = ""
 
     def __init__(self, name, what, options):

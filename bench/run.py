@@ -120,14 +120,14 @@ class Polled(Program):
     """The library, driven from poll()."""
 
     def words(self, mode):
-        return super().words(mode) + (["--drive", "poll"] if has_few_nodes(mode) else [])
+        return super().words(mode) + (["--drive", "poll"] if mode.few_nodes else [])
 
 
 class OneDescriptor(Program):
     """The library by its one descriptor, where Polled does it otherwise."""
 
     def does(self, mode):
-        return has_few_nodes(mode)
+        return mode.few_nodes and not isinstance(mode, Overload)
 
 
 class Examples:
@@ -220,10 +220,12 @@ class OneWay(Mode):
     word = "oneway"
     cpu_unit = "ns/B"
 
-    def __init__(self, name, size, what, bulk, connections=1):
-        options = {"--size": size, **({"--connections": connections} if connections > 1 else {})}
-        super().__init__(name, what, options)
-        if connections >= 10000:  # ZeroMQ takes minutes until as many are up
+    def __init__(self, name, size, what, bulk, connections=None):
+        many = connections is not None and connections > 1
+        super().__init__(name, what,
+                         {"--size": size, **({"--connections": connections} if many else {})})
+        self.few_nodes = connections is None  # each connection of a client is a node of its own
+        if many and connections >= 10000:  # ZeroMQ takes minutes until as many are up
             self.runs, self.only = 1, ("libtbquic", "tls")
         self.bulk, self.unit = bulk, "Gbit/s" if bulk else "1000/s"
 
@@ -253,6 +255,7 @@ class Fairness(OneWay):
 
 class Trips(Mode):
     word, unit, cpu_unit = "roundtrip", "1000/s", "us"
+    few_nodes = True
 
     def __init__(self, name, outstanding, what):
         super().__init__(name, what, {"--size": 100, "--outstanding": outstanding})
@@ -265,13 +268,9 @@ class Trips(Mode):
                 "p99.9 us": result["p999_ns"] / US, **self.cpu(result, result["messages"] * US)}
 
 
-def has_few_nodes(mode):
-    """Each connection of a client is a node of its own; handshakes are a few at a time."""
-    return mode.name.split("-")[0] in ("bulk", "rate", "trips", "handshake")
-
-
 class Handshakes(Mode):
     word, unit, cpu_unit = "handshake", "1/s", "us"
+    few_nodes = True  # a few at a time
 
     def __init__(self, kind, what):
         super().__init__("handshake-" + kind, what, {"--kind": kind})

@@ -29,12 +29,12 @@ static size_t message_head(const struct tbi_out *m, uint64_t number, uint8_t hea
     return tbi_put_size(&w);
 }
 
-static bool wrote(struct tbi_link *link, struct tbi_now now, int rv)
+/* What was not written is tried again: by itself, where nothing else would tell when. */
+static void put_off(struct tbi_link *link, struct tbi_now now, int rv)
 {
-    if (rv < 0 && rv != TBQ_ERR_AGAIN) {
+    if (rv != TBQ_ERR_AGAIN) {
         link->retry_at = now.mono_ns + link->ack_delay;
     }
-    return rv >= 0;
 }
 
 /* Messages that are written to a stream at once, one behind the other: their numbers rise by one.
@@ -49,6 +49,11 @@ struct run {
     size_t size; /* bytes of all frames */
 };
 
+static size_t run_bytes(const struct run *r, size_t i)
+{
+    return r->frames[i].head_size + body_size(r->of[i]);
+}
+
 static void run_add(struct run *r, struct tbi_out *m, uint64_t number)
 {
     uint8_t *head = r->heads[r->count];
@@ -57,7 +62,7 @@ static void run_add(struct run *r, struct tbi_out *m, uint64_t number)
     r->of[r->count] = m;
     r->frames[r->count++] =
         (struct tbi_headed){.head = head, .head_size = head_size, .body = m->payload};
-    r->size += head_size + body_size(m);
+    r->size += run_bytes(r, r->count - 1);
 }
 
 static void run_of_one(struct run *r, struct tbi_out *m, uint64_t number)
@@ -144,26 +149,25 @@ static size_t write_run(struct tbi_link_path *path, struct tbi_now now, struct t
     const struct tbi_out *m = r->of[0];
     tbq_lane lane = m->fate.lane;
     const struct tbi_link_conn *c = &path->conn;
-    int rv;
+    bool aside = goes_aside(path, l, m, number);
+    int rv = aside ? c->write_aside(c->user, lane, m->unordered, r->frames)
+                   : c->write(c->user, (int)lane, r->frames, r->count);
+    size_t n = rv < 0 ? 0 : aside ? 1 : (size_t)rv;
+    size_t bytes = 0;
 
-    if (goes_aside(path, l, m, number)) {
-        rv = c->write_aside(c->user, lane, m->unordered, r->frames);
-        rv = rv == 0 ? 1 : rv;
-    } else {
-        rv = c->write(c->user, (int)lane, r->frames, r->count);
-        if (rv > 0) {
-            path->lane_next[lane] = number + (uint64_t)rv;
-            tbi_path_filled(path, lane, r->size);
-        }
-    }
-    if (!wrote(path->link, now, rv)) {
-        return 0;
-    }
-    tbi_path_spend(path, r->size);
-    for (int i = 0; i < rv; i++) {
+    for (size_t i = 0; i < n; i++) {
+        bytes += run_bytes(r, i);
         r->of[i]->paths |= path->bit;
     }
-    return (size_t)rv;
+    if (n > 0 && !aside) {
+        path->lane_next[lane] = number + n;
+        tbi_path_filled(path, lane, bytes);
+    }
+    tbi_path_spend(path, n > 0 ? bytes : 0);
+    if (n < r->count) {
+        put_off(path->link, now, rv);
+    }
+    return n;
 }
 
 static bool write_on(struct tbi_link_path *path, struct tbi_now now, struct tbi_tx_lane *l,
@@ -279,7 +283,9 @@ static void announce(struct tbi_link *link, struct tbi_now now, struct tbi_tx_la
         tbi_put_elsewhere(&w, &f);
         const struct tbi_link_conn *c = &path->conn;
         struct tbi_headed headed = {.head = frame, .head_size = tbi_put_size(&w)};
-        if (!wrote(link, now, c->write(c->user, (int)lane, &headed, 1))) {
+        int rv = c->write(c->user, (int)lane, &headed, 1);
+        if (rv < 0) {
+            put_off(link, now, rv);
             return;
         }
         tbi_path_filled(path, lane, tbi_put_size(&w));

@@ -116,7 +116,7 @@ static int arm(tbq_server *s, uint64_t now)
     uint64_t at = deadline(s, now);
     int rv = tbi_onefd_update(s->onefd, fds, n, stable, at, now);
 
-    bool at_once = rv == 0 && at == 0;
+    bool at_once = at == 0;
     if (at_once != s->at_once) {
         tbi_wake_hold(s->wake, at_once);
     }
@@ -373,7 +373,7 @@ int tbq_server_process(tbq_server *s)
     s->in_callback++; /* bodies are read there */
     tbi_node_step(s->node, now);
     s->in_callback--;
-    resolve(s, now);
+    resolve(s, s->moment);
     tbi_server_save_bindings(s);
     act(s);
     now = tbi_server_now(s); /* who acts may take its time, and dial */

@@ -154,6 +154,7 @@ static int conn_write(void *user, int stream, const struct tbi_headed *frames, s
         return TBQ_ERR_NOMEM;
     }
     ck_assert_uint_gt(count, 0);
+    count = e->world->takes > 0 && e->world->takes < count ? e->world->takes : count;
     for (size_t i = 0; i < count; i++) {
         ck_assert_uint_gt(conn_room(e, stream), 0);
         add_frame(queue(e, stream), &frames[i]);

@@ -66,6 +66,7 @@ struct world {
     struct world_end more[WORLD_PATHS - 1][2]; /* of the others */
     bool up;                                   /* path 0 */
     size_t room;                               /* bytes that a stream's queue takes */
+    size_t takes;                              /* frames of a write; 0: all */
     char story[1 << 16];
     size_t story_len;
     bool show_control; /* frames of control streams come into the story */

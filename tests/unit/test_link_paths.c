@@ -322,6 +322,30 @@ START_TEST(a_large_message_takes_a_stream_of_its_own_and_keeps_its_place)
 }
 END_TEST
 
+/* One of many finds memory: the others are tried again, though nothing else happens. */
+START_TEST(what_found_no_memory_behind_another_is_tried_again)
+{
+    struct tbi_link_stats stats;
+
+    world_init(&w, 1);
+    w.takes = 1;
+    w.room = 100;
+    for (uint64_t i = 0; i < 10; i++) {
+        ck_assert_int_eq(world_send(&w, A, TBQ_LANE_NORMAL, i, "twenty bytes of text"), 0);
+    }
+    world_connect(&w);
+    tbi_link_stats(w.end[A].link, &stats);
+    ck_assert_uint_ge(stats.sent, 1);
+    ck_assert_uint_lt(stats.sent, 5); /* for so many there was room */
+    ck_assert_uint_lt(tbi_link_deadline(w.end[A].link), TBI_NEVER);
+    w.keep_story = false;
+    w.takes = 3;
+    world_wait(&w, 1000);
+    tbi_link_stats(w.end[A].link, &stats);
+    ck_assert_uint_eq(stats.sent, 10);
+}
+END_TEST
+
 /* --- Holes ------------------------------------------------------------------------------------ */
 
 /* The sender gave up what it had written; what it sends later does not wait for that. */
@@ -447,6 +471,7 @@ int main(void)
     tcase_add_test(t, a_copy_goes_where_it_is_silent_too);
     tcase_add_test(t, a_copy_is_enough_when_a_path_is_lost);
     tcase_add_loop_test(t, a_large_message_takes_a_stream_of_its_own_and_keeps_its_place, 0, 2);
+    tcase_add_test(t, what_found_no_memory_behind_another_is_tried_again);
     tcase_add_test(t, what_was_given_up_is_not_waited_for);
     tcase_add_test(t, a_second_path_waits_until_the_first_has_shown_state);
     tcase_add_test(t, a_new_beginning_ends_the_old_paths);

@@ -396,6 +396,7 @@ static void run_history(void *arg, const bool *skip)
     world.on_fate = on_fate;
     unsigned steps = steps_of(h);
     world.room = 1 + below(3) * 2000;
+    world.takes = below(4);
     for (unsigned i = 0; i < steps; i++) {
         draw_from(h->seed, i + 1);
         if (skip == NULL || !skip[i]) {

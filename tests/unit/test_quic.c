@@ -56,6 +56,31 @@ START_TEST(bytes_and_the_end_arrive)
 }
 END_TEST
 
+/* Of several, as many as there is memory for: the first ones. */
+START_TEST(what_is_written_together_may_be_cut_by_memory)
+{
+    static const struct tbi_headed all[] = {{.head = (const uint8_t *)"one", .head_size = 3},
+                                            {.head = (const uint8_t *)"two", .head_size = 3},
+                                            {.head = (const uint8_t *)"three", .head_size = 5}};
+    static const size_t bytes_of[] = {0, 3, 6, 11};
+    bool cut = false;
+    quic_connect(&p);
+    int64_t stream = open_uni(0);
+    for (size_t at = 1; at <= 8; at++) {
+        size_t before = tbi_conn_unsent(quic_conn(&p.a), stream);
+        p.a.memory.fail_at = p.a.memory.calls + at;
+        int rv = tbi_conn_write_all(quic_conn(&p.a), stream, all, 3);
+        p.a.memory.fail_at = 0;
+        size_t n = rv > 0 ? (size_t)rv : 0;
+        ck_assert(rv == TBQ_ERR_NOMEM || (rv > 0 && rv <= 3));
+        cut = cut || n == 1 || n == 2;
+        ck_assert_uint_eq(tbi_conn_unsent(quic_conn(&p.a), stream), before + bytes_of[n]);
+    }
+    ck_assert(cut);
+    ck_assert_int_eq(tbi_conn_write_all(quic_conn(&p.a), 4000, all, 3), TBQ_ERR_CLOSED);
+}
+END_TEST
+
 /* Many small pieces: more than one call into ngtcp2 gathers. */
 START_TEST(many_pieces_keep_their_order)
 {
@@ -529,6 +554,7 @@ int main(void)
     Suite *suite = suite_create("quic");
     TCase *tc = part(suite, "streams");
     tcase_add_test(tc, bytes_and_the_end_arrive);
+    tcase_add_test(tc, what_is_written_together_may_be_cut_by_memory);
     tcase_add_test(tc, many_pieces_keep_their_order);
     tcase_add_test(tc, a_full_stream_is_writable_when_half_of_it_is_sent);
     tcase_add_test(tc, nothing_is_due_for_the_pace_of_the_last_packet);
