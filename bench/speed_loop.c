@@ -21,13 +21,20 @@
 #define DIAL_MS 30000                 /* a crowd that dials at once is slow */
 #define LONGEST_NS (30 * SIDE_SECOND) /* without any event */
 
+/* With poll(): how many descriptors a node has there, and for how long it waits at most. */
+struct waits {
+    size_t fds;
+    bool timed;
+    struct timespec timeout;
+};
+
 static struct {
     enum drive drive;
     struct node **nodes;
     size_t len, capacity;
     int ep; /* of events and actor */
     struct pollfd *fds;
-    size_t *fds_of; /* of each node, how many */
+    struct waits *waits; /* of each node */
     uint64_t (*connections)(void);
     bool over;               /* standard input has ended */
     uint64_t events, before; /* that have come; when it was looked at last */
@@ -185,25 +192,54 @@ static bool sooner(const struct timespec *a, const struct timespec *b)
     return a->tv_sec < b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec < b->tv_nsec);
 }
 
-static void poll_turn(int timeout_ms)
+/* What each node waits for; returns how many descriptors, and in `least` for how long. */
+static size_t gather(struct timespec *least)
 {
-    struct timespec least = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L}, t;
     size_t n = 0;
 
     for (size_t i = 0; i < loop.len; i++) {
-        loop.fds_of[i] = tbq_server_pollfds(loop.nodes[i]->server, loop.fds + n, TBQ_FDS_MAX);
-        n += loop.fds_of[i];
-        if (tbq_server_timeout(loop.nodes[i]->server, &t) != NULL && sooner(&t, &least)) {
-            least = t;
+        struct waits *w = &loop.waits[i];
+        tbq_server *s = loop.nodes[i]->server;
+        w->fds = tbq_server_pollfds(s, loop.fds + n, TBQ_FDS_MAX);
+        n += w->fds;
+        w->timed = tbq_server_timeout(s, &w->timeout) != NULL;
+        if (w->timed && sooner(&w->timeout, least)) {
+            *least = w->timeout;
         }
     }
-    bool input = loop.connections != NULL;
-    loop.fds[n] = (struct pollfd){.fd = input ? STDIN_FILENO : -1, .events = POLLIN};
-    if (ppoll(loop.fds, n + 1, &least, NULL) > 0 && loop.fds[n].revents != 0) {
+    return n;
+}
+
+/* Whether the wait has ended for that node, whose descriptors these are; quiet: none of all is
+ * ready. */
+static bool is_due(const struct waits *w, const struct pollfd *fds, bool quiet,
+                   const struct timespec *least)
+{
+    static const struct timespec at_once;
+    bool ready = w->timed && !sooner(quiet ? least : &at_once, &w->timeout);
+
+    for (size_t i = 0; i < w->fds; i++) {
+        ready = ready || fds[i].revents != 0;
+    }
+    return ready;
+}
+
+static void poll_turn(int timeout_ms)
+{
+    struct timespec least = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
+    size_t n = gather(&least), nodes = loop.len, at = 0;
+
+    loop.fds[n] =
+        (struct pollfd){.fd = loop.connections != NULL ? STDIN_FILENO : -1, .events = POLLIN};
+    bool quiet = ppoll(loop.fds, n + 1, &least, NULL) == 0;
+    if (loop.fds[n].revents != 0) {
         look_at_input();
     }
-    for (size_t i = 0; i < loop.len; i++) {
-        process(loop.nodes[i]); /* costs little where there is nothing to do */
+    for (size_t i = 0; i < nodes; i++) { /* those that begin meanwhile were not asked */
+        if (is_due(&loop.waits[i], loop.fds + at, quiet, &least)) {
+            process(loop.nodes[i]);
+        }
+        at += loop.waits[i].fds;
     }
 }
 
@@ -229,9 +265,9 @@ void loop_begin(enum drive drive, uint64_t nodes)
     loop.capacity = (size_t)nodes;
     loop.nodes = calloc(loop.capacity, sizeof *loop.nodes);
     loop.fds = calloc(loop.capacity * TBQ_FDS_MAX + 1, sizeof *loop.fds);
-    loop.fds_of = calloc(loop.capacity, sizeof *loop.fds_of);
+    loop.waits = calloc(loop.capacity, sizeof *loop.waits);
     loop.ep = epoll_create1(EPOLL_CLOEXEC);
-    if (loop.nodes == NULL || loop.fds == NULL || loop.fds_of == NULL || loop.ep < 0) {
+    if (loop.nodes == NULL || loop.fds == NULL || loop.waits == NULL || loop.ep < 0) {
         side_die("cannot begin");
     }
     allow_files(nodes * FILES_EACH + FILES_BESIDES);
@@ -323,7 +359,7 @@ void loop_end(void)
     }
     free(loop.nodes);
     free(loop.fds);
-    free(loop.fds_of);
+    free(loop.waits);
     close(loop.ep);
 }
 
