@@ -410,11 +410,19 @@ void tbi_bond_touch(struct tbi_bond *b)
     }
 }
 
+/* To whom nothing is under way. */
+static bool is_awaited(const struct tbi_bond *b)
+{
+    const struct tbi_conn *c = b->session != NULL ? tbi_session_conn(b->session) : NULL;
+    return c != NULL && !tbi_conn_is_owed(c);
+}
+
 int tbi_bond_send(struct tbi_bond *b, const struct tbi_outgoing *out)
 {
     int rv = tbi_link_send(b->link, b->node->now, out);
     if (rv == 0) {
         tbi_bond_touch(b);
+        b->node->awaited = b->node->awaited || is_awaited(b);
     }
     return rv;
 }

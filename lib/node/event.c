@@ -116,6 +116,7 @@ void tbi_events_push(struct tbi_events *q, struct tbi_event *e)
     tbi_list_remove(&e->entry); /* of those reserved */
     tbi_list_push(&q->waiting, &e->entry);
     q->news++;
+    q->messages += e->delivery != NULL;
 }
 
 static bool is_notice(tbq_event_type type)

@@ -53,8 +53,9 @@ struct tbi_events {
     size_t fates;             /* that are owed for what the application has sent */
     size_t notices;           /* that wait */
     uint64_t notices_lost;
-    size_t news; /* so many were queued since the application asked last */
-    bool ended;  /* STOPPED was queued, behind which nothing comes */
+    size_t news;     /* so many were queued since the application asked last, */
+    size_t messages; /* and of these are messages */
+    bool ended;      /* STOPPED was queued, behind which nothing comes */
 };
 
 void tbi_events_init(struct tbi_events *q, const struct tbi_alloc *a);

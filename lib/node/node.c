@@ -360,6 +360,7 @@ bool tbi_node_hurries(const struct tbi_node *node)
 int tbi_node_send(struct tbi_node *node, struct tbi_now now, struct tbi_send_batch *out)
 {
     node->now = now;
+    node->awaited = false;
     tbi_node_settle(node); /* so that it is in the first packet */
     int rv = tbi_endpoint_send(node->endpoint, now, out);
     if (rv == 0) {
@@ -573,11 +574,21 @@ bool tbi_node_has_news(const struct tbi_node *node)
     return node->events.news > 0;
 }
 
+size_t tbi_node_new_messages(const struct tbi_node *node)
+{
+    return node->events.messages;
+}
+
+bool tbi_node_is_awaited(const struct tbi_node *node)
+{
+    return node->awaited;
+}
+
 tbq_event *tbi_node_next_event(struct tbi_node *node)
 {
     struct tbi_event *e;
 
-    node->events.news = 0;
+    node->events.news = node->events.messages = 0;
     while ((e = tbi_events_hand_out(&node->events)) != NULL) {
         if (tbi_body_is_over(e)) {
             tbi_node_event_refuse(&e->pub);

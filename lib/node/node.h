@@ -70,7 +70,11 @@ uint64_t tbi_node_deadline(const struct tbi_node *node); /* ns; TBI_NEVER */
 
 tbq_event *tbi_node_next_event(struct tbi_node *node);
 bool tbi_node_has_news(const struct tbi_node *node); /* since it was asked for an event last */
-void tbi_node_event_release(tbq_event *event);       /* takes what it carried */
+size_t tbi_node_new_messages(const struct tbi_node *node); /* of these, messages */
+/* Whether something was said since tbi_node_send() to a peer that has acknowledged all that it was
+ * sent before: it may have nothing else to do than to wait for this. */
+bool tbi_node_is_awaited(const struct tbi_node *node);
+void tbi_node_event_release(tbq_event *event); /* takes what it carried */
 void tbi_node_event_refuse(tbq_event *event);
 void tbi_node_event_accept(tbq_event *event);
 /* While it is lent to a callback, release, refuse and accept do nothing. */

@@ -374,6 +374,7 @@ struct tbi_node {
     uint64_t certificate_at;   /* ns; when its end is looked at next; TBI_NEVER: it has none */
     struct tbi_datagram_counts datagrams;
     uint64_t next_number; /* handles, requests, pings: never reused */
+    bool awaited;         /* see tbi_node_is_awaited() */
     bool stopping;
     bool stopped;
     uint64_t stop_at;

@@ -222,6 +222,10 @@ int tbi_conn_write(struct tbi_conn *c, int64_t stream, const uint8_t *head, size
 int tbi_conn_write_all(struct tbi_conn *c, int64_t stream, const struct tbi_headed *all,
                        size_t count);
 
+/* Whether something in flight is not acknowledged: the peer is on its way to it, or to the answer.
+ */
+bool tbi_conn_is_owed(const struct tbi_conn *c);
+
 /* Bytes that were queued and are in no packet yet. A WRITABLE action tells when a stream that had
  * TBI_STREAM_UNSENT_MAX or more has less than half of it. */
 size_t tbi_conn_unsent(const struct tbi_conn *c, int64_t stream);

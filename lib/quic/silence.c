@@ -12,6 +12,11 @@ uint64_t tbi_conn_in_flight(const struct tbi_conn *c)
     return info.bytes_in_flight;
 }
 
+bool tbi_conn_is_owed(const struct tbi_conn *c)
+{
+    return c->asked_at != 0;
+}
+
 /* Loss recovery doubles its patience with each probe; whoever has another way must not. */
 uint64_t tbi_conn_suspect_at(const struct tbi_conn *c)
 {

@@ -8,7 +8,8 @@
  * answers to these. With a millisecond, a quarter less small messages came through: their sender
  * waited for the fates. Answers are waited for by somebody who has nothing else to do, perhaps. */
 #define PUT_OFF_NS (250 * TBI_NS_PER_US)
-#define ANSWERS_NS (20 * TBI_NS_PER_US)
+#define ANSWERS_NS (40 * TBI_NS_PER_US)
+#define ANSWERS_LEAST 8             /* fewer are not worth a packet of their own */
 #define NOT_PULLED_NS TBI_NS_PER_MS /* the same, where the events are not pulled at all */
 
 #define CALM_NS (10 * TBI_NS_PER_MS) /* between two arrivals of a traffic there is no calm */
@@ -251,7 +252,7 @@ static void go_on(tbq_server *s, bool more_events)
 {
     struct tbi_now now = tbi_server_now(s);
 
-    s->answered = false;
+    s->answers = 0;
     tbi_node_settle(s->node);
     if (tbi_node_deadline(s->node) == 0) {
         (void)send_all(s, now); /* a socket that is of no use is noticed by the next turn */
@@ -262,12 +263,18 @@ static void go_on(tbq_server *s, bool more_events)
     }
 }
 
+/* Who waits for answers, and has been sent nothing else, gets the first half of them as soon as
+ * they are there, and goes on with these while the others are made. Who has something to do already
+ * gets all at once: the same with acknowledgements is Nagle's rule (RFC 896). */
 static bool has_waited(tbq_server *s)
 {
-    uint64_t most = s->answered ? ANSWERS_NS : PUT_OFF_NS;
+    bool awaited = s->answers > 0 && tbi_node_is_awaited(s->node);
+    uint64_t most = awaited ? ANSWERS_NS : PUT_OFF_NS;
 
-    return s->put_off > 0 && ++s->pulled % LOOK_EVERY == 0 &&
-           tbi_server_now(s).mono_ns > s->put_off + most;
+    if (s->put_off == 0 || (awaited && s->answers >= s->enough)) {
+        return s->put_off > 0;
+    }
+    return ++s->pulled % LOOK_EVERY == 0 && tbi_server_now(s).mono_ns > s->put_off + most;
 }
 
 tbq_event *tbq_server_next_event(tbq_server *s)
@@ -379,7 +386,9 @@ int tbq_server_process(tbq_server *s)
     now = tbi_server_now(s); /* who acts may take its time, and dial */
     if (may_put_off(s)) {
         s->put_off = now.mono_ns;
-        s->answered = false; /* what was sent before is no answer to these events */
+        s->answers = 0; /* what was sent before is no answer to these events */
+        s->enough = tbi_node_new_messages(s->node) / 2;
+        s->enough = s->enough > ANSWERS_LEAST ? s->enough : ANSWERS_LEAST;
     } else {
         s->put_off = 0;
         rv = send_all(s, now);

@@ -376,7 +376,7 @@ static struct tbi_now time_for(tbq_server *s, const tbq_message *m, const tbq_se
 /* A message, with that result. */
 static int posted(tbq_server *s, int rv)
 {
-    s->answered = s->answered || rv >= 0;
+    s->answers += rv >= 0;
     return tbi_server_changed(s, rv);
 }
 

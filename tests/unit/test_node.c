@@ -223,6 +223,26 @@ START_TEST(so_many_events_are_enough_for_a_turn)
 }
 END_TEST
 
+/* Who was sent nothing, or has acknowledged it, may have nothing else to do. */
+START_TEST(a_peer_with_nothing_to_do_is_told_from_one_that_is_busy)
+{
+    pair_connect(&p);
+    pair_run(&p, 1000);
+    ck_assert(!tbi_node_is_awaited(p.a.node));
+    ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 0), 0);
+    ck_assert(tbi_node_is_awaited(p.a.node));
+    flight(&p.a, &p.b);
+    ck_assert(!tbi_node_is_awaited(p.a.node));
+    ck_assert_uint_eq(tbi_node_new_messages(p.b.node), 1);
+    ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 1), 0); /* the first one is on its way */
+    ck_assert(!tbi_node_is_awaited(p.a.node));
+    pair_run(&p, 1000);
+    ck_assert_uint_eq(tbi_node_new_messages(p.b.node), 0);
+    ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 2), 0);
+    ck_assert(tbi_node_is_awaited(p.a.node));
+}
+END_TEST
+
 START_TEST(an_event_outlives_its_connection)
 {
     three_messages_held();
@@ -712,6 +732,7 @@ int main(void)
     tc = part(suite, "events");
     tcase_add_test(tc, events_end_in_any_order);
     tcase_add_test(tc, so_many_events_are_enough_for_a_turn);
+    tcase_add_test(tc, a_peer_with_nothing_to_do_is_told_from_one_that_is_busy);
     tcase_add_test(tc, an_event_outlives_its_connection);
     tcase_add_test(tc, what_was_closed_takes_nothing_more);
     tcase_add_test(tc, events_that_nobody_released_go_with_the_node);
