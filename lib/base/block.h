@@ -13,7 +13,8 @@
 #include "base/alloc.h"
 
 struct tbi_block {
-    const struct tbi_alloc *alloc;
+    _Alignas(max_align_t) const
+        struct tbi_alloc *alloc; /* so that what lies behind is aligned, too */
     uint8_t *data;
     size_t size;     /* bytes that count */
     size_t capacity; /* bytes that there is room for */

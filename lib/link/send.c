@@ -163,7 +163,9 @@ static size_t write_run(struct tbi_link_path *path, struct tbi_now now, struct t
         path->lane_next[lane] = number + n;
         tbi_path_filled(path, lane, bytes);
     }
-    tbi_path_spend(path, n > 0 ? bytes : 0);
+    if (n > 0) {
+        tbi_path_spend(path, bytes);
+    }
     if (n < r->count) {
         put_off(path->link, now, rv);
     }

@@ -410,11 +410,30 @@ void tbi_bond_touch(struct tbi_bond *b)
     }
 }
 
-/* To whom nothing is under way. */
-static bool is_awaited(const struct tbi_bond *b)
+/* It has a way, and nothing is under way on any. */
+static bool is_idle(const struct tbi_bond *b)
 {
-    const struct tbi_conn *c = b->session != NULL ? tbi_session_conn(b->session) : NULL;
-    return c != NULL && !tbi_conn_is_owed(c);
+    bool any = false;
+
+    TBI_LIST_FOREACH(it, &b->carriers)
+    {
+        const struct tbi_session *s = TBI_CONTAINER(it, struct tbi_session, carries);
+        const struct tbi_conn *c = s->suspect || s->closing ? NULL : tbi_session_conn(s);
+        if (c != NULL && tbi_conn_is_owed(c)) {
+            return false;
+        }
+        any = any || c != NULL;
+    }
+    return any;
+}
+
+void tbi_bond_said(struct tbi_bond *b)
+{
+    if (!b->judged) {
+        b->judged = true;
+        b->idle = is_idle(b);
+    }
+    b->node->awaited += b->idle;
 }
 
 int tbi_bond_send(struct tbi_bond *b, const struct tbi_outgoing *out)
@@ -422,7 +441,6 @@ int tbi_bond_send(struct tbi_bond *b, const struct tbi_outgoing *out)
     int rv = tbi_link_send(b->link, b->node->now, out);
     if (rv == 0) {
         tbi_bond_touch(b);
-        b->node->awaited = b->node->awaited || is_awaited(b);
     }
     return rv;
 }

@@ -237,6 +237,7 @@ static int post(struct tbi_bond *b, const struct prepared *p, enum tbi_fate_mark
     int rv = tbi_bond_send(b, &out);
     if (rv == 0) {
         b->node->events.fates++;
+        tbi_bond_said(b);
         tbi_rest_used(b);
         tbi_rest_wake(b);
     }

@@ -292,6 +292,7 @@ static void drain_bonds(struct tbi_node *node)
     struct tbi_list *entry;
     while ((entry = tbi_list_shift(&node->touched)) != NULL) {
         struct tbi_bond *b = TBI_CONTAINER(entry, struct tbi_bond, touched);
+        b->judged = false;
         tbi_link_tick(b->link, node->now);
         tbi_bond_drain(b);
     }
@@ -360,7 +361,7 @@ bool tbi_node_hurries(const struct tbi_node *node)
 int tbi_node_send(struct tbi_node *node, struct tbi_now now, struct tbi_send_batch *out)
 {
     node->now = now;
-    node->awaited = false;
+    node->awaited = 0;
     tbi_node_settle(node); /* so that it is in the first packet */
     int rv = tbi_endpoint_send(node->endpoint, now, out);
     if (rv == 0) {
@@ -579,7 +580,7 @@ size_t tbi_node_new_messages(const struct tbi_node *node)
     return node->events.messages;
 }
 
-bool tbi_node_is_awaited(const struct tbi_node *node)
+size_t tbi_node_awaited(const struct tbi_node *node)
 {
     return node->awaited;
 }

@@ -176,6 +176,8 @@ struct tbi_bond {
     uint8_t boot_id[TBI_BOOT_ID_SIZE];
     struct tbi_link *link;
     struct tbi_list touched;     /* in the node's list: the link has something to do or to tell */
+    bool judged;                 /* since the link was looked at last, something was said: */
+    bool idle;                   /* to a peer to whom nothing was under way */
     struct tbi_list carriers;    /* sessions that are up: each is a path of the link */
     struct tbi_session *session; /* the one of them that the peer is known by; NULL: none */
     struct tbi_session *chosen;  /* the one that we sent CONFIRM on last; it may come up */
@@ -374,7 +376,7 @@ struct tbi_node {
     uint64_t certificate_at;   /* ns; when its end is looked at next; TBI_NEVER: it has none */
     struct tbi_datagram_counts datagrams;
     uint64_t next_number; /* handles, requests, pings: never reused */
-    bool awaited;         /* see tbi_node_is_awaited() */
+    size_t awaited;       /* see tbi_node_awaited() */
     bool stopping;
     bool stopped;
     uint64_t stop_at;
@@ -540,6 +542,7 @@ void tbi_bond_drain(struct tbi_bond *b); /* the same, and what follows; re-arms 
 /* The link has something to do or to tell: it is ticked and drained before the node sends, or tells
  * when it wants to be called next. So a thousand sends or releases in a row cost one turn. */
 void tbi_bond_touch(struct tbi_bond *b);
+void tbi_bond_said(struct tbi_bond *b); /* a message of the application's: see tbi_node_awaited() */
 int tbi_bond_send(struct tbi_bond *b, const struct tbi_outgoing *out); /* to the link; touches */
 /* A send found no room: AGAIN, and WRITABLE is told later; or NOMEM. */
 int tbi_bond_full(struct tbi_bond *b);

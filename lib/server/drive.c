@@ -252,7 +252,6 @@ static void go_on(tbq_server *s, bool more_events)
 {
     struct tbi_now now = tbi_server_now(s);
 
-    s->answers = 0;
     tbi_node_settle(s->node);
     if (tbi_node_deadline(s->node) == 0) {
         (void)send_all(s, now); /* a socket that is of no use is noticed by the next turn */
@@ -268,10 +267,10 @@ static void go_on(tbq_server *s, bool more_events)
  * gets all at once: the same with acknowledgements is Nagle's rule (RFC 896). */
 static bool has_waited(tbq_server *s)
 {
-    bool awaited = s->answers > 0 && tbi_node_is_awaited(s->node);
-    uint64_t most = awaited ? ANSWERS_NS : PUT_OFF_NS;
+    size_t awaited = tbi_node_awaited(s->node);
+    uint64_t most = awaited > 0 ? ANSWERS_NS : PUT_OFF_NS;
 
-    if (s->put_off == 0 || (awaited && s->answers >= s->enough)) {
+    if (s->put_off == 0 || awaited >= s->enough) {
         return s->put_off > 0;
     }
     return ++s->pulled % LOOK_EVERY == 0 && tbi_server_now(s).mono_ns > s->put_off + most;
@@ -386,7 +385,6 @@ int tbq_server_process(tbq_server *s)
     now = tbi_server_now(s); /* who acts may take its time, and dial */
     if (may_put_off(s)) {
         s->put_off = now.mono_ns;
-        s->answers = 0; /* what was sent before is no answer to these events */
         s->enough = tbi_node_new_messages(s->node) / 2;
         s->enough = s->enough > ANSWERS_LEAST ? s->enough : ANSWERS_LEAST;
     } else {

@@ -373,21 +373,14 @@ static struct tbi_now time_for(tbq_server *s, const tbq_message *m, const tbq_se
     return m->kind == TBQ_TRANSITION && o->ttl_ms == 0 ? tbi_server_moment(s) : tbi_server_now(s);
 }
 
-/* A message, with that result. */
-static int posted(tbq_server *s, int rv)
-{
-    s->answers += rv >= 0;
-    return tbi_server_changed(s, rv);
-}
-
 int tbq_send(tbq_server *s, tbq_connection connection, const tbq_message *message,
              const tbq_send_options *options)
 {
     tbq_send_options o;
     int rv = s != NULL && message != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
     return rv < 0 ? rv
-                  : posted(s, tbi_node_send_on(s->node, time_for(s, message, &o), connection,
-                                               message, &o));
+                  : tbi_server_changed(s, tbi_node_send_on(s->node, time_for(s, message, &o),
+                                                           connection, message, &o));
 }
 
 int tbq_send_to(tbq_server *s, const tbq_peer_id *peer, const tbq_message *message,
@@ -396,16 +389,18 @@ int tbq_send_to(tbq_server *s, const tbq_peer_id *peer, const tbq_message *messa
     tbq_send_options o;
     int rv =
         s != NULL && message != NULL && peer != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
-    return rv < 0
-               ? rv
-               : posted(s, tbi_node_send_to(s->node, time_for(s, message, &o), peer, message, &o));
+    return rv < 0 ? rv
+                  : tbi_server_changed(
+                        s, tbi_node_send_to(s->node, time_for(s, message, &o), peer, message, &o));
 }
 
 int tbq_broadcast(tbq_server *s, const tbq_message *message, const tbq_send_options *options)
 {
     tbq_send_options o;
     int rv = s != NULL && message != NULL ? read_options(&o, options) : TBQ_ERR_INVALID;
-    return rv < 0 ? rv : posted(s, tbi_node_broadcast(s->node, tbi_server_now(s), message, &o));
+    return rv < 0
+               ? rv
+               : tbi_server_changed(s, tbi_node_broadcast(s->node, tbi_server_now(s), message, &o));
 }
 
 int tbq_request(tbq_server *s, const tbq_peer_id *peer, const void *data, size_t size,
@@ -418,9 +413,9 @@ int tbq_request(tbq_server *s, const tbq_peer_id *peer, const void *data, size_t
     }
     int rv = read_options(&o, options);
     return rv < 0 ? rv
-                  : posted(s, tbi_node_request(s->node, tbi_server_now(s), peer,
-                                               (tbq_bytes){.data = data, .size = size}, timeout_ms,
-                                               &o, request));
+                  : tbi_server_changed(s, tbi_node_request(s->node, tbi_server_now(s), peer,
+                                                           (tbq_bytes){.data = data, .size = size},
+                                                           timeout_ms, &o, request));
 }
 
 int tbq_cancel(tbq_server *s, tbq_request_id request)
@@ -431,7 +426,8 @@ int tbq_cancel(tbq_server *s, tbq_request_id request)
 int tbq_respond(tbq_server *s, tbq_request_id request, const tbq_answer *answer)
 {
     return s != NULL && answer != NULL
-               ? posted(s, tbi_node_respond(s->node, tbi_server_moment(s), request, answer))
+               ? tbi_server_changed(
+                     s, tbi_node_respond(s->node, tbi_server_moment(s), request, answer))
                : TBQ_ERR_INVALID;
 }
 

@@ -228,18 +228,18 @@ START_TEST(a_peer_with_nothing_to_do_is_told_from_one_that_is_busy)
 {
     pair_connect(&p);
     pair_run(&p, 1000);
-    ck_assert(!tbi_node_is_awaited(p.a.node));
+    ck_assert_uint_eq(tbi_node_awaited(p.a.node), 0);
     ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 0), 0);
-    ck_assert(tbi_node_is_awaited(p.a.node));
+    ck_assert_uint_eq(tbi_node_awaited(p.a.node), 1);
     flight(&p.a, &p.b);
-    ck_assert(!tbi_node_is_awaited(p.a.node));
+    ck_assert_uint_eq(tbi_node_awaited(p.a.node), 0);
     ck_assert_uint_eq(tbi_node_new_messages(p.b.node), 1);
     ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 1), 0); /* the first one is on its way */
-    ck_assert(!tbi_node_is_awaited(p.a.node));
+    ck_assert_uint_eq(tbi_node_awaited(p.a.node), 0);
     pair_run(&p, 1000);
     ck_assert_uint_eq(tbi_node_new_messages(p.b.node), 0);
     ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 2), 0);
-    ck_assert(tbi_node_is_awaited(p.a.node));
+    ck_assert_uint_eq(tbi_node_awaited(p.a.node), 1);
 }
 END_TEST
 
