@@ -353,7 +353,8 @@ class Target:
     def measured(self, entries):
         mine = values_of(entries, self.mode, "libtbquic", self.figure)
         if self.other is None:
-            return statistics.median(mine) if mine else None
+            told = spread(mine)
+            return told["median"] if told else None
         theirs = values_of(entries, self.mode, self.other, self.figure)
         told = spread(ratios(mine, theirs))
         return told["median"] if told else None

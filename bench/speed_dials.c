@@ -27,6 +27,8 @@
 #define MESSAGE_SIZE 32U  /* bytes of what is answered */
 #define NET UINT32_C(127) /* 127.1.0.0 and on, without those that end with 0 or 255 */
 #define HOSTS_EACH 254U
+#define REFUSED_MAX 65536U /* connections that a node has at once, as good as none of them alive   \
+                            */
 
 struct dial {
     struct node node;
@@ -269,6 +271,7 @@ static void begin(void)
     wait_for_clerk();
     setup.on_event = on_event;
     setup.early = is_early();
+    setup.connections = REFUSED_MAX; /* what was refused lingers for three probe timeouts */
     for (size_t i = CLERK + 1; i < run.len; i++) {
         loop_start(&run.dials[i].node, &setup);
         run.dials[i].rests = true;
