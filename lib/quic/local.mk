@@ -20,6 +20,7 @@ lib_quic_libtbi_quic_la_SOURCES = \
 	lib/quic/silence.c \
 	lib/quic/stateless.c \
 	lib/quic/stream.c \
+	lib/quic/streams.c \
 	lib/quic/tls.c \
 	lib/quic/token.c \
 	lib/quic/window.c
