@@ -1,5 +1,5 @@
-/* quic/streams.c - a connection's streams: opened, written to, and given credit. What one of them still
- * holds is in stream.c. */
+/* quic/streams.c - a connection's streams: opened, written to, and given credit. What one of them
+ * still holds is in stream.c. */
 #include "quic/parts.h"
 
 struct tbi_ostream *tbi_conn_ostream(const struct tbi_conn *c, int64_t stream)
