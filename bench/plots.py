@@ -41,8 +41,8 @@ TITLES = {
     "start": "From the start of the process, ms (less is better)",
 }
 # Told apart by those who see colours otherwise too, and in grey.
-COLOURS = {"libtbquic": "#0072b2", "one-fd": "#56b4e9", "floor": "#999999", "zmq": "#d55e00", "tls": "#009e73",
-           "ngtcp2": "#cc79a7"}
+COLOURS = {"libtbquic": "#0072b2", "one-fd": "#56b4e9", "floor": "#999999", "zmq": "#d55e00",
+           "tls": "#009e73", "ngtcp2": "#cc79a7"}
 PANEL, HEIGHT = 300, 260  # pixels
 
 

@@ -11,7 +11,7 @@ minute. bench/lossy.py has the modes over links that lose packets, bench/start.p
 
     libtbquic   bench/speed, this library, from poll(), as the bare loop is; where a process has many
                 nodes, each by its one descriptor, from an epoll
-    one-fd      the same, always by the one descriptor
+    one-fd      the same by the one descriptor, where libtbquic is not driven so
     floor       bench/floor, ngtcp2 and GnuTLS with nothing around them
     zmq         bench/zmq, ZeroMQ with CURVE
     tls         bench/tls, TLS 1.3 over TCP
@@ -127,7 +127,7 @@ class OneDescriptor(Program):
     """The library by its one descriptor, where Polled does it otherwise."""
 
     def does(self, mode):
-        return mode.few_nodes and not isinstance(mode, Overload)
+        return mode.few_nodes
 
 
 class Examples:
@@ -242,6 +242,8 @@ class Fairness(OneWay):
     """One server to many connections, the first of which is greedy: what the slowest of the others
     gets of what each would have if all had the same."""
 
+    only, beside = ("libtbquic",), ()
+
     def __init__(self, count):
         super().__init__("fairness", 4 * KIB, f"one way from a server to {count} connections, one of "
                          "them greedy: the slowest other one, to its fair share", True, count)
@@ -286,6 +288,7 @@ class Overload(Handshakes):
     """The server's processor time for a dial that it refuses as it is full, to one that it accepts."""
 
     more_is_better = False
+    only, beside = ("libtbquic",), ()
 
     def __init__(self):
         super().__init__("full", "processor time of a server for a dial that it refuses, to one that "

@@ -27,9 +27,8 @@
 #define MESSAGE_SIZE 32U  /* bytes of what is answered */
 #define NET UINT32_C(127) /* 127.1.0.0 and on, without those that end with 0 or 255 */
 #define HOSTS_EACH 254U
-#define REFUSED_MAX                                                                                \
-    65536U /* connections that a node has at once, as good as none of them alive                   \
-            */
+/* Connections that a node has at once, as good as none of them alive. */
+#define REFUSED_MAX 65536U
 
 struct dial {
     struct node node;

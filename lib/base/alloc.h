@@ -37,8 +37,9 @@ void tbi_piece_free(const struct tbi_alloc *a, void *piece, size_t size); /* NUL
  * freed, and to have it again is a fault for each of its pages; so a few are kept, as pieces are.
  * `size` becomes what the area really has, which is told when it is given back; it may be more than
  * was asked for, by half. */
-#define TBI_AREA_MIN 65536U                           /* bytes; smaller ones are never kept */
-#define TBI_AREAS_BYTES ((4UL << 20) + (128UL << 10)) /* that are kept: four of a MiB, and more */
+#define TBI_AREA_MIN 65536U /* bytes; smaller ones are never kept */
+/* That are kept: four of a MiB, with what stands before the bytes in each. */
+#define TBI_AREAS_BYTES ((4UL << 20) + (128UL << 10))
 void *tbi_area_new(const struct tbi_alloc *a, size_t *size); /* not cleared; NULL: out of memory */
 void tbi_area_free(const struct tbi_alloc *a, void *area, size_t size); /* NULL is fine */
 

@@ -13,8 +13,8 @@
 #include "base/alloc.h"
 
 struct tbi_block {
-    _Alignas(max_align_t) const
-        struct tbi_alloc *alloc; /* so that what lies behind is aligned, too */
+    /* Aligned so that what lies behind the struct is, too. */
+    _Alignas(max_align_t) const struct tbi_alloc *alloc;
     uint8_t *data;
     size_t size;     /* bytes that count */
     size_t capacity; /* bytes that there is room for */

@@ -143,8 +143,8 @@ struct tbi_link_conn {
     size_t (*room)(void *user, int stream);
 
     /* Queues frames in their order, each whole or not at all: the head copied, the body by
-     * reference (take one of your own). How many; or TBQ_ERR_NOMEM / TBQ_ERR_CLOSED: not even the
-     * first one. The others are tried again later. */
+     * reference (take one of your own). Each begins within the room. How many; or TBQ_ERR_NOMEM /
+     * TBQ_ERR_CLOSED: not even the first one. The others are tried again later. */
     int (*write)(void *user, int stream, const struct tbi_headed *frames, size_t count);
 
     /* One frame on a new stream of that lane for this message alone, which ends with it. 0, or

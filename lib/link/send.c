@@ -30,7 +30,7 @@ static size_t message_head(const struct tbi_out *m, uint64_t number, uint8_t hea
 }
 
 /* What was not written is tried again: by itself, where nothing else would tell when. */
-static void put_off(struct tbi_link *link, struct tbi_now now, int rv)
+static void try_later(struct tbi_link *link, struct tbi_now now, int rv)
 {
     if (rv != TBQ_ERR_AGAIN) {
         link->retry_at = now.mono_ns + link->ack_delay;
@@ -120,14 +120,19 @@ static bool allowed(const struct tbi_link_path *path, const struct tbi_out *m, u
     return !path->ahead || tbi_path_allows(path, message_head(m, number, head) + body_size(m));
 }
 
-static bool fits(struct tbi_link_path *path, struct tbi_tx_lane *l, const struct tbi_out *m,
-                 uint64_t number)
+static bool fits_so(struct tbi_link_path *path, struct tbi_tx_lane *l, const struct tbi_out *m,
+                    uint64_t number, bool aside)
 {
     if (!allowed(path, m, number)) {
         return false;
     }
-    return goes_aside(path, l, m, number) ? may_open(path, l, m, number)
-                                          : tbi_path_has_room(path, m->fate.lane);
+    return aside ? may_open(path, l, m, number) : tbi_path_has_room(path, m->fate.lane);
+}
+
+static bool fits(struct tbi_link_path *path, struct tbi_tx_lane *l, const struct tbi_out *m,
+                 uint64_t number)
+{
+    return fits_so(path, l, m, number, goes_aside(path, l, m, number));
 }
 
 static unsigned fitting(const struct tbi_link *link, struct tbi_tx_lane *l, const struct tbi_out *m,
@@ -142,15 +147,13 @@ static unsigned fitting(const struct tbi_link *link, struct tbi_tx_lane *l, cons
     return bits;
 }
 
-/* How many of the run were written, which begins with that number. */
-static size_t write_run(struct tbi_link_path *path, struct tbi_now now, struct tbi_tx_lane *l,
-                        const struct run *r, uint64_t number)
+/* How many of the run were written, which begins with that number; aside: the one of it. */
+static size_t write_run(struct tbi_link_path *path, struct tbi_now now, const struct run *r,
+                        uint64_t number, bool aside)
 {
-    const struct tbi_out *m = r->of[0];
-    tbq_lane lane = m->fate.lane;
+    tbq_lane lane = r->of[0]->fate.lane;
     const struct tbi_link_conn *c = &path->conn;
-    bool aside = goes_aside(path, l, m, number);
-    int rv = aside ? c->write_aside(c->user, lane, m->unordered, r->frames)
+    int rv = aside ? c->write_aside(c->user, lane, r->of[0]->unordered, r->frames)
                    : c->write(c->user, (int)lane, r->frames, r->count);
     size_t n = rv < 0 ? 0 : aside ? 1 : (size_t)rv;
     size_t bytes = 0;
@@ -167,7 +170,7 @@ static size_t write_run(struct tbi_link_path *path, struct tbi_now now, struct t
         tbi_path_spend(path, bytes);
     }
     if (n < r->count) {
-        put_off(path->link, now, rv);
+        try_later(path->link, now, rv);
     }
     return n;
 }
@@ -178,7 +181,7 @@ static bool write_on(struct tbi_link_path *path, struct tbi_now now, struct tbi_
     struct run r;
 
     run_of_one(&r, m, number);
-    return write_run(path, now, l, &r, number) > 0;
+    return write_run(path, now, &r, number, goes_aside(path, l, m, number)) > 0;
 }
 
 /* A copy outlasts its message where that has come over a faster path: what is under way on each
@@ -287,7 +290,7 @@ static void announce(struct tbi_link *link, struct tbi_now now, struct tbi_tx_la
         struct tbi_headed headed = {.head = frame, .head_size = tbi_put_size(&w)};
         int rv = c->write(c->user, (int)lane, &headed, 1);
         if (rv < 0) {
-            put_off(link, now, rv);
+            try_later(link, now, rv);
             return;
         }
         tbi_path_filled(path, lane, tbi_put_size(&w));
@@ -340,21 +343,22 @@ static size_t write_waiting(struct tbi_link *link, struct tbi_now now, struct tb
 {
     struct tbi_link_path *path = l->schedule != TBQ_REDUNDANT ? tbi_path_only(link) : NULL;
 
-    r->of[0] = m;
     if (path == NULL) {
+        r->of[0] = m;
         return write_message(link, now, l, m, l->next) ? 1 : 0;
     }
-    if (!fits(path, l, m, l->next)) {
+    bool aside = goes_aside(path, l, m, l->next);
+    if (!fits_so(path, l, m, l->next, aside)) {
         return 0;
     }
     run_of_one(r, m, l->next);
-    if (!path->ahead && !goes_aside(path, l, m, l->next)) {
+    if (!path->ahead && !aside) {
         run_follow(r, path, l, list);
     }
-    return write_run(path, now, l, r, l->next);
+    return write_run(path, now, r, l->next, aside);
 }
 
-static void number(struct tbi_link *link, struct tbi_tx_lane *l, struct tbi_out *m)
+static void draw_number(struct tbi_link *link, struct tbi_tx_lane *l, struct tbi_out *m)
 {
     m->fate.numbered = true;
     m->fate.number = l->next++;
@@ -382,7 +386,7 @@ static void send_waiting(struct tbi_link *link, struct tbi_now now, struct tbi_t
             return;
         }
         for (size_t i = 0; i < written; i++) {
-            number(link, l, r.of[i]);
+            draw_number(link, l, r.of[i]);
         }
     }
 }

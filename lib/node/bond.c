@@ -97,6 +97,8 @@ static void put_newest(struct tbi_peer *peer, struct tbi_bond *b)
 struct tbi_bond *tbi_bond_new(struct tbi_node *node, struct tbi_peer *peer)
 {
     const tbq_config *settings = &node->cfg.settings;
+    /* It lies before a message's bytes, with what a link has there: see tbi_block_roomy(). */
+    _Static_assert(sizeof(struct tbi_event) <= TBI_PIECE_MAX / 4, "a block has no room for it");
     struct tbi_link_config config = {
         .alloc = node->alloc,
         .rng = &node->rng,
@@ -434,6 +436,8 @@ void tbi_bond_said(struct tbi_bond *b)
         b->idle = is_idle(b);
     }
     b->node->awaited += b->idle;
+    tbi_rest_used(b);
+    tbi_rest_wake(b);
 }
 
 int tbi_bond_send(struct tbi_bond *b, const struct tbi_outgoing *out)

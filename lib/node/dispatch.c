@@ -238,8 +238,6 @@ static int post(struct tbi_bond *b, const struct prepared *p, enum tbi_fate_mark
     if (rv == 0) {
         b->node->events.fates++;
         tbi_bond_said(b);
-        tbi_rest_used(b);
-        tbi_rest_wake(b);
     }
     if (rv == TBQ_ERR_AGAIN && mark == TBI_FATE_OF_SEND) {
         rv = tbi_bond_full(b);

@@ -53,8 +53,8 @@ struct tbi_events {
     size_t fates;             /* that are owed for what the application has sent */
     size_t notices;           /* that wait */
     uint64_t notices_lost;
-    size_t news;     /* so many were queued since the application asked last, */
-    size_t messages; /* and of these are messages */
+    size_t news;     /* so many were queued since the application asked last */
+    size_t messages; /* and so many messages since there was none left */
     bool ended;      /* STOPPED was queued, behind which nothing comes */
 };
 

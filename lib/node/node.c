@@ -8,6 +8,8 @@
 
 #include "node/parts.h"
 
+#define ANSWERS_LEAST 8 /* fewer are not worth a packet of their own */
+
 /* --- Life ------------------------------------------------------------------------------------- */
 
 /* What comes in 0-RTT comes from inside the receipt that accepts the connection: ACCEPTED waits
@@ -290,6 +292,8 @@ static void drain(struct tbi_node *node)
 static void drain_bonds(struct tbi_node *node)
 {
     struct tbi_list *entry;
+
+    node->awaited = 0;
     while ((entry = tbi_list_shift(&node->touched)) != NULL) {
         struct tbi_bond *b = TBI_CONTAINER(entry, struct tbi_bond, touched);
         b->judged = false;
@@ -361,7 +365,6 @@ bool tbi_node_hurries(const struct tbi_node *node)
 int tbi_node_send(struct tbi_node *node, struct tbi_now now, struct tbi_send_batch *out)
 {
     node->now = now;
-    node->awaited = 0;
     tbi_node_settle(node); /* so that it is in the first packet */
     int rv = tbi_endpoint_send(node->endpoint, now, out);
     if (rv == 0) {
@@ -575,21 +578,22 @@ bool tbi_node_has_news(const struct tbi_node *node)
     return node->events.news > 0;
 }
 
-size_t tbi_node_new_messages(const struct tbi_node *node)
+bool tbi_node_is_awaited(const struct tbi_node *node)
 {
-    return node->events.messages;
+    return node->awaited > 0;
 }
 
-size_t tbi_node_awaited(const struct tbi_node *node)
+bool tbi_node_has_half(const struct tbi_node *node)
 {
-    return node->awaited;
+    size_t half = node->events.messages / 2;
+    return node->awaited >= (half > ANSWERS_LEAST ? half : ANSWERS_LEAST);
 }
 
 tbq_event *tbi_node_next_event(struct tbi_node *node)
 {
     struct tbi_event *e;
 
-    node->events.news = node->events.messages = 0;
+    node->events.news = 0;
     while ((e = tbi_events_hand_out(&node->events)) != NULL) {
         if (tbi_body_is_over(e)) {
             tbi_node_event_refuse(&e->pub);
@@ -602,6 +606,7 @@ tbq_event *tbi_node_next_event(struct tbi_node *node)
         tbi_list_remove(&e->entry);
         tbi_list_push(&node->events.held, &e->entry);
     }
+    node->events.messages = 0;
     return NULL;
 }
 

@@ -70,10 +70,12 @@ uint64_t tbi_node_deadline(const struct tbi_node *node); /* ns; TBI_NEVER */
 
 tbq_event *tbi_node_next_event(struct tbi_node *node);
 bool tbi_node_has_news(const struct tbi_node *node); /* since it was asked for an event last */
-size_t tbi_node_new_messages(const struct tbi_node *node); /* of these, messages */
-/* Of what the application has said since tbi_node_send(), how much to peers that have acknowledged
- * all that they were sent before: these may have nothing else to do than to wait for it. */
-size_t tbi_node_awaited(const struct tbi_node *node);
+/* Whether the application has said something, since the links were looked at last, to peers that
+ * have acknowledged all that they were sent before: these may have nothing else to do than to wait
+ * for it. And whether that is half as much as it was told messages since it had pulled all, and
+ * enough for a packet: then it need not wait for the rest. */
+bool tbi_node_is_awaited(const struct tbi_node *node);
+bool tbi_node_has_half(const struct tbi_node *node);
 void tbi_node_event_release(tbq_event *event); /* takes what it carried */
 void tbi_node_event_refuse(tbq_event *event);
 void tbi_node_event_accept(tbq_event *event);

@@ -376,7 +376,7 @@ struct tbi_node {
     uint64_t certificate_at;   /* ns; when its end is looked at next; TBI_NEVER: it has none */
     struct tbi_datagram_counts datagrams;
     uint64_t next_number; /* handles, requests, pings: never reused */
-    size_t awaited;       /* see tbi_node_awaited() */
+    size_t awaited;       /* see tbi_node_is_awaited() */
     bool stopping;
     bool stopped;
     uint64_t stop_at;
@@ -542,7 +542,9 @@ void tbi_bond_drain(struct tbi_bond *b); /* the same, and what follows; re-arms 
 /* The link has something to do or to tell: it is ticked and drained before the node sends, or tells
  * when it wants to be called next. So a thousand sends or releases in a row cost one turn. */
 void tbi_bond_touch(struct tbi_bond *b);
-void tbi_bond_said(struct tbi_bond *b); /* a message of the application's: see tbi_node_awaited() */
+/* The link has taken a message of the application's: it is used, perhaps awaited, and a contact
+ * that rests wakes. */
+void tbi_bond_said(struct tbi_bond *b);
 int tbi_bond_send(struct tbi_bond *b, const struct tbi_outgoing *out); /* to the link; touches */
 /* A send found no room: AGAIN, and WRITABLE is told later; or NOMEM. */
 int tbi_bond_full(struct tbi_bond *b);

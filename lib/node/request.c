@@ -182,8 +182,6 @@ int tbi_node_respond(struct tbi_node *node, struct tbi_now now, tbq_request_id r
     if (rv == 0) {
         tbi_request_free(r, &node->owed);
         tbi_bond_said(b);
-        tbi_rest_used(b);
-        tbi_rest_wake(b);
     }
     return rv;
 }

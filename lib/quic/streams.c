@@ -56,30 +56,9 @@ static struct tbi_ostream *open_ostream(const struct tbi_conn *c, int64_t stream
     return open ? o : NULL;
 }
 
-static void written(struct tbi_conn *c, struct tbi_ostream *o, bool fin)
-{
-    o->fin = fin;
-    if (o->unsent >= TBI_STREAM_UNSENT_MAX) {
-        o->was_full = true;
-    }
-    tbi_conn_ready(c);
-}
-
-int tbi_conn_write(struct tbi_conn *c, int64_t stream, const uint8_t *head, size_t head_size,
-                   struct tbi_block *body, bool fin)
-{
-    struct tbi_ostream *o = open_ostream(c, stream);
-    struct tbi_headed one = {.head = head, .head_size = head_size, .body = body};
-    int rv = o != NULL ? tbi_ostream_push(o, &one) : TBQ_ERR_CLOSED;
-
-    if (rv == 0) {
-        written(c, o, fin);
-    }
-    return rv;
-}
-
-int tbi_conn_write_all(struct tbi_conn *c, int64_t stream, const struct tbi_headed *all,
-                       size_t count)
+/* How many, or an error where none; fin: it ends behind the last one. */
+static int write_all(struct tbi_conn *c, int64_t stream, const struct tbi_headed *all, size_t count,
+                     bool fin)
 {
     struct tbi_ostream *o = open_ostream(c, stream);
     int rv = o != NULL ? 0 : TBQ_ERR_CLOSED;
@@ -92,8 +71,26 @@ int tbi_conn_write_all(struct tbi_conn *c, int64_t stream, const struct tbi_head
     if (n == 0) {
         return rv;
     }
-    written(c, o, false);
+    o->fin = fin && n == count;
+    if (o->unsent >= TBI_STREAM_UNSENT_MAX) {
+        o->was_full = true;
+    }
+    tbi_conn_ready(c);
     return (int)n;
+}
+
+int tbi_conn_write(struct tbi_conn *c, int64_t stream, const uint8_t *head, size_t head_size,
+                   struct tbi_block *body, bool fin)
+{
+    struct tbi_headed one = {.head = head, .head_size = head_size, .body = body};
+    int rv = write_all(c, stream, &one, 1, fin);
+    return rv < 0 ? rv : 0;
+}
+
+int tbi_conn_write_all(struct tbi_conn *c, int64_t stream, const struct tbi_headed *all,
+                       size_t count)
+{
+    return write_all(c, stream, all, count, false);
 }
 
 size_t tbi_conn_unsent(const struct tbi_conn *c, int64_t stream)

@@ -6,10 +6,9 @@
 
 /* How long packets wait for the end of the events, since they go along with what the application
  * answers to these. With a millisecond, a quarter less small messages came through: their sender
- * waited for the fates. Answers are waited for by somebody who has nothing else to do, perhaps. */
+ * waited for the fates. Answers to a peer with nothing under way wait less: see has_waited(). */
 #define PUT_OFF_NS (250 * TBI_NS_PER_US)
 #define ANSWERS_NS (40 * TBI_NS_PER_US)
-#define ANSWERS_LEAST 8             /* fewer are not worth a packet of their own */
 #define NOT_PULLED_NS TBI_NS_PER_MS /* the same, where the events are not pulled at all */
 
 #define CALM_NS (10 * TBI_NS_PER_MS) /* between two arrivals of a traffic there is no calm */
@@ -267,11 +266,13 @@ static void go_on(tbq_server *s, bool more_events)
  * gets all at once: the same with acknowledgements is Nagle's rule (RFC 896). */
 static bool has_waited(tbq_server *s)
 {
-    size_t awaited = tbi_node_awaited(s->node);
-    uint64_t most = awaited > 0 ? ANSWERS_NS : PUT_OFF_NS;
+    uint64_t most = tbi_node_is_awaited(s->node) ? ANSWERS_NS : PUT_OFF_NS;
 
-    if (s->put_off == 0 || awaited >= s->enough) {
-        return s->put_off > 0;
+    if (s->put_off == 0) {
+        return false;
+    }
+    if (tbi_node_has_half(s->node)) {
+        return true;
     }
     return ++s->pulled % LOOK_EVERY == 0 && tbi_server_now(s).mono_ns > s->put_off + most;
 }
@@ -385,8 +386,6 @@ int tbq_server_process(tbq_server *s)
     now = tbi_server_now(s); /* who acts may take its time, and dial */
     if (may_put_off(s)) {
         s->put_off = now.mono_ns;
-        s->enough = tbi_node_new_messages(s->node) / 2;
-        s->enough = s->enough > ANSWERS_LEAST ? s->enough : ANSWERS_LEAST;
     } else {
         s->put_off = 0;
         rv = send_all(s, now);

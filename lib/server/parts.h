@@ -35,7 +35,6 @@ struct tbq_server {
     bool at_once;                  /* it ends the next wait at once, whatever comes */
     uint64_t put_off;      /* ns; since when packets wait for events to be pulled; 0: none */
     uint64_t busy_at;      /* ns; when something has come or gone last: see busy_poll_us */
-    size_t enough;         /* answers to who waits for them: they need not wait for the others */
     unsigned pulled;       /* events, for a look at the clock now and then; */
     unsigned calls;        /* and other calls of a turn, for the same: */
     uint64_t tick;         /* of calls outside of turns */

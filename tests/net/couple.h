@@ -121,6 +121,13 @@ static inline void couple_pull(struct side *s)
     }
 }
 
+static inline uint64_t couple_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
+}
+
 /* How long poll() may wait for that server, ms; rounded up, so that nobody spins. */
 static inline int couple_wait(tbq_server *s, int most)
 {
@@ -136,9 +143,7 @@ static inline int couple_wait(tbq_server *s, int most)
 static int couple_idle_ms = 1000; /* how long a wait lasts when nobody wants anything */
 static inline bool couple_run(struct side *a, struct side *b, bool (*done)(void *), void *arg)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    time_t end = now.tv_sec + GUARD_MS / 1000;
+    uint64_t end = couple_now_ns() + GUARD_MS * UINT64_C(1000000);
 
     while (!done(arg)) {
         struct pollfd fds[2 * TBQ_FDS_MAX];
@@ -149,8 +154,7 @@ static inline bool couple_run(struct side *a, struct side *b, bool (*done)(void 
         ck_assert_int_eq(tbq_server_process(b->server), 0);
         couple_pull(a);
         couple_pull(b);
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        if (now.tv_sec > end) {
+        if (couple_now_ns() > end) {
             return false;
         }
     }

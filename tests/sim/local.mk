@@ -79,6 +79,7 @@ tests_sim_test_sim_select_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
 sim_tests += tests/sim/test_sim_pace
 tests_sim_test_sim_pace_SOURCES = tests/sim/test_sim_pace.c tests/sim/sim.c tests/sim/sim.h
 tests_sim_test_sim_pace_LDADD = $(UNIT_LDADD) $(UP_TO_SERVER)
+
 sim_tests += tests/sim/test_sim_paths
 tests_sim_test_sim_paths_SOURCES = tests/sim/test_sim_paths.c tests/sim/sim.c tests/sim/sim.h \
 	tests/sim/ledger.c tests/sim/ledger.h

@@ -228,18 +228,40 @@ START_TEST(a_peer_with_nothing_to_do_is_told_from_one_that_is_busy)
 {
     pair_connect(&p);
     pair_run(&p, 1000);
-    ck_assert_uint_eq(tbi_node_awaited(p.a.node), 0);
+    ck_assert(!tbi_node_is_awaited(p.a.node));
     ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 0), 0);
-    ck_assert_uint_eq(tbi_node_awaited(p.a.node), 1);
+    ck_assert(tbi_node_is_awaited(p.a.node));
     flight(&p.a, &p.b);
-    ck_assert_uint_eq(tbi_node_awaited(p.a.node), 0);
-    ck_assert_uint_eq(tbi_node_new_messages(p.b.node), 1);
+    ck_assert(!tbi_node_is_awaited(p.a.node));
     ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 1), 0); /* the first one is on its way */
-    ck_assert_uint_eq(tbi_node_awaited(p.a.node), 0);
+    ck_assert(!tbi_node_is_awaited(p.a.node));
     pair_run(&p, 1000);
-    ck_assert_uint_eq(tbi_node_new_messages(p.b.node), 0);
     ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 2), 0);
-    ck_assert_uint_eq(tbi_node_awaited(p.a.node), 1);
+    ck_assert(tbi_node_is_awaited(p.a.node));
+}
+END_TEST
+
+/* As many as eight answers, and half of what was asked, need not wait for the others. */
+START_TEST(half_of_the_answers_is_enough_for_who_waits)
+{
+    pair_connect(&p);
+    pair_run(&p, 1500);
+    for (size_t asked = 4; asked <= 40; asked += 12) {
+        size_t half = asked / 2 > 8 ? asked / 2 : 8;
+        for (size_t i = 0; i < asked; i++) {
+            ck_assert_int_eq(pair_send(&p, &p.a, &p.b, 10), 0);
+        }
+        flight(&p.a, &p.b);
+        for (size_t i = 1; i <= asked; i++) {
+            tbq_event *e = tbi_node_next_event(p.b.node);
+            ck_assert_ptr_nonnull(e);
+            tbi_node_event_release(e);
+            ck_assert_int_eq(pair_send(&p, &p.b, &p.a, 10), 0);
+            ck_assert_msg(tbi_node_has_half(p.b.node) == (i >= half), "%zu of %zu", i, asked);
+        }
+        pair_run(&p, 1500); /* past what is told after a second */
+        ck_assert(!tbi_node_has_half(p.b.node));
+    }
 }
 END_TEST
 
@@ -733,6 +755,7 @@ int main(void)
     tcase_add_test(tc, events_end_in_any_order);
     tcase_add_test(tc, so_many_events_are_enough_for_a_turn);
     tcase_add_test(tc, a_peer_with_nothing_to_do_is_told_from_one_that_is_busy);
+    tcase_add_test(tc, half_of_the_answers_is_enough_for_who_waits);
     tcase_add_test(tc, an_event_outlives_its_connection);
     tcase_add_test(tc, what_was_closed_takes_nothing_more);
     tcase_add_test(tc, events_that_nobody_released_go_with_the_node);
