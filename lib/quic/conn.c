@@ -10,6 +10,10 @@
  * packets were lost, for each acknowledgement tells of those again; with eight, it is 1.2 % in both
  * cases. */
 #define ACK_PACKETS 8
+/* Where these are not many, an acknowledgement that is due so soon waits so long for company; the
+ * peer counts with 25 ms (max_ack_delay, RFC 9000, section 13.2.1). */
+#define ACK_SOON_NS (500 * TBI_NS_PER_US)
+#define ACK_LONE_NS (5 * TBI_NS_PER_MS)
 #define CLOSE_WAIT_PTOS 3 /* closing and draining periods, RFC 9000, section 10.2 */
 
 uint64_t tbi_connection_window(const struct tbi_endpoint *ep)
@@ -348,12 +352,38 @@ static size_t write_close(struct tbi_conn *c, uint8_t *dest, size_t size)
 
 /* --- Packets in ------------------------------------------------------------------------------- */
 
+static bool has_unsent(const struct tbi_conn *c)
+{
+    TBI_LIST_FOREACH(it, &c->streams)
+    {
+        if (TBI_CONTAINER(it, struct tbi_ostream, entry)->unsent > 0) {
+            return true;
+        }
+    }
+    return tbi_datagram_waits(c);
+}
+
+/* When ngtcp2 is asked next. On a short path it wants to acknowledge after an eighth of the round
+ * trip, just when the answer has left without: nothing but that waits for the next packet, or for
+ * ACK_LONE_NS. */
+static uint64_t expires_at(struct tbi_conn *c)
+{
+    uint64_t at = ngtcp2_conn_get_expiry(c->qc), now = c->ep->now.mono_ns;
+
+    if (at >= now + ACK_SOON_NS || !c->complete || has_unsent(c)) {
+        c->lone_at = 0;
+        return at;
+    }
+    c->lone_at = c->lone_at != 0 ? c->lone_at : now;
+    return at > c->lone_at + ACK_LONE_NS ? at : c->lone_at + ACK_LONE_NS;
+}
+
 void tbi_conn_rearm(struct tbi_conn *c)
 {
     bool in_line = !tbi_list_empty(&c->ready); /* then it is asked again at the end of its turn */
 
     if (c->state == TBI_CONN_ALIVE && !in_line) {
-        uint64_t at = ngtcp2_conn_get_expiry(c->qc), silent = tbi_conn_suspect_at(c);
+        uint64_t at = expires_at(c), silent = tbi_conn_suspect_at(c);
         tbi_timer_set(&c->ep->timers, &c->timer, silent < at ? silent : at);
     }
 }
@@ -611,6 +641,7 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
             (size_t)rv <= ngtcp2_conn_get_path_max_tx_udp_payload_size(c->qc)) {
             c->asked_at = c->ep->now.mono_ns;
         }
+        c->lone_at = 0; /* whatever was due has gone along */
         *ecn = pi.ecn & 3U;
         c->bytes_out += (uint64_t)rv;
         tbi_loss_wrote(c, (size_t)rv);

@@ -1,5 +1,6 @@
-/* tests/sim/test_sim_pace.c - few and small messages on a long path: they wait for no pace that is
- * not theirs, and a stop tells of all that was taken. */
+/* tests/sim/test_sim_pace.c - few and small messages. On a long path they wait for no pace that is
+ * not theirs, and a stop tells of all that was taken; on a short one what acknowledges them waits
+ * for company, and not for long. */
 #include <check.h>
 #include <string.h>
 
@@ -7,13 +8,33 @@
 #include "../unit/harness.h"
 
 #define ONE_WAY_MS 50
+#define SHORT_MS 1 /* an eighth of that round trip is a quarter of a millisecond */
+#define TRIPS 100U
 
 static struct {
     struct sim *sim;
     struct sim_node *from, *to;
     size_t came, delivered;
     uint64_t longest; /* ns that one took, beyond the path's own time */
+    size_t trips;     /* that are left: what came goes back */
 } w;
+
+static void say(struct sim_node *from, const struct sim_node *to)
+{
+    tbq_send_options o = {.size = sizeof o, .lane = TBQ_LANE_NORMAL};
+    uint8_t bytes[100] = {0};
+    uint64_t now = sim_now(w.sim).mono_ns;
+
+    memcpy(bytes, &now, sizeof now);
+    tbq_message m = tbq_transition(bytes, sizeof bytes);
+    ck_assert_int_eq(
+        tbi_node_send_to(from->node, sim_now(w.sim), tbi_identity_id(to->identity), &m, &o), 0);
+}
+
+static uint64_t datagrams(void)
+{
+    return sim_link(w.from, w.to)->sent + sim_link(w.to, w.from)->sent;
+}
 
 static bool on_event(struct sim_node *n, tbq_event *e)
 {
@@ -25,6 +46,9 @@ static bool on_event(struct sim_node *n, tbq_event *e)
         took = sim_now(w.sim).mono_ns - sent - ONE_WAY_MS * TBI_NS_PER_MS;
         w.longest = took > w.longest ? took : w.longest;
         w.came++;
+    }
+    if (w.trips > 0 && e->type == TBQ_EVENT_MESSAGE && --w.trips > 0) {
+        say(n, n == w.from ? w.to : w.from);
     }
     return true;
 }
@@ -43,32 +67,29 @@ static void run(uint64_t ms)
     sim_run(w.sim, ms, NULL, NULL);
 }
 
-static void begin(void)
+static void begin_over(uint64_t one_way_ms)
 {
     memset(&w, 0, sizeof w);
     w.sim = sim_new(5);
     w.from = add();
     w.to = add();
-    sim_both(w.from, w.to, (struct sim_link){.delay_ms = ONE_WAY_MS});
+    sim_both(w.from, w.to, (struct sim_link){.delay_ms = one_way_ms});
     sim_boot(w.from);
     sim_boot(w.to);
     sim_dial(w.from, w.to, false);
     run(2000);
 }
 
+static void begin(void)
+{
+    begin_over(ONE_WAY_MS);
+}
+
 /* So many, a pause after each. */
 static void speak(int many, uint64_t pause_ms)
 {
-    tbq_send_options o = {.size = sizeof o, .lane = TBQ_LANE_NORMAL};
-    uint8_t bytes[100] = {0};
-
     for (int i = 0; i < many; i++) {
-        uint64_t now = sim_now(w.sim).mono_ns;
-        memcpy(bytes, &now, sizeof now);
-        tbq_message m = tbq_transition(bytes, sizeof bytes);
-        ck_assert_int_eq(
-            tbi_node_send_to(w.from->node, sim_now(w.sim), tbi_identity_id(w.to->identity), &m, &o),
-            0);
+        say(w.from, w.to);
         run(pause_ms);
     }
 }
@@ -96,6 +117,30 @@ START_TEST(a_stop_amid_traffic_tells_of_all_that_was_taken)
 }
 END_TEST
 
+START_TEST(an_answer_takes_along_what_acknowledges_its_question)
+{
+    begin_over(SHORT_MS);
+    uint64_t before = datagrams();
+    w.trips = TRIPS;
+    say(w.from, w.to);
+    run((TRIPS - 1) * SHORT_MS);
+    ck_assert_uint_eq(w.trips, 1);
+    ck_assert_uint_le(datagrams() - before, TRIPS + 2); /* and a PING of the node's own */
+    sim_free(w.sim);
+}
+END_TEST
+
+START_TEST(it_waits_for_an_answer_no_longer_than_five_milliseconds)
+{
+    begin_over(SHORT_MS);
+    uint64_t before = sim_link(w.to, w.from)->sent;
+    speak(100, 2);
+    /* what a link tells of them, each 25 ms, is 8 datagrams */
+    ck_assert_uint_ge(sim_link(w.to, w.from)->sent - before, 200 / 7);
+    sim_free(w.sim);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("sim_pace");
@@ -103,6 +148,8 @@ int main(void)
 
     tcase_set_timeout(t, 60);
     tcase_add_test(t, a_small_message_waits_for_no_pace_of_others);
+    tcase_add_test(t, an_answer_takes_along_what_acknowledges_its_question);
+    tcase_add_test(t, it_waits_for_an_answer_no_longer_than_five_milliseconds);
     tcase_add_loop_test(t, a_stop_amid_traffic_tells_of_all_that_was_taken, 1, 60);
     suite_add_tcase(s, t);
     return tbi_test_main(s);
