@@ -198,7 +198,6 @@ struct tbi_conn {
     struct tbi_list ready;   /* in a list of the endpoint: has something to send */
     int32_t credit;          /* bytes that it may still write in this round; below 0: owed */
     uint64_t lone_at;        /* ns; nothing but an acknowledgement is due since; 0: more, or none */
-    size_t unpaced;          /* bytes that were written, and are paced with what comes next */
     struct tbi_list reap;    /* in the endpoint's list: it has ended */
     struct tbi_list streams; /* tbi_ostream, by priority */
     struct tbi_list routes;  /* tbi_route: connection ids and reset tokens that lead here */
