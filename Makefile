@@ -4,6 +4,7 @@
 #     make check      the same, then every test; ends with `N passed, N failed`
 #     make demo       a server and two clients talking to each other
 #     make bench      how fast it is here, beside others (tools/setup bench brings those)
+#     make profiled   builds in build-profiled/ with what runs have shown of its branches (gcc)
 #     make TARGET...  whatever else automake offers: install, dist, distcheck, clean, ...
 #
 # BUILD=folder builds elsewhere, CONFIGURE='--enable-sanitizers CC=clang' configures so. An
@@ -18,7 +19,7 @@ MAKEFLAGS += --no-print-directory
 # -j2 unless the command line said another.
 jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(JOBS))
 # All goals are handed on in one go, with the first; the others then have nothing left to do.
-goals = $(filter-out setup configure,$(or $(MAKECMDGOALS),all))
+goals = $(filter-out setup configure profiled,$(or $(MAKECMDGOALS),all))
 first = $(firstword $(goals))
 
 ifneq ($(goals),)
@@ -43,5 +44,8 @@ configure: | setup
 setup:
 	@tools/setup
 
-.PHONY: setup
+profiled: configure | setup
+	@JOBS='$(JOBS)' tools/profiled build-profiled --enable-werror $(CONFIGURE)
+
+.PHONY: setup profiled
 Makefile: ;

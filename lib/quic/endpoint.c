@@ -464,7 +464,8 @@ static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_ba
         out->size += n;
     }
     if (out->size > 0 && c->state == TBI_CONN_ALIVE) {
-        ngtcp2_conn_update_pkt_tx_time(c->qc, ep->now.mono_ns); /* what follows waits for its pace */
+        ngtcp2_conn_update_pkt_tx_time(c->qc,
+                                       ep->now.mono_ns); /* what follows waits for its pace */
     }
     return out->size > 0;
 }
