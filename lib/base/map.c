@@ -13,6 +13,11 @@
 #include <stdbool.h>
 #include <uthash.h>
 
+/* As many in one bucket double their number. With uthash's own 10 a map of many has two or three in
+ * each, and each that is passed by is likely not in the cache: with 6 it is one. */
+#undef HASH_BKT_CAPACITY_THRESH
+#define HASH_BKT_CAPACITY_THRESH 6U
+
 struct tbi_map_entry {
     UT_hash_handle hh;
     void *value;

@@ -14,6 +14,7 @@
  * peer counts with 25 ms (max_ack_delay, RFC 9000, section 13.2.1). */
 #define ACK_SOON_NS (500 * TBI_NS_PER_US)
 #define ACK_LONE_NS (5 * TBI_NS_PER_MS)
+#define CIDS_MAX 4        /* of the peer's: as many moves but one, before it must hear of one */
 #define CLOSE_WAIT_PTOS 3 /* closing and draining periods, RFC 9000, section 10.2 */
 
 uint64_t tbi_connection_window(const struct tbi_endpoint *ep)
@@ -114,7 +115,7 @@ static void params_of(const struct tbi_endpoint *ep, ngtcp2_transport_params *p)
     p->initial_max_stream_data_uni = ep->cfg.stream_window;
     p->initial_max_data = tbi_connection_window(ep);
     p->max_idle_timeout = ep->cfg.idle_timeout_ms * TBI_NS_PER_MS;
-    p->active_connection_id_limit = 7;
+    p->active_connection_id_limit = CIDS_MAX;
     p->disable_active_migration = ep->cfg.no_migration;
     p->max_udp_payload_size = NGTCP2_DEFAULT_MAX_RECV_UDP_PAYLOAD_SIZE;
     p->max_datagram_frame_size = ep->cfg.datagrams ? 65535 : 0;
