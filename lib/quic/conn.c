@@ -14,6 +14,7 @@
  * peer counts with 25 ms (max_ack_delay, RFC 9000, section 13.2.1). */
 #define ACK_SOON_NS (500 * TBI_NS_PER_US)
 #define ACK_LONE_NS (5 * TBI_NS_PER_MS)
+#define LITTLE NGTCP2_MAX_UDP_PAYLOAD_SIZE /* bytes: less than two packets */
 #define CIDS_MAX 4        /* of the peer's: as many moves but one, before it must hear of one */
 #define CLOSE_WAIT_PTOS 3 /* closing and draining periods, RFC 9000, section 10.2 */
 
@@ -353,25 +354,34 @@ static size_t write_close(struct tbi_conn *c, uint8_t *dest, size_t size)
 
 /* --- Packets in ------------------------------------------------------------------------------- */
 
-static bool has_unsent(const struct tbi_conn *c)
+/* Whether little is on its way, in either direction (no whole packet came lately), and there is
+ * nothing to send, nor to send again: of that more is not acknowledged than is in flight. Else
+ * ngtcp2 may want to look for losses, or the other side wait to hear of them. (With these left out
+ * bursts over a path of 2 ms that lost a tenth took 1.1 times as long.) */
+static bool is_calm(const struct tbi_conn *c)
 {
+    uint64_t in_flight = tbi_conn_in_flight(c), unheard = 0;
+
     TBI_LIST_FOREACH(it, &c->streams)
     {
-        if (TBI_CONTAINER(it, struct tbi_ostream, entry)->unsent > 0) {
-            return true;
+        const struct tbi_ostream *o = TBI_CONTAINER(it, struct tbi_ostream, entry);
+        if (o->unsent > 0) {
+            return false;
         }
+        unheard += o->sent - o->acked;
     }
-    return tbi_datagram_waits(c);
+    return c->complete && c->ep->now.mono_ns > c->much_at + ACK_LONE_NS && in_flight <= LITTLE &&
+           unheard <= in_flight && !tbi_datagram_waits(c);
 }
 
 /* When ngtcp2 is asked next. On a short path it wants to acknowledge after an eighth of the round
- * trip, just when the answer has left without: nothing but that waits for the next packet, or for
- * ACK_LONE_NS. */
+ * trip, just when the answer has left without. Among few and small packets that waits for the next
+ * one, or for ACK_LONE_NS. */
 static uint64_t expires_at(struct tbi_conn *c)
 {
     uint64_t at = ngtcp2_conn_get_expiry(c->qc), now = c->ep->now.mono_ns;
 
-    if (at >= now + ACK_SOON_NS || !c->complete || has_unsent(c)) {
+    if (at >= now + ACK_SOON_NS || !is_calm(c)) {
         c->lone_at = 0;
         return at;
     }
@@ -432,6 +442,9 @@ void tbi_conn_recv(struct tbi_conn *c, const struct tbi_datagram *d, const uint8
     ngtcp2_pkt_info pi = {.ecn = d->ecn};
 
     c->bytes_in += size;
+    if (size >= LITTLE) {
+        c->much_at = c->ep->now.mono_ns;
+    }
     if (c->state == TBI_CONN_CLOSING) {
         c->close_seen++;
         if ((c->close_seen & (c->close_seen - 1)) == 0) { /* answer the 1st, 2nd, 4th, 8th, ... */

@@ -82,7 +82,8 @@ struct tbi_ostream {
     size_t next;      /* index from `first` of the chunk that is sent from */
     size_t next_used; /* bytes of it that are in packets already */
     uint64_t front;   /* stream offset at which chunk[first] begins */
-    uint64_t acked;   /* all below this offset is acknowledged */
+    uint64_t sent;    /* all below this offset was, once */
+    uint64_t acked;   /* and all below this one is acknowledged */
     size_t unsent;
     bool fin;
     bool fin_sent;
@@ -197,6 +198,7 @@ struct tbi_conn {
     uint64_t keep_alive_ns;
     struct tbi_list ready;   /* in a list of the endpoint: has something to send */
     int32_t credit;          /* bytes that it may still write in this round; below 0: owed */
+    uint64_t much_at;        /* ns; a whole packet was heard last */
     uint64_t lone_at;        /* ns; nothing but an acknowledgement is due since; 0: more, or none */
     struct tbi_list reap;    /* in the endpoint's list: it has ended */
     struct tbi_list streams; /* tbi_ostream, by priority */

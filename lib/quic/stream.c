@@ -99,6 +99,7 @@ size_t tbi_ostream_gather(const struct tbi_ostream *o, ngtcp2_vec *vec, size_t m
 void tbi_ostream_sent(struct tbi_ostream *o, size_t size)
 {
     o->unsent -= size;
+    o->sent += size;
     while (size > 0) {
         size_t left = o->chunk[o->first + o->next].size - o->next_used;
         if (size < left) {
