@@ -415,6 +415,18 @@ void tbi_node_step(struct tbi_node *node, struct tbi_now now)
     hear(node);
 }
 
+bool tbi_node_catch_up(struct tbi_node *node, struct tbi_now now)
+{
+    uint64_t at = tbi_endpoint_deadline(node->endpoint);
+
+    if (at == 0 || at > now.mono_ns) { /* 0: it waits for the next turn, not for a timer */
+        return false;
+    }
+    node->now = now;
+    tbi_endpoint_tick(node->endpoint, now);
+    return true;
+}
+
 uint64_t tbi_node_deadline(const struct tbi_node *node)
 {
     uint64_t at = tbi_heap_next(&node->timers);

@@ -61,6 +61,9 @@ void tbi_node_step(struct tbi_node *node, struct tbi_now now);
 /* Does what arrivals, sends and releases since the last call have left to do. */
 void tbi_node_settle(struct tbi_node *node);
 
+/* QUIC's timers alone, where they have come due since the step. Whether there may be something to
+ * send. */
+bool tbi_node_catch_up(struct tbi_node *node, struct tbi_now now);
 uint64_t tbi_node_deadline(const struct tbi_node *node); /* ns; TBI_NEVER */
 
 /* --- Events ----------------------------------------------------------------------------------- */

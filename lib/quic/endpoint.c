@@ -4,6 +4,8 @@
 
 #include "quic/parts.h"
 
+#define PACE_LEAST_NS (50 * TBI_NS_PER_US) /* less than it takes to wake somebody */
+
 /* --- Life ------------------------------------------------------------------------------------- */
 
 int tbi_endpoint_new(struct tbi_endpoint **made, const struct tbi_endpoint_config *config)
@@ -414,6 +416,29 @@ static size_t share_of(const struct tbi_conn *c)
     return quantum < credit ? quantum : credit;
 }
 
+/* Whether so little was written that the pace of what follows would be over before anybody could be
+ * woken for it. It counts with what comes next, perhaps on another path: so it is never much. */
+static bool is_soon_over(const struct tbi_conn *c, size_t size)
+{
+    ngtcp2_conn_info info;
+
+    if (size >= NGTCP2_MAX_UDP_PAYLOAD_SIZE) {
+        return false;
+    }
+    ngtcp2_conn_get_conn_info(c->qc, &info); /* by the window: ngtcp2 does not tell the pace */
+    return info.smoothed_rtt * size / info.cwnd < PACE_LEAST_NS;
+}
+
+/* Tells ngtcp2 that packets are on their way, so that what follows waits for its pace. */
+static void pace(struct tbi_endpoint *ep, struct tbi_conn *c, size_t size, bool all)
+{
+    c->unpaced += size;
+    if (!all || !is_soon_over(c, c->unpaced)) {
+        c->unpaced = 0;
+        ngtcp2_conn_update_pkt_tx_time(c->qc, ep->now.mono_ns);
+    }
+}
+
 /* Whether a packet goes into the batch: it is not longer than those before it, which are all of one
  * size, none of them shorter, and goes the same way. */
 static bool fits(const struct tbi_send_batch *out, const struct tbi_conn *c, size_t size,
@@ -464,8 +489,7 @@ static bool fill(struct tbi_endpoint *ep, struct tbi_conn *c, struct tbi_send_ba
         out->size += n;
     }
     if (out->size > 0 && c->state == TBI_CONN_ALIVE) {
-        ngtcp2_conn_update_pkt_tx_time(c->qc,
-                                       ep->now.mono_ns); /* what follows waits for its pace */
+        pace(ep, c, out->size, *all);
     }
     return out->size > 0;
 }
