@@ -179,12 +179,14 @@ END_TEST
  * anybody could wait for it, and a turn for that alone would be one for nothing. */
 START_TEST(what_was_sent_wakes_nobody)
 {
+    static char words[3000];
     int at_once = 0;
+    memset(words, 'x', sizeof words - 1); /* two packets and more: they have a pace */
     connect_them();
     all_is_told();
     for (int i = 0; i < 100; i++) {
         struct timespec t = {0};
-        send_text(&a, &b, "a word");
+        send_text(&a, &b, words);
         ck_assert_ptr_null(tbq_server_next_event(a.server));
         ck_assert(is_readable(socket_of(b.server)));
         ck_assert_ptr_nonnull(tbq_server_timeout(a.server, &t));

@@ -128,7 +128,11 @@ START_TEST(nothing_is_due_for_the_pace_of_the_last_packet)
     quic_connect(&p);
     quic_run(&p, 1000);
     int64_t stream = open_uni(0);
-    put(stream, 500, false);
+    put(stream, 1400, false);
+    while (quic_take(&p, &p.a)) {
+    }
+    p.now.mono_ns += TBI_NS_PER_MS;
+    put(stream, 300, false);
     while (quic_take(&p, &p.a)) {
     }
     ck_assert_uint_gt(tbi_endpoint_deadline(p.a.ep), p.now.mono_ns + TBI_NS_PER_MS);
