@@ -365,7 +365,7 @@ static bool is_calm(const struct tbi_conn *c)
     TBI_LIST_FOREACH(it, &c->streams)
     {
         const struct tbi_ostream *o = TBI_CONTAINER(it, struct tbi_ostream, entry);
-        if (o->unsent > 0) {
+        if (o->unsent > 0 || (o->fin && !o->fin_sent)) {
             return false;
         }
         unheard += o->sent - o->acked;
@@ -610,6 +610,17 @@ static ngtcp2_ssize write_some(struct tbi_conn *c, ngtcp2_path *path, ngtcp2_pkt
     }
 }
 
+/* What is written puts off again what was put off: whatever has come due meanwhile is seen to
+ * first, or it would never be among packets that follow one another. False: that was its end. */
+static bool is_in_time(struct tbi_conn *c)
+{
+    if (c->lone_at == 0 || ngtcp2_conn_get_expiry(c->qc) > c->ep->now.mono_ns) {
+        return true;
+    }
+    tbi_conn_timer(c);
+    return c->state == TBI_CONN_ALIVE && !c->want_close;
+}
+
 size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uint8_t *ecn)
 {
     ngtcp2_path_storage ps;
@@ -628,7 +639,7 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
         memcpy(dest, c->close_packet, c->close_size);
         return c->close_size;
     }
-    if (c->state != TBI_CONN_ALIVE) {
+    if (c->state != TBI_CONN_ALIVE || !is_in_time(c)) {
         return 0;
     }
     ngtcp2_path_storage_zero(&ps);
