@@ -666,7 +666,6 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
             (size_t)rv <= ngtcp2_conn_get_path_max_tx_udp_payload_size(c->qc)) {
             c->asked_at = c->ep->now.mono_ns;
         }
-        c->lone_at = 0; /* whatever was due has gone along */
         *ecn = pi.ecn & 3U;
         c->bytes_out += (uint64_t)rv;
         tbi_loss_wrote(c, (size_t)rv);
