@@ -610,13 +610,16 @@ static ngtcp2_ssize write_some(struct tbi_conn *c, ngtcp2_path *path, ngtcp2_pkt
     }
 }
 
-/* What is written puts off again what was put off: whatever has come due meanwhile is seen to
- * first, or it would never be among packets that follow one another. False: that was its end. */
+/* What is written puts off again what was put off. Once in ACK_LONE_NS ngtcp2 sees to what has come
+ * due first: among packets that follow one another it never would. False: that was its end. */
 static bool is_in_time(struct tbi_conn *c)
 {
-    if (c->lone_at == 0 || ngtcp2_conn_get_expiry(c->qc) > c->ep->now.mono_ns) {
+    uint64_t now = c->ep->now.mono_ns;
+    if (c->lone_at == 0 || now < c->seen_to_at + ACK_LONE_NS ||
+        ngtcp2_conn_get_expiry(c->qc) > now) {
         return true;
     }
+    c->seen_to_at = now;
     tbi_conn_timer(c);
     return c->state == TBI_CONN_ALIVE && !c->want_close;
 }
@@ -666,6 +669,7 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
             (size_t)rv <= ngtcp2_conn_get_path_max_tx_udp_payload_size(c->qc)) {
             c->asked_at = c->ep->now.mono_ns;
         }
+        c->lone_at = 0; /* whatever was due has gone along */
         *ecn = pi.ecn & 3U;
         c->bytes_out += (uint64_t)rv;
         tbi_loss_wrote(c, (size_t)rv);

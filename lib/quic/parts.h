@@ -200,6 +200,7 @@ struct tbi_conn {
     int32_t credit;          /* bytes that it may still write in this round; below 0: owed */
     uint64_t much_at;        /* ns; a whole packet was heard last */
     uint64_t lone_at;        /* ns; nothing but an acknowledgement is due since; 0: more, or none */
+    uint64_t seen_to_at;     /* ns; what was put off so was seen to before a packet last */
     size_t unpaced;          /* bytes that were written, and are paced with what comes next */
     struct tbi_list reap;    /* in the endpoint's list: it has ended */
     struct tbi_list streams; /* tbi_ostream, by priority */

@@ -437,7 +437,7 @@ static void send_one(struct sim_node *from, const struct tbi_send_batch *b, cons
 
     l->sent++;
     l->bytes += size + HEADERS;
-    if (l->cut || chance(s, l->loss)) {
+    if (l->cut || (l->mtu > 0 && size > l->mtu) || chance(s, l->loss)) {
         l->lost++;
         return;
     }

@@ -24,6 +24,7 @@ struct sim_link { /* from one node to another */
     uint64_t rate_bps;   /* bits a second; 0: no limit */
     uint64_t queue_ms;   /* what would wait longer for its turn is lost; 0: it waits */
     bool cut;            /* a partition: nothing passes */
+    size_t mtu;          /* bytes of a datagram's payload: larger ones are lost; 0: no limit */
     uint64_t busy_until; /* of the bandwidth piece */
     uint64_t sent, lost, doubled, late, corrupted, overflowed; /* datagrams so far */
     uint64_t bytes; /* of those sent, all headers down to Ethernet's included */

@@ -59,6 +59,7 @@ static struct sim_node *add(void)
 
     n->on_event = on_event;
     sim_settings(n)->no_discovery = true;
+    sim_settings(n)->datagrams = true;
     return n;
 }
 
@@ -67,17 +68,22 @@ static void run(uint64_t ms)
     sim_run(w.sim, ms, NULL, NULL);
 }
 
-static void begin_over(uint64_t one_way_ms)
+static void begin_with(struct sim_link link, uint64_t ms)
 {
     memset(&w, 0, sizeof w);
     w.sim = sim_new(5);
     w.from = add();
     w.to = add();
-    sim_both(w.from, w.to, (struct sim_link){.delay_ms = one_way_ms});
+    sim_both(w.from, w.to, link);
     sim_boot(w.from);
     sim_boot(w.to);
     sim_dial(w.from, w.to, false);
-    run(2000);
+    run(ms);
+}
+
+static void begin_over(uint64_t one_way_ms)
+{
+    begin_with((struct sim_link){.delay_ms = one_way_ms}, 2000);
 }
 
 static void begin(void)
@@ -172,6 +178,29 @@ START_TEST(of_many_packets_the_last_ones_are_acknowledged_at_once)
 }
 END_TEST
 
+static size_t room(void)
+{
+    return tbi_node_datagram_room(w.from->node, tbi_identity_id(w.to->identity));
+}
+
+/* The first packets that try whether larger ones pass are lost. To try smaller ones is for ngtcp2
+ * to say when it is asked, which messages that follow one another put off, each for a little. */
+START_TEST(how_large_packets_may_be_is_found_out_among_messages_too)
+{
+    begin_with((struct sim_link){.delay_ms = SHORT_MS, .mtu = 1400}, 60);
+    size_t before = room();
+    ck_assert_uint_gt(before, 0);
+    for (int i = 0; i < 400; i++) {
+        say(w.from, w.to);
+        run(1);
+        say(w.to, w.from);
+        run(2);
+    }
+    ck_assert_uint_gt(room(), before);
+    sim_free(w.sim);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("sim_pace");
@@ -181,6 +210,7 @@ int main(void)
     tcase_add_test(t, a_small_message_waits_for_no_pace_of_others);
     tcase_add_test(t, an_answer_takes_along_what_acknowledges_its_question);
     tcase_add_test(t, it_waits_for_an_answer_no_longer_than_five_milliseconds);
+    tcase_add_test(t, how_large_packets_may_be_is_found_out_among_messages_too);
     tcase_add_test(t, of_many_packets_the_last_ones_are_acknowledged_at_once);
     tcase_add_loop_test(t, a_stop_amid_traffic_tells_of_all_that_was_taken, 1, 60);
     suite_add_tcase(s, t);
