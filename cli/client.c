@@ -74,11 +74,14 @@ static void failed(struct state *s, int status, int code, const char *format, ..
 
 static int add_message(struct state *s, const struct input *in)
 {
-    struct message *more = realloc(s->messages, (s->messages_len + 1) * sizeof *more);
-    if (more == NULL) {
-        return fail(EXIT_USAGE, TBQ_ERR_NOMEM, "out of memory");
+    if ((s->messages_len & (s->messages_len - 1)) == 0) { /* full: room for twice as many */
+        size_t room = s->messages_len > 0 ? 2 * s->messages_len : 1;
+        struct message *more = realloc(s->messages, room * sizeof *more);
+        if (more == NULL) {
+            return fail(EXIT_USAGE, TBQ_ERR_NOMEM, "out of memory");
+        }
+        s->messages = more;
     }
-    s->messages = more;
     s->messages[s->messages_len++] = (struct message){*in, false};
     return 0;
 }
