@@ -214,7 +214,7 @@ static struct sockaddr_in address_of(const char *host, unsigned port)
 
 static void serve(void)
 {
-    bare.on_up = bare.on_closed = nothing_on_conn;
+    bare.on_up = bare.on_ticket = bare.on_closed = nothing_on_conn;
     bare.on_message = serve_message;
     bare.on_input = serve_input;
     struct sockaddr_in at = address_of(o.host, (unsigned)o.port);
@@ -376,21 +376,39 @@ static void begin(const struct sum *sum)
     bare.work = o.mode == ONEWAY ? send_more : NULL;
 }
 
+/* A request that goes early may be answered before the handshake is complete on both sides: that it
+ * is, is known by the next ticket. */
+static void end_dial(struct conn *c)
+{
+    if (c->closing || !c->answered || (is_kind("early") && !c->ticketed)) {
+        return;
+    }
+    conn_close(c);
+    if (goes_on()) {
+        dial_one();
+    }
+    end_when_answered();
+}
+
+static void client_ticket(struct conn *c)
+{
+    c->ticketed = true;
+    end_dial(c);
+}
+
 static void take_answer(struct conn *c)
 {
     uint64_t place = run.answered % o.outstanding;
 
     run.answered++;
     if (o.mode == HANDSHAKE) {
-        conn_close(c);
-        if (goes_on()) {
-            dial_one();
-        }
-    } else {
-        run.times[place_of_time(bare.now - run.asked_at[place])]++;
-        if (goes_on()) {
-            ask(c, o.size);
-        }
+        c->answered = true;
+        end_dial(c);
+        return;
+    }
+    run.times[place_of_time(bare.now - run.asked_at[place])]++;
+    if (goes_on()) {
+        ask(c, o.size);
     }
     end_when_answered();
 }
@@ -486,6 +504,7 @@ static void ask_server(void)
         die("no memory");
     }
     bare.on_up = client_up;
+    bare.on_ticket = client_ticket;
     bare.on_message = client_message;
     bare.on_closed = client_closed;
     bare.on_input = o.mode == IDLE ? client_input : NULL;

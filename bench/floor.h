@@ -170,6 +170,8 @@ struct conn {
     bool listed;     /* in the list of those that may have something to send */
     bool closing;    /* CONNECTION_CLOSE comes next */
     bool gone;       /* is freed when no packet is read */
+    bool answered;   /* a client's */
+    bool ticketed;   /* a ticket for the next one has come */
     struct conn *next_ready;
     struct conn *next_gone;
     size_t place; /* in the heap */
@@ -199,8 +201,10 @@ struct floor {
     struct ticket newest; /* that came to a client */
     struct sum sum;       /* of what came to a server */
     bool over;
-    /* The role, in floor.c: a connection is up, a message is there whole, more can be made. */
+    /* The role, in floor.c: a connection is up, a ticket has come, a message is there whole, more
+     * can be made. */
     void (*on_up)(struct conn *c);
+    void (*on_ticket)(struct conn *c);
     void (*on_message)(struct conn *c, enum type type, size_t size);
     void (*on_closed)(struct conn *c);
     void (*work)(struct floor *f);

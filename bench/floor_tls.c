@@ -122,6 +122,7 @@ static int on_ticket(gnutls_session_t session, unsigned type, unsigned when, uns
     must(gnutls_session_get_data2(session, &t->session), "ticket");
     ngtcp2_ssize n = ngtcp2_conn_encode_0rtt_transport_params(c->qc, t->params, sizeof t->params);
     t->params_size = n > 0 ? (size_t)n : 0;
+    c->floor->on_ticket(c);
     return 0;
 }
 
