@@ -15,7 +15,9 @@
 #include <tbquic/ev.h>
 #endif
 
-#define AT_ONCE 64                    /* events of epoll */
+/* Events of epoll. Few: of many nodes the last ones of a turn are not ready again when the next one
+ * is asked for, and would miss it. */
+#define AT_ONCE 8
 #define FILES_EACH 8                  /* descriptors of a node */
 #define FILES_BESIDES 64              /* of the process */
 #define DIAL_MS 30000                 /* a crowd that dials at once is slow */
