@@ -249,12 +249,13 @@ def endings(_):
     for way in ("raise RuntimeError", "os.kill(os.getpid(), signal.SIGKILL)"):
         script = (f"import os, signal, sys\nsys.path.insert(0, {HERE!r})\nfrom lab import Lab\n"
                   "with Lab(1) as lab:\n"
-                  "    lab.left.popen(['tail', '-f', '/dev/null'])\n"
+                  "    lab.left.popen(['sh', '-c', 'echo && exec tail -f /dev/null'])\n"
                   "    print(*[p.pid for s in lab.spaces for p in s.processes], flush=True)\n"
                   f"    sys.stdin.readline()\n    {way}\n")
         owner = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE,
                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        pids = [int(p) for p in owner.stdout.readline().split()]
+        # Two lines, one of them from the program: before it runs, it ends with what it would run in.
+        pids = [int(p) for _ in range(2) for p in owner.stdout.readline().split()]
         watched = [os.pidfd_open(p) for p in pids]
         owner.stdin.write("go\n")
         owner.stdin.close()

@@ -672,7 +672,7 @@ END_TEST
 int main(void)
 {
     TCase *c = tcase_create("bodies");
-    tcase_set_timeout(c, 0);
+    tcase_set_timeout(c, 60);
     tcase_add_test(c, a_body_of_any_length_arrives);
     tcase_add_test(c, memory_does_not_grow_with_the_body);
     tcase_add_test(c, connections_die_three_times);

@@ -1,17 +1,35 @@
 /* tests/unit/harness.c - see harness.h. */
 #include "harness.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 int tbi_test_main(Suite *suite)
 {
     SRunner *runner = srunner_create(suite);
+    setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* each is seen as it ends */
     srunner_set_tap(runner, "-");
     srunner_run_all(runner, CK_SILENT);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+bool tbi_test_wants(const char *story)
+{
+    const char *list = getenv("STORIES");
+    size_t size = strlen(story);
+
+    if (list == NULL) {
+        return true;
+    }
+    for (const char *at = list; (at = strstr(at, story)) != NULL; at += size) {
+        if ((at == list || at[-1] == ' ') && (at[size] == ' ' || at[size] == '\0')) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool may_pass(struct tbi_failing_alloc *f)

@@ -3,6 +3,7 @@
 #define TBI_TESTS_HARNESS_H
 
 #include <check.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/alloc.h"
@@ -11,6 +12,13 @@
 
 /* Runs a suite, prints TAP on standard output, frees the suite; main()'s result. */
 int tbi_test_main(Suite *suite);
+
+/* Whether the story is to be told: each, but where the runner says STORIES="this that". */
+bool tbi_test_wants(const char *story);
+
+/* So that all of Check's ways to add a story ask. */
+#define _tcase_add_test(tc, story, ...)                                                            \
+    (tbi_test_wants((story)->name) ? (_tcase_add_test)((tc), (story), __VA_ARGS__) : (void)0)
 
 /* An allocator that counts, and fails when it is told to. */
 struct tbi_failing_alloc {
