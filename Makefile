@@ -3,7 +3,7 @@
 #     make            sets up what is missing, builds in build/
 #     make check      the same, then every test; ends with `N passed, N failed`
 #     make demo       a server and two clients talking to each other
-#     make bench      how fast it is here, beside others (tools/setup bench brings those)
+#     make bench      how fast it is here, beside others
 #     make profiled   builds in build-profiled/ with what runs have shown of its branches (gcc)
 #     make TARGET...  whatever else automake offers: install, dist, distcheck, clean, ...
 #
@@ -42,7 +42,7 @@ configure: | setup
 	autoreconf -i
 
 setup:
-	@tools/setup
+	@tools/setup $(filter bench,$(goals))
 
 profiled: configure | setup
 	@JOBS='$(JOBS)' tools/profiled build-profiled --enable-werror $(CONFIGURE)

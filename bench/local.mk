@@ -69,14 +69,19 @@ bench-check: bench/count
 	    $(if $(JSON),--json '$(abspath $(JSON))') $(ONLY) || [ $$? = 77 ]
 
 # On this machine alone: `make bench RUNS=5 SECONDS=2 ONLY='bulk rate' WITH=libtbquic,floor
-# JSON=out.json`. tools/setup bench brings what it is compared with; as root it measures over links
-# that lose packets, too.
+# JSON=out.json`; without JSON, in bench/results.json of the build folder. tools/setup bench brings
+# what it is compared with; as root it measures over links that lose packets, too. Pictures of it all
+# go to bench/plots.
 bench: all tests/net/wire $(filter $(addsuffix $(EXEEXT),$(bench_compared)),$(EXTRA_PROGRAMS))
-	@builddir='$(abs_builddir)' $(PYTHON3) '$(srcdir)/bench/run.py' \
+	@json='$(abspath $(or $(JSON),bench/results.json))'; \
+	builddir='$(abs_builddir)' $(PYTHON3) '$(srcdir)/bench/run.py' \
 	    $(if $(RUNS),--runs '$(RUNS)') $(if $(SECONDS),--seconds '$(SECONDS)') \
-	    $(if $(WITH),--programs '$(WITH)') $(if $(JSON),--json '$(abspath $(JSON))') $(ONLY)
+	    $(if $(WITH),--programs '$(WITH)') --json "$$json" $(ONLY); status=$$?; \
+	[ $$status = 2 ] || $(PYTHON3) '$(srcdir)/bench/plots.py' "$$json" bench/plots || \
+	    [ $$? = 2 ] || status=1; \
+	exit $$status
 
-# What it measured, as pictures for docs/: `make bench-plots JSON=out.json`.
+# The pictures in docs/: `make bench-plots JSON=out.json`.
 bench-plots:
 	@$(PYTHON3) '$(srcdir)/bench/plots.py' '$(abspath $(JSON))' '$(srcdir)/docs/plots'
 .PHONY: bench bench-check bench-links bench-plots

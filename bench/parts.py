@@ -129,9 +129,8 @@ class Mode:
     word = ""  # of the programs
     unit, more_is_better = "", True
     rounds, seconds = 5, 2  # where nothing else is asked for
-    runs = None  # at most so many, where one takes long and says the same
     at_once = 1  # rounds
-    beside = ("floor", "zmq")  # ratios to them are told
+    beside = ("floor", "zmq", "tls")  # ratios to them are told
     only = None  # the programs that have it; None: they know
     few_nodes = False  # of the library in each process
     cpu_unit = ""

@@ -71,7 +71,14 @@ def panel(name, title, mode):
             "'' using 1:4:6 with labels offset 0,0.7 font ',10' tc rgb '#222222'"]
 
 
-def draw(path, group, modes, names):
+def source(report):
+    """Of which machine, when, and of what the pictures are."""
+    versions = report["versions"]
+    return ", ".join([str(report["cpu"]), report["date"][:10], f"libtbquic {versions['libtbquic']}",
+                      f"ngtcp2 {versions['libngtcp2']}", f"GnuTLS {versions['gnutls']}"])
+
+
+def draw(path, group, modes, names, below):
     panels = [panel(f"d{i}", names[m["name"]], m) for i, m in enumerate(modes)]
     panels = [p for p in panels if p]
     if not panels:
@@ -82,7 +89,8 @@ def draw(path, group, modes, names):
                 "set tics nomirror out scale 0.5 tc rgb '#222222'", "set xtics font ',10'",
                 "set ytics font ',10'",
                 "set grid y lc rgb '#dddddd' lw 0.5", 'set format y "%.6g"',
-                f'set multiplot layout 1,{len(panels)} title "{TITLES[group]}" font ",13"']
+                f'set multiplot layout 1,{len(panels)} title "{TITLES[group]}\\n{below}" '
+                'noenhanced font ",11"']
     for p in panels:
         commands += p
     commands += ["unset multiplot", ""]
@@ -106,7 +114,7 @@ def main():
         path = os.path.join(folder, group + ".svg")
         modes = [m for w in wanted for m in report["modes"] if m["name"] == w]
         try:
-            if draw(path, group, modes, names):
+            if draw(path, group, modes, names, source(report)):
                 drawn += 1
                 print(path)
         except subprocess.CalledProcessError as e:

@@ -76,15 +76,16 @@ def loopback_bytes():
 class Program:
     """One that keeps to bench/side.h."""
 
-    def __init__(self, name, file):
-        self.name, self.path = name, os.path.join(BUILD, "bench", file)
+    def __init__(self, name, file, hint=""):
+        """hint: what may help where it has not been built."""
+        self.name, self.path, self.hint = name, os.path.join(BUILD, "bench", file), hint
 
     def words(self, mode):
         return [w for k, v in mode.options.items() for w in (k, str(v))]
 
     def lacks(self):
         """Why it cannot be run at all, or None."""
-        return None if os.access(self.path, os.X_OK) else f"there is no {self.path}"
+        return None if os.access(self.path, os.X_OK) else f"there is no {self.path}{self.hint}"
 
     def does(self, mode):
         return isinstance(mode, (OneWay, Trips, Handshakes, Idle))
@@ -210,7 +211,9 @@ class Examples:
 
 def all_programs():
     return [Polled("libtbquic", "speed"), OneDescriptor("one-fd", "speed"),
-            Program("floor", "floor"), Program("zmq", "zmq"), Program("tls", "tls"), Examples()]
+            Program("floor", "floor"),
+            Program("zmq", "zmq", " (tools/setup bench brings libzmq; then configure again)"),
+            Program("tls", "tls"), Examples()]
 
 
 # ---- modes -----------------------------------------------------------------------------------------
@@ -226,7 +229,7 @@ class OneWay(Mode):
                          {"--size": size, **({"--connections": connections} if many else {})})
         self.few_nodes = connections is None  # each connection of a client is a node of its own
         if many and connections >= 10000:  # ZeroMQ takes minutes until as many are up
-            self.runs, self.only = 1, ("libtbquic", "tls")
+            self.only = ("libtbquic", "tls")
         self.bulk, self.unit = bulk, "Gbit/s" if bulk else "1000/s"
 
     def figures(self, result):
@@ -306,10 +309,10 @@ class Idle(Mode):
     word, unit, more_is_better = "idle", "KiB", False
     settle = 0.5  # seconds, until what comes behind a handshake has come
 
-    def __init__(self, count, runs):
+    def __init__(self, count):
         super().__init__(f"idle-{count}", f"resident memory of the server for each of {count:,} idle "
                          "connections", {"--count": count})
-        self.count, self.runs = count, runs
+        self.count = count
 
     def figures(self, result):
         if result["count"] != self.count or (result["connections"] or self.count) < self.count:
@@ -327,8 +330,8 @@ MODES = [
     Handshakes("full", "handshakes with certificates on both sides, to the first answer"),
     Handshakes("resumed", "resumed sessions, to the first answer"),
     Handshakes("early", "resumed sessions with the first message as early data"),
-    Idle(1000, None),
-    Idle(10000, 2),
+    Idle(1000),
+    Idle(10000),
     *[OneWay(f"grow-{n}", 100, f"one way, messages of 100 bytes, connections: {n:,}", False, n)
       for n in (1, 10, 100, 1000, 10000)],
     Fairness(50),
@@ -513,7 +516,6 @@ def one_run(program, mode, seconds, of_it, i, where):
 def measure(mode, programs, runs, seconds, aes):
     """All rounds of a mode."""
     rounds, seconds = runs or mode.rounds, seconds or mode.seconds
-    rounds = min(rounds, mode.runs or rounds)
     entry = {"name": mode.name, "what": mode.what, "unit": mode.unit,
              "more_is_better": mode.more_is_better, "cpu_unit": mode.cpu_unit, "seconds": seconds,
              "programs": {}}

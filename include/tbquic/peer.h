@@ -124,8 +124,9 @@ typedef struct tbq_stats {
     uint64_t send_refused;     /* packets that the system would not send */
     uint64_t receive_buffer;   /* bytes that the system granted; see SO_RCVBUF */
     uint64_t send_buffer;      /* bytes that the system granted */
-    bool gso;                  /* many packets in one call, both ways, UDP_SEGMENT, */
-    bool gro;                  /* and UDP_GRO */
+    bool gso;                  /* many packets are sent as one, which the kernel cuts: UDP_SEGMENT;
+                                  false: it cannot, or a route was found that refused it */
+    bool gro;                  /* many packets are received as one: UDP_GRO */
 
     /* Every datagram that was received is counted once: by refused_full, retries_sent,
      * versions_sent, dropped_reserved, dropped_unknown or accepted above, or by one of these. */
@@ -169,6 +170,9 @@ typedef struct tbq_stats {
     uint64_t windows_not_grown; /* times that receive_budget had too little left for it */
     uint64_t buffer_asked;      /* bytes asked for as receive_buffer and send_buffer: socket_buffer;
                                    Linux grants twice that, for its bookkeeping, where it may */
+    uint64_t bundles_refused;   /* times that a way to pass many packets by one call was found to be
+                                   refused (UDP_SEGMENT, sendmmsg(), recvmmsg()); all have gone by
+                                   the next one since, packet by packet in the end */
 } tbq_stats;
 
 #define tbq_stats_init(stats) tbq_stats_init_sized((stats), sizeof(tbq_stats))

@@ -298,10 +298,21 @@ static void prepare_message(struct tbi_udp_slot *s, struct msghdr *m)
     m->msg_controllen = sizeof s->control.bytes;
 }
 
-/* How many messages came into the slots; -1 with errno. */
-static int receive_messages(struct tbi_udp *u)
-{
 #if defined(TBI_UDP_HAVE_MMSG)
+
+bool tbi_udp_lacks_mmsg(struct tbi_udp *u)
+{
+    if (errno != ENOSYS) {
+        return false;
+    }
+    u->one_by_one = true;
+    u->stats.bundles_refused++;
+    return true;
+}
+
+/* How many messages came into the slots; -1 with errno. */
+static int receive_many(struct tbi_udp *u)
+{
     while (u->used > 0) {
         u->used--;
         prepare_message(&u->slots[u->used], &u->messages[u->used].msg_hdr);
@@ -313,7 +324,13 @@ static int receive_messages(struct tbi_udp *u)
         u->slots[i].size = u->messages[i].msg_len;
     }
     return n;
-#else
+}
+
+#endif
+
+/* The same, by a call for each. */
+static int receive_each(struct tbi_udp *u)
+{
     int n = 0;
     while (n < (int)TBI_UDP_RECV_MAX) {
         struct tbi_udp_slot *s = &u->slots[n];
@@ -326,7 +343,17 @@ static int receive_messages(struct tbi_udp *u)
         n++;
     }
     return n;
+}
+
+static int receive_messages(struct tbi_udp *u)
+{
+#if defined(TBI_UDP_HAVE_MMSG)
+    int n = u->one_by_one ? -1 : receive_many(u);
+    if (!u->one_by_one && (n >= 0 || !tbi_udp_lacks_mmsg(u))) {
+        return n;
+    }
 #endif
+    return receive_each(u);
 }
 
 /* Kernels hand these values over as one byte or as an int. */

@@ -32,12 +32,13 @@ struct tbi_udp_stats {
     uint64_t datagrams_sent;
     uint64_t bytes_received;
     uint64_t bytes_sent;
-    uint64_t truncated;      /* received and thrown away: larger than the buffer, or malformed */
-    uint64_t send_blocked;   /* times that the socket's send buffer was full */
-    uint64_t send_too_large; /* packets larger than the path or interface allows (EMSGSIZE) */
-    uint64_t send_refused;   /* packets that the system would not send to that destination */
-    size_t buffer_asked;     /* bytes, of each of these: */
-    size_t receive_buffer;   /* bytes granted; Linux counts its bookkeeping too */
+    uint64_t truncated;       /* received and thrown away: larger than the buffer, or malformed */
+    uint64_t send_blocked;    /* times that the socket's send buffer was full */
+    uint64_t send_too_large;  /* packets larger than the path or interface allows (EMSGSIZE) */
+    uint64_t send_refused;    /* packets that the system would not send to that destination */
+    uint64_t bundles_refused; /* times that a call for many packets turned out not to be had */
+    size_t buffer_asked;      /* bytes, of each of these: */
+    size_t receive_buffer;    /* bytes granted; Linux counts its bookkeeping too */
     size_t send_buffer;
     bool gso; /* in use now */
     bool gro;

@@ -49,8 +49,15 @@ struct tbi_udp {
     struct tbi_datagram batch[TBI_UDP_RECV_MAX];
 #if defined(TBI_UDP_HAVE_MMSG)
     struct mmsghdr messages[TBI_UDP_RECV_MAX];
-    size_t used; /* of these, the first ones: they are prepared anew before the next receive */
+    size_t used;     /* of these, the first ones: they are prepared anew before the next receive */
+    bool one_by_one; /* this kernel has no such calls, or a filter keeps us from them */
 #endif
 };
+
+#if defined(TBI_UDP_HAVE_MMSG)
+/* Whether recvmmsg() or sendmmsg() failed, with errno, since there is none: it is not tried again.
+ */
+bool tbi_udp_lacks_mmsg(struct tbi_udp *udp);
+#endif
 
 #endif

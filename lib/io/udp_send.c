@@ -158,45 +158,9 @@ static void count_sent(struct tbi_udp *u, size_t packets, size_t size)
     u->stats.bytes_sent += size;
 }
 
-#if defined(TBI_UDP_HAVE_MMSG)
-
-/* Packets of their own, several to a system call. *done: bytes that are dealt with. */
-static int send_packets(struct tbi_udp *u, struct envelope *e, const uint8_t *data, size_t size,
-                        size_t segment, size_t *done)
-{
-    struct mmsghdr messages[TBI_SEGMENTS_MAX];
-    struct iovec iovs[TBI_SEGMENTS_MAX];
-
-    while (*done < size) {
-        unsigned n = 0;
-        for (size_t at = *done; at < size && n < TBI_SEGMENTS_MAX; at += segment, n++) {
-            size_t one = size - at < segment ? size - at : segment;
-            fill_message(&messages[n].msg_hdr, &iovs[n], e, data + at, one);
-            messages[n].msg_len = 0;
-        }
-        int sent = sendmmsg(u->fd, messages, n, MSG_DONTWAIT);
-        if (sent < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            int rv = judge(u, errno, 1);
-            if (rv < 0) {
-                return rv;
-            }
-            *done += iovs[0].iov_len;
-        }
-        for (int i = 0; i < sent; i++) {
-            count_sent(u, 1, iovs[i].iov_len);
-            *done += iovs[i].iov_len;
-        }
-    }
-    return 0;
-}
-
-#else
-
-static int send_packets(struct tbi_udp *u, struct envelope *e, const uint8_t *data, size_t size,
-                        size_t segment, size_t *done)
+/* Packets of their own, each by a system call. *done: bytes that are dealt with. */
+static int send_each(struct tbi_udp *u, struct envelope *e, const uint8_t *data, size_t size,
+                     size_t segment, size_t *done)
 {
     while (*done < size) {
         struct msghdr m;
@@ -216,6 +180,43 @@ static int send_packets(struct tbi_udp *u, struct envelope *e, const uint8_t *da
     return 0;
 }
 
+#if defined(TBI_UDP_HAVE_MMSG)
+
+/* The same, several to a system call. */
+static int send_packets(struct tbi_udp *u, struct envelope *e, const uint8_t *data, size_t size,
+                        size_t segment, size_t *done)
+{
+    struct mmsghdr messages[TBI_SEGMENTS_MAX];
+    struct iovec iovs[TBI_SEGMENTS_MAX];
+
+    while (*done < size && !u->one_by_one) {
+        unsigned n = 0;
+        for (size_t at = *done; at < size && n < TBI_SEGMENTS_MAX; at += segment, n++) {
+            size_t one = size - at < segment ? size - at : segment;
+            fill_message(&messages[n].msg_hdr, &iovs[n], e, data + at, one);
+            messages[n].msg_len = 0;
+        }
+        int sent = sendmmsg(u->fd, messages, n, MSG_DONTWAIT);
+        if (sent < 0) {
+            if (errno == EINTR || tbi_udp_lacks_mmsg(u)) {
+                continue;
+            }
+            int rv = judge(u, errno, 1);
+            if (rv < 0) {
+                return rv;
+            }
+            *done += iovs[0].iov_len;
+        }
+        for (int i = 0; i < sent; i++) {
+            count_sent(u, 1, iovs[i].iov_len);
+            *done += iovs[i].iov_len;
+        }
+    }
+    return send_each(u, e, data, size, segment, done);
+}
+
+#else
+#define send_packets send_each
 #endif
 
 #if defined(UDP_SEGMENT)
@@ -271,6 +272,7 @@ static int send_bundles(struct tbi_udp *u, struct envelope *e, const uint8_t *da
         int rv = send_packets(u, e, data, *done + part, segment, done);
         if (about_gso && u->stats.datagrams_sent != before) {
             u->stats.gso = false;
+            u->stats.bundles_refused++;
         }
         if (rv < 0) {
             return rv;

@@ -376,12 +376,14 @@ static bool is_calm(const struct tbi_conn *c)
 
 /* When ngtcp2 is asked next. On a short path it wants to acknowledge after an eighth of the round
  * trip, just when the answer has left without. Among few and small packets that waits for the next
- * one, or for ACK_LONE_NS. */
+ * one, or for ACK_LONE_NS. The end of a pace does not: ngtcp2 takes the delay for credit, which
+ * lets what follows go without any. (It comes after every 1,452 bytes, and then ngtcp2 sees to all
+ * that is due: so messages that follow one another put off nothing for ever.) */
 static uint64_t expires_at(struct tbi_conn *c)
 {
     uint64_t at = ngtcp2_conn_get_expiry(c->qc), now = c->ep->now.mono_ns;
 
-    if (at >= now + ACK_SOON_NS || !is_calm(c)) {
+    if (at >= now + ACK_SOON_NS || now < c->paced_until || !is_calm(c)) {
         c->lone_at = 0;
         return at;
     }
@@ -610,20 +612,6 @@ static ngtcp2_ssize write_some(struct tbi_conn *c, ngtcp2_path *path, ngtcp2_pkt
     }
 }
 
-/* What is written puts off again what was put off. Once in ACK_LONE_NS ngtcp2 sees to what has come
- * due first: among packets that follow one another it never would. False: that was its end. */
-static bool is_in_time(struct tbi_conn *c)
-{
-    uint64_t now = c->ep->now.mono_ns;
-    if (c->lone_at == 0 || now < c->seen_to_at + ACK_LONE_NS ||
-        ngtcp2_conn_get_expiry(c->qc) > now) {
-        return true;
-    }
-    c->seen_to_at = now;
-    tbi_conn_timer(c);
-    return c->state == TBI_CONN_ALIVE && !c->want_close;
-}
-
 size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uint8_t *ecn)
 {
     ngtcp2_path_storage ps;
@@ -642,7 +630,7 @@ size_t tbi_conn_write_packet(struct tbi_conn *c, uint8_t *dest, size_t size, uin
         memcpy(dest, c->close_packet, c->close_size);
         return c->close_size;
     }
-    if (c->state != TBI_CONN_ALIVE || !is_in_time(c)) {
+    if (c->state != TBI_CONN_ALIVE) {
         return 0;
     }
     ngtcp2_path_storage_zero(&ps);

@@ -416,25 +416,26 @@ static size_t share_of(const struct tbi_conn *c)
     return quantum < credit ? quantum : credit;
 }
 
-/* Whether so little was written that the pace of what follows would be over before anybody could be
- * woken for it. It counts with what comes next, perhaps on another path: so it is never much. */
-static bool is_soon_over(const struct tbi_conn *c, size_t size)
+/* How long so many bytes occupy the path, about; by the window, as ngtcp2 does not tell the pace.
+ */
+static uint64_t pace_of(const struct tbi_conn *c, size_t size)
 {
     ngtcp2_conn_info info;
 
-    if (size >= NGTCP2_MAX_UDP_PAYLOAD_SIZE) {
-        return false;
-    }
-    ngtcp2_conn_get_conn_info(c->qc, &info); /* by the window: ngtcp2 does not tell the pace */
-    return info.smoothed_rtt * size / info.cwnd < PACE_LEAST_NS;
+    ngtcp2_conn_get_conn_info(c->qc, &info);
+    return info.smoothed_rtt * size / info.cwnd;
 }
 
-/* Tells ngtcp2 that packets are on their way, so that what follows waits for its pace. */
+/* Tells ngtcp2 that packets are on their way, so that what follows waits for its pace. Not of so
+ * little that this would be over before anybody could be woken for it: that counts with what comes
+ * next, perhaps on another path, so it is never much. */
 static void pace(struct tbi_endpoint *ep, struct tbi_conn *c, size_t size, bool all)
 {
     c->unpaced += size;
-    if (!all || !is_soon_over(c, c->unpaced)) {
+    uint64_t wait = pace_of(c, c->unpaced);
+    if (!all || c->unpaced >= NGTCP2_MAX_UDP_PAYLOAD_SIZE || wait >= PACE_LEAST_NS) {
         c->unpaced = 0;
+        c->paced_until = ep->now.mono_ns + wait / 4 * 3 + 1; /* ngtcp2 takes four fifths of it */
         ngtcp2_conn_update_pkt_tx_time(c->qc, ep->now.mono_ns);
     }
 }

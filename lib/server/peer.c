@@ -40,6 +40,7 @@ int tbq_server_stats(const tbq_server *s, tbq_stats *stats)
     all.receive_errors = u->truncated;
     all.send_blocked = u->send_blocked;
     all.send_refused = u->send_refused + u->send_too_large;
+    all.bundles_refused = u->bundles_refused;
     all.buffer_asked = u->buffer_asked;
     all.receive_buffer = u->receive_buffer;
     all.send_buffer = u->send_buffer;

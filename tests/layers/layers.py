@@ -179,10 +179,13 @@ def check_users(folder, pool):
 
 
 def objects(layer):
-    """Object name -> (defined, undefined) of a layer's archive; None if there is no archive."""
+    """Object name -> (defined, undefined) of a layer's archive; None if there is no archive. Where
+    tools/libtool-static has linked, it is beside its .la; ev's, which holds all there, is none."""
     archive = os.path.join(BUILD, "lib", layer, ".libs", f"libtbi_{layer}.a")
     if layer == "ev":
         archive = os.path.join(BUILD, "lib/.libs/libtbquic-ev.a")
+    elif not os.path.exists(archive):
+        archive = archive.replace("/.libs", "")
     if not os.path.exists(archive):
         return None
     rv, text, err = out(*NM, "-g", "-P", "-A", archive)

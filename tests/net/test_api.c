@@ -620,6 +620,33 @@ START_TEST(counters_tell_what_passed)
 }
 END_TEST
 
+/* What a message needs is kept for the next. */
+START_TEST(a_traffic_of_messages_takes_no_more_memory)
+{
+    static char text[2][UINT16_MAX]; /* a small one, and one with a block of its own */
+    size_t calls[2] = {0}, told = 0;
+    const size_t many[2] = {200, 10};
+
+    memset(text[0], 'x', 100);
+    memset(text[1], 'x', sizeof text[1] - 1);
+    connect_them();
+    for (int kind = 0; kind < 2; kind++) {
+        for (int round = 0; round < 60; round++) {
+            size_t before = a.memory.calls + b.memory.calls;
+            for (size_t i = 0; i < many[kind]; i++) {
+                ck_assert_int_eq(send_text(&a, &b, text[kind], 1), 0);
+            }
+            told += many[kind];
+            ck_assert(couple_run(&a, &b, fates_told, &told));
+            calls[kind] += round < 20 ? 0 : a.memory.calls + b.memory.calls - before;
+        }
+    }
+    ck_assert_uint_lt(calls[0], 40 * many[0] / 8); /* less than one for a packet, by QUIC alone */
+    ck_assert_uint_lt(calls[1], 40 * many[1]);
+    end();
+}
+END_TEST
+
 struct lines {
     size_t warned, informed; /* of the socket's buffers */
 };
@@ -685,6 +712,7 @@ int main(void)
     tcase_add_test(c, first_use_is_remembered_in_its_file_across_restarts);
     tcase_add_test(c, the_peer_book_is_kept_in_the_state_folder);
     tcase_add_test(c, counters_tell_what_passed);
+    tcase_add_test(c, a_traffic_of_messages_takes_no_more_memory);
     tcase_add_test(c, small_socket_buffers_are_told_to_who_asked);
     suite_add_tcase(s, c);
     return tbi_test_main(s);

@@ -1,7 +1,8 @@
 /* tests/net/test_io_udp.c - the UDP socket over loopback, and what it does when the kernel refuses.
  *
  * Refusals that a healthy machine never shows (no GSO on a route, a full send buffer, no IPv6)
- * are made by a sendmsg(), sendmmsg() and socket() of our own, before the C library's. */
+ * are made by a sendmsg(), sendmmsg(), recvmmsg() and socket() of our own, before the C library's.
+ */
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -66,8 +67,26 @@ ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
     return refuses(m) ? -1 : (ssize_t)syscall(SYS_sendmsg, fd, m, flags);
 }
 
+static bool without_mmsg; /* as an old kernel, or one that filters calls */
+static int mmsg_calls;
+
+static bool lacks_mmsg(void)
+{
+    mmsg_calls++;
+    errno = ENOSYS;
+    return without_mmsg;
+}
+
+int recvmmsg(int fd, struct mmsghdr *m, unsigned n, int flags, struct timespec *timeout)
+{
+    return lacks_mmsg() ? -1 : (int)syscall(SYS_recvmmsg, fd, m, n, flags, timeout);
+}
+
 int sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags)
 {
+    if (lacks_mmsg()) {
+        return -1;
+    }
     return refuses(&m->msg_hdr) ? -1 : (int)syscall(SYS_sendmmsg, fd, m, n, flags);
 }
 
@@ -345,10 +364,35 @@ START_TEST(a_route_that_refuses_gso_is_served_packet_by_packet)
             ck_assert(!tbi_udp_stats(a)->gso);
         }
         ck_assert_int_eq(refusal.bundles, 1); /* not tried again */
+        ck_assert_uint_eq(tbi_udp_stats(a)->bundles_refused, 1);
         ck_assert_uint_eq(tbi_udp_stats(a)->send_refused, 0);
     }
     tbi_udp_close(a);
     tbi_udp_close(b);
+}
+END_TEST
+
+START_TEST(where_calls_for_many_packets_are_missing_there_is_one_for_each)
+{
+    bool no_gso = _i != 0;
+    struct tbi_udp *a = open_with("127.0.0.1:0", no_gso, true);
+    struct tbi_udp *b = open_with("127.0.0.1:0", no_gso, true);
+
+    without_mmsg = true;
+    mmsg_calls = 0;
+    for (int round = 0; round < 2; round++) {
+        struct tbi_send_batch s = batch_to(*tbi_udp_local(b), 40 * 1000 + 1, 1000);
+        ck_assert_int_eq(tbi_udp_send(a, &s), 0);
+        ck_assert_uint_eq(receive_all(b, 40 * 1000 + 1, 1000), 41);
+    }
+    bool sends = !tbi_udp_stats(a)->gso; /* by sendmmsg(), if it could */
+    ck_assert_int_eq(mmsg_calls, sends ? 2 : 1);
+    ck_assert_uint_eq(tbi_udp_stats(a)->bundles_refused, sends ? 1 : 0);
+    ck_assert_uint_eq(tbi_udp_stats(b)->bundles_refused, 1);
+    ck_assert_uint_eq(tbi_udp_stats(a)->send_refused, 0);
+    tbi_udp_close(a);
+    tbi_udp_close(b);
+    without_mmsg = false;
 }
 END_TEST
 
@@ -612,6 +656,7 @@ int main(void)
     tcase_add_loop_test(t, a_bundle_arrives_whole_with_and_without_offload, 0, 4);
     tcase_add_loop_test(t, more_packets_than_one_bundle_takes, 0, 4);
     tcase_add_loop_test(t, a_route_that_refuses_gso_is_served_packet_by_packet, 0, 3);
+    tcase_add_loop_test(t, where_calls_for_many_packets_are_missing_there_is_one_for_each, 0, 2);
     tcase_add_loop_test(t, a_full_send_buffer_keeps_the_rest, 0, 2);
     tcase_add_loop_test(t, a_bad_destination_is_counted_and_harms_nobody, 0, 6);
     tcase_add_test(t, a_packet_too_large_for_the_path_is_counted);

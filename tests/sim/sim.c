@@ -26,6 +26,7 @@ struct sim {
     struct tbi_rng rng;
     struct tbi_alloc alloc;
     struct tbi_log log;
+    uint64_t turns;
     uint64_t now_ns;
     int64_t wall_jumps_ms;
     uint64_t next_order;
@@ -97,6 +98,11 @@ void sim_jump(struct sim *s, int64_t ms)
 uint64_t sim_ms(const struct sim *s)
 {
     return (s->now_ns - START_NS) / TBI_NS_PER_MS;
+}
+
+uint64_t sim_turns(const struct sim *s)
+{
+    return s->turns;
 }
 
 struct sim_node *sim_add(struct sim *s)
@@ -498,6 +504,7 @@ static void events(struct sim_node *n)
 
 static void settle(struct sim *s)
 {
+    s->turns++;
     for (size_t i = 0; i < s->nodes_len; i++) {
         struct sim_node *n = &s->nodes[i];
         if (n->alive && n->guest != NULL) {

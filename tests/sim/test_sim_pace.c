@@ -14,7 +14,7 @@
 static struct {
     struct sim *sim;
     struct sim_node *from, *to;
-    size_t came, delivered;
+    size_t came, delivered, told;
     uint64_t longest; /* ns that one took, beyond the path's own time */
     size_t trips;     /* that are left: what came goes back */
 } w;
@@ -194,7 +194,8 @@ static size_t room(void)
 }
 
 /* The first packets that try whether larger ones pass are lost. To try smaller ones is for ngtcp2
- * to say when it is asked, which messages that follow one another put off, each for a little. */
+ * to say when it is asked, which messages that follow one another put off, each for a little, but
+ * for the end of their pace. */
 START_TEST(how_large_packets_may_be_is_found_out_among_messages_too)
 {
     begin_with((struct sim_link){.delay_ms = SHORT_MS, .mtu = 1400}, 60);
@@ -211,6 +212,57 @@ START_TEST(how_large_packets_may_be_is_found_out_among_messages_too)
 }
 END_TEST
 
+/* Sends so many bytes; how many packets left within the busiest millisecond. */
+static uint64_t flood(size_t bytes)
+{
+    static uint8_t part[16 << 10];
+    tbq_send_options o = {.size = sizeof o, .lane = TBQ_LANE_NORMAL};
+    tbq_message m = tbq_transition(part, sizeof part);
+    uint64_t most = 0;
+
+    for (size_t i = 0; i < bytes / sizeof part || w.delivered < w.told;) {
+        uint64_t before = sim_link(w.from, w.to)->sent;
+        while (i < bytes / sizeof part &&
+               tbi_node_send_to(w.from->node, sim_now(w.sim), tbi_identity_id(w.to->identity), &m,
+                                &o) == 0) {
+            i++;
+            w.told++;
+        }
+        run(1);
+        uint64_t packets = sim_link(w.from, w.to)->sent - before;
+        most = packets > most ? packets : most;
+    }
+    return most;
+}
+
+/* Each of them has a pace, of which less than half a millisecond is left when it is written. */
+START_TEST(what_follows_small_messages_is_paced_as_ever)
+{
+    begin_over(10);
+    flood(5 << 20); /* the window grows */
+    uint64_t paced = flood(5 << 20);
+    speak(3000, 20);
+    w.told += 3000;
+    uint64_t after = flood(5 << 20);
+    ck_assert_uint_le(after, 2 * paced);
+    sim_free(w.sim);
+}
+END_TEST
+
+/* An hour of it: a ping of each node every half a minute, its answer, and their acknowledgements.
+ */
+START_TEST(who_has_nothing_to_say_is_woken_for_pings_alone)
+{
+    begin_over(10);
+    run(60000);
+    uint64_t turns = sim_turns(w.sim), packets = datagrams();
+    run(3600000);
+    ck_assert_uint_le(sim_turns(w.sim) - turns, 2 * 120 * 24);
+    ck_assert_uint_le(datagrams() - packets, 2 * 120 * 10);
+    sim_free(w.sim);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("sim_pace");
@@ -218,6 +270,8 @@ int main(void)
 
     tcase_set_timeout(t, 60);
     tcase_add_test(t, a_small_message_waits_for_no_pace_of_others);
+    tcase_add_test(t, who_has_nothing_to_say_is_woken_for_pings_alone);
+    tcase_add_test(t, what_follows_small_messages_is_paced_as_ever);
     tcase_add_test(t, an_answer_takes_along_what_acknowledges_its_question);
     tcase_add_test(t, it_waits_for_an_answer_no_longer_than_five_milliseconds);
     tcase_add_test(t, how_large_packets_may_be_is_found_out_among_messages_too);
