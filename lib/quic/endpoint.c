@@ -5,6 +5,9 @@
 #include "quic/parts.h"
 
 #define PACE_LEAST_NS (50 * TBI_NS_PER_US) /* less than it takes to wake somebody */
+/* Where a window has gone after a few times that, nobody is woken for the end of each pace. */
+#define QUICK_PATH_NS (200 * TBI_NS_PER_US)
+#define SELDOM_NS (5 * TBI_NS_PER_MS)
 
 /* --- Life ------------------------------------------------------------------------------------- */
 
@@ -416,27 +419,24 @@ static size_t share_of(const struct tbi_conn *c)
     return quantum < credit ? quantum : credit;
 }
 
-/* How long so many bytes occupy the path, about; by the window, as ngtcp2 does not tell the pace.
- */
-static uint64_t pace_of(const struct tbi_conn *c, size_t size)
-{
-    ngtcp2_conn_info info;
-
-    ngtcp2_conn_get_conn_info(c->qc, &info);
-    return info.smoothed_rtt * size / info.cwnd;
-}
-
 /* Tells ngtcp2 that packets are on their way, so that what follows waits for its pace. Not of so
  * little that this would be over before anybody could be woken for it: that counts with what comes
  * next, perhaps on another path, so it is never much. */
 static void pace(struct tbi_endpoint *ep, struct tbi_conn *c, size_t size, bool all)
 {
+    uint64_t now = ep->now.mono_ns;
+    ngtcp2_conn_info info;
+
     c->unpaced += size;
-    uint64_t wait = pace_of(c, c->unpaced);
-    if (!all || c->unpaced >= NGTCP2_MAX_UDP_PAYLOAD_SIZE || wait >= PACE_LEAST_NS) {
-        c->unpaced = 0;
-        c->paced_until = ep->now.mono_ns + wait / 4 * 3 + 1; /* ngtcp2 takes four fifths of it */
-        ngtcp2_conn_update_pkt_tx_time(c->qc, ep->now.mono_ns);
+    ngtcp2_conn_get_conn_info(c->qc, &info);
+    uint64_t wait = info.smoothed_rtt * c->unpaced / info.cwnd; /* ngtcp2 does not tell it */
+    if (all && c->unpaced < NGTCP2_MAX_UDP_PAYLOAD_SIZE && wait < PACE_LEAST_NS) {
+        return;
+    }
+    c->unpaced = 0;
+    ngtcp2_conn_update_pkt_tx_time(c->qc, now);
+    if (info.smoothed_rtt >= QUICK_PATH_NS || now >= c->paced_until + SELDOM_NS) {
+        c->paced_until = now + wait / 4 * 3 + 1; /* it takes four fifths of that */
     }
 }
 

@@ -196,13 +196,13 @@ struct tbi_conn {
     bool probing;         /* a PING is due */
     uint64_t in_flight;   /* bytes, before the packet that is being written */
     uint64_t keep_alive_ns;
-    struct tbi_list ready; /* in a list of the endpoint: has something to send */
-    int32_t credit;        /* bytes that it may still write in this round; below 0: owed */
-    uint64_t much_at;      /* ns; a whole packet was heard last */
-    uint64_t lone_at;      /* ns; nothing but an acknowledgement is due since; 0: more, or none */
-    size_t unpaced;        /* bytes that were written, and are paced with what comes next */
-    uint64_t paced_until;  /* ns; the pace of what was written is not over before, but soon after */
-    struct tbi_list reap;  /* in the endpoint's list: it has ended */
+    struct tbi_list ready;   /* in a list of the endpoint: has something to send */
+    int32_t credit;          /* bytes that it may still write in this round; below 0: owed */
+    uint64_t much_at;        /* ns; a whole packet was heard last */
+    uint64_t lone_at;        /* ns; nothing but an acknowledgement is due since; 0: more, or none */
+    size_t unpaced;          /* bytes that were written, and are paced with what comes next */
+    uint64_t paced_until;    /* ns; the end of a pace is not before, but soon after */
+    struct tbi_list reap;    /* in the endpoint's list: it has ended */
     struct tbi_list streams; /* tbi_ostream, by priority */
     struct tbi_list routes;  /* tbi_route: connection ids and reset tokens that lead here */
     struct tbi_timer timer;
