@@ -641,7 +641,7 @@ START_TEST(a_traffic_of_messages_takes_no_more_memory)
             calls[kind] += round < 20 ? 0 : a.memory.calls + b.memory.calls - before;
         }
     }
-#ifndef TBI_SEES_EVERY_USE /* else nothing is kept */
+#ifndef TBI_SEES_EVERY_USE                         /* else nothing is kept */
     ck_assert_uint_lt(calls[0], 40 * many[0] / 8); /* less than one for a packet, by QUIC alone */
     ck_assert_uint_lt(calls[1], 40 * many[1]);
 #endif
