@@ -171,7 +171,7 @@ typedef struct tbq_stats {
     uint64_t buffer_asked;      /* bytes asked for as receive_buffer and send_buffer: socket_buffer;
                                    Linux grants twice that, for its bookkeeping, where it may */
     uint64_t bundles_refused;   /* times that a way to pass many packets by one call was found to be
-                                   refused (UDP_SEGMENT, sendmmsg(), recvmmsg()); all have gone by
+                                   refused (UDP_SEGMENT; sendmmsg() and recvmmsg()); all have gone by
                                    the next one since, packet by packet in the end */
 } tbq_stats;
 

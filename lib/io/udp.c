@@ -348,9 +348,11 @@ static int receive_each(struct tbi_udp *u)
 static int receive_messages(struct tbi_udp *u)
 {
 #if defined(TBI_UDP_HAVE_MMSG)
-    int n = u->one_by_one ? -1 : receive_many(u);
-    if (!u->one_by_one && (n >= 0 || !tbi_udp_lacks_mmsg(u))) {
-        return n;
+    if (!u->one_by_one) {
+        int n = receive_many(u);
+        if (n >= 0 || !tbi_udp_lacks_mmsg(u)) {
+            return n;
+        }
     }
 #endif
     return receive_each(u);

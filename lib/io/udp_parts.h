@@ -50,7 +50,7 @@ struct tbi_udp {
 #if defined(TBI_UDP_HAVE_MMSG)
     struct mmsghdr messages[TBI_UDP_RECV_MAX];
     size_t used;     /* of these, the first ones: they are prepared anew before the next receive */
-    bool one_by_one; /* this kernel has no such calls, or a filter keeps us from them */
+    bool one_by_one; /* this kernel has no such calls, or a filter says so (ENOSYS) */
 #endif
 };
 

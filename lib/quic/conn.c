@@ -376,9 +376,10 @@ static bool is_calm(const struct tbi_conn *c)
 
 /* When ngtcp2 is asked next. On a short path it wants to acknowledge after an eighth of the round
  * trip, just when the answer has left without. Among few and small packets that waits for the next
- * one, or for ACK_LONE_NS. The end of a pace does not: ngtcp2 takes the delay for credit, which
- * lets what follows go without any. (It comes after every 1,452 bytes, or once in 5 ms, and then
- * ngtcp2 sees to all that is due: messages that follow one another put off nothing for ever.) */
+ * one, or for ACK_LONE_NS. The end of a pace that pace() names does not: ngtcp2 takes the delay for
+ * credit, which lets what follows go without any. It comes after 1,200 bytes at the latest, or, on
+ * quick paths, once in 5 ms, and then ngtcp2 sees to all that is due: so messages that follow one
+ * another put off nothing for ever. */
 static uint64_t expires_at(struct tbi_conn *c)
 {
     uint64_t at = ngtcp2_conn_get_expiry(c->qc), now = c->ep->now.mono_ns;

@@ -436,7 +436,7 @@ static void pace(struct tbi_endpoint *ep, struct tbi_conn *c, size_t size, bool 
     c->unpaced = 0;
     ngtcp2_conn_update_pkt_tx_time(c->qc, now);
     if (info.smoothed_rtt >= QUICK_PATH_NS || now >= c->paced_until + SELDOM_NS) {
-        c->paced_until = now + wait / 4 * 3 + 1; /* it takes four fifths of that */
+        c->paced_until = now + wait / 4 * 3 + 1; /* cubic and reno: four fifths of it */
     }
 }
 

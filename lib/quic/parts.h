@@ -201,7 +201,7 @@ struct tbi_conn {
     uint64_t much_at;        /* ns; a whole packet was heard last */
     uint64_t lone_at;        /* ns; nothing but an acknowledgement is due since; 0: more, or none */
     size_t unpaced;          /* bytes that were written, and are paced with what comes next */
-    uint64_t paced_until;    /* ns; the end of a pace is not before, but soon after */
+    uint64_t paced_until;    /* ns; soon after is the end of the last pace that is not put off */
     struct tbi_list reap;    /* in the endpoint's list: it has ended */
     struct tbi_list streams; /* tbi_ostream, by priority */
     struct tbi_list routes;  /* tbi_route: connection ids and reset tokens that lead here */

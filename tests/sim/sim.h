@@ -96,8 +96,10 @@ void sim_both(struct sim_node *a, struct sim_node *b, struct sim_link link);
 tbq_connection sim_dial(struct sim_node *from, struct sim_node *to, bool persistent);
 void sim_jump(struct sim *s, int64_t ms); /* the wall clock, of all nodes */
 struct tbi_now sim_now(const struct sim *s);
-uint64_t sim_ms(const struct sim *s);    /* since the beginning */
-uint64_t sim_turns(const struct sim *s); /* moments at which anybody had anything to do, so far */
+uint64_t sim_ms(const struct sim *s); /* since the beginning */
+/* How often all were asked, so far: at each moment with something due, twice at least in sim_run().
+ */
+uint64_t sim_turns(const struct sim *s);
 
 /* Runs until `done` says so, or until that much time has passed: then false. */
 bool sim_run(struct sim *s, uint64_t ms, bool (*done)(void *), void *arg);
