@@ -1,8 +1,8 @@
 /* bench/speed_dials.c - connections: one after another, 8 under way at once; and many that idle.
  *
  * For handshakes there are 8 nodes, each with a key of its own; each dials, has one message
- * answered, closes, and dials again. So what is measured is the handshake and the link that begins
- * over it, and not how a node is set up.
+ * answered, closes, and dials again when that is told. So what is measured is the handshake and the
+ * link that begins over it, and not how a node is set up.
  *
  *     full      A node that has been somewhere has a ticket, by peer and by address. So each dial
  *               goes to an address where nobody was dialled before, without the peer's id: all
@@ -36,7 +36,6 @@ struct dial {
     bool up;         /* CONNECTED was told */
     bool waits;      /* for an answer */
     bool closing;
-    bool rests; /* until it dials again: from outside of its events, where all ways to drive may */
 };
 
 static struct {
@@ -97,7 +96,7 @@ static void dial(struct dial *d)
 {
     tbq_message ping = tbq_ping();
 
-    d->up = d->closing = d->rests = false;
+    d->up = d->closing = false;
     d->waits = true;
     run.under_way++;
     loop_dial(&d->node, run.a->side.kind == SIDE_FULL ? fresh_address() : run.a->side.address);
@@ -164,7 +163,9 @@ static void on_end(struct dial *d, const tbq_event *e)
         side_die("%s: %s", e->address, e->text);
     }
     run.under_way--;
-    d->rests = true;
+    if (run.going) {
+        dial(d);
+    }
 }
 
 static void on_event(struct node *n, const tbq_event *e)
@@ -249,9 +250,7 @@ static void wait_until_none(void)
 static void dial_all(void)
 {
     for (size_t i = CLERK + 1; i < run.len; i++) {
-        if (run.dials[i].rests) {
-            dial(&run.dials[i]);
-        }
+        dial(&run.dials[i]);
     }
 }
 
@@ -274,7 +273,6 @@ static void begin(void)
     setup.connections = REFUSED_MAX; /* what was refused lingers for three probe timeouts */
     for (size_t i = CLERK + 1; i < run.len; i++) {
         loop_start(&run.dials[i].node, &setup);
-        run.dials[i].rests = true;
     }
     dial_all(); /* not counted: there are no tickets yet */
     wait_until_none();
@@ -290,8 +288,8 @@ void speed_dials(const struct speed_args *a)
     run.going = true;
     run.done = run.before_up = 0;
     run.ends_ns = began_ns + a->side.ns;
+    dial_all();
     while (run.going) {
-        dial_all();
         loop_turn(1000);
         loop_must_go_on();
     }

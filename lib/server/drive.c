@@ -3,6 +3,7 @@
 
 /* How many times the socket is read before what waits to be sent gets its turn. */
 #define READS_PER_TURN 16
+#define LITTLE_BYTES 16384U /* of one receive: answers, not bulk */
 
 /* How long packets wait for the end of the events, since they go along with what the application
  * answers to these. With a millisecond, a quarter less small messages came through: their sender
@@ -215,6 +216,18 @@ static int take(tbq_server *s, struct tbi_now now, const struct tbi_datagram *ba
     return 0;
 }
 
+/* Whether the socket need not be read again at once: it is empty most likely, or somebody waits for
+ * an answer. What has come meanwhile is there at the next call. */
+static bool is_little(const struct tbi_datagram *batch, size_t n)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        bytes += batch[i].size;
+    }
+    return n == 1 || (n < TBI_UDP_RECV_MAX && bytes < LITTLE_BYTES);
+}
+
 /* *quiet: there was nothing. */
 static int receive(tbq_server *s, bool *quiet)
 {
@@ -232,8 +245,8 @@ static int receive(tbq_server *s, bool *quiet)
         if (rv < 0) {
             return rv;
         }
-        if (n == 1 || tbi_node_has_enough(s->node)) {
-            return 0; /* what is left to read, if any, is there at the next call */
+        if (is_little(batch, (size_t)n) || tbi_node_has_enough(s->node)) {
+            return 0;
         }
     }
     return 0;
