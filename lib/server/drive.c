@@ -176,6 +176,7 @@ static int flush(tbq_server *s, struct tbi_now now, bool all)
             }
             stay_awake(s, now);
         }
+        s->batch_sent = s->unsent.size;
         int rv = tbi_udp_send(s->udp, &s->unsent);
         if (rv == TBQ_ERR_AGAIN) {
             return 0; /* the rest stays in s->unsent until the socket takes it */
@@ -217,10 +218,11 @@ static int take(tbq_server *s, struct tbi_now now, const struct tbi_datagram *ba
 }
 
 /* Whether the socket need not be read again at once: it is empty most likely, or somebody waits for
- * an answer. What has come meanwhile is there at the next call. */
-static bool is_little(const struct tbi_datagram *batch, size_t n)
+ * an answer. What has come meanwhile is there at the next call. Who sends much waits for what
+ * acknowledges it, so then all of that is read (2 % of bulk). */
+static bool is_little(const tbq_server *s, const struct tbi_datagram *batch, size_t n)
 {
-    size_t bytes = 0;
+    size_t bytes = s->batch_sent;
 
     for (size_t i = 0; i < n; i++) {
         bytes += batch[i].size;
@@ -245,7 +247,7 @@ static int receive(tbq_server *s, bool *quiet)
         if (rv < 0) {
             return rv;
         }
-        if (is_little(batch, (size_t)n) || tbi_node_has_enough(s->node)) {
+        if (is_little(s, batch, (size_t)n) || tbi_node_has_enough(s->node)) {
             return 0;
         }
     }

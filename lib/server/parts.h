@@ -47,6 +47,7 @@ struct tbq_server {
     unsigned in_callback;
     uint8_t *unsent_data;         /* the batch buffer */
     struct tbi_send_batch unsent; /* what the socket did not take yet; size 0: nothing */
+    size_t batch_sent;            /* bytes of the last one that left */
     struct tbi_addr advertised[TBI_ADVERTISE_MAX];
     size_t advertised_len;
     uint64_t book_at;        /* ns; when the peer book and tickets are to be written */
