@@ -17,7 +17,8 @@ JOBS = 2
 .DEFAULT_GOAL = all
 MAKEFLAGS += --no-print-directory
 # Debian's is dash; configure would look for bash, with which libtool takes half as long again.
-export CONFIG_SHELL = /bin/sh
+CONFIG_SHELL ?= /bin/sh
+export CONFIG_SHELL
 # -j2 unless the command line said another.
 jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(JOBS))
 # All goals are handed on in one go, with the first; the others then have nothing left to do.

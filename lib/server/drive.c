@@ -3,7 +3,7 @@
 
 /* How many times the socket is read before what waits to be sent gets its turn. */
 #define READS_PER_TURN 16
-#define LITTLE_BYTES 16384U /* of one receive: answers, not bulk */
+#define LITTLE_BYTES 16384U /* of one receive and the last batch that left: answers, not bulk */
 
 /* How long packets wait for the end of the events, since they go along with what the application
  * answers to these. With a millisecond, a quarter less small messages came through: their sender
@@ -176,11 +176,11 @@ static int flush(tbq_server *s, struct tbi_now now, bool all)
             }
             stay_awake(s, now);
         }
-        s->batch_sent = s->unsent.size;
         int rv = tbi_udp_send(s->udp, &s->unsent);
         if (rv == TBQ_ERR_AGAIN) {
             return 0; /* the rest stays in s->unsent until the socket takes it */
         }
+        s->batch_sent = s->unsent.size;
         s->unsent.size = 0;
         if (rv == TBQ_ERR_IO) {
             return rv;
@@ -217,9 +217,10 @@ static int take(tbq_server *s, struct tbi_now now, const struct tbi_datagram *ba
     return 0;
 }
 
-/* Whether the socket need not be read again at once: it is empty most likely, or somebody waits for
- * an answer. What has come meanwhile is there at the next call. Who sends much waits for what
- * acknowledges it, so then all of that is read (2 % of bulk). */
+/* Whether the socket need not be read again at once: with one datagram or bundle, or a few small
+ * ones while little is sent, it is empty most likely, and somebody waits for an answer. What has
+ * come meanwhile is there at the next call. Who sends much waits for what acknowledges it, so then
+ * more of that is looked for (1.6 % of bulk). */
 static bool is_little(const tbq_server *s, const struct tbi_datagram *batch, size_t n)
 {
     size_t bytes = s->batch_sent;

@@ -621,11 +621,11 @@ START_TEST(counters_tell_what_passed)
 END_TEST
 
 /* What a message needs is kept for the next. Some of it is given back while the machine has no time
- * for the test, which looks to the server like little traffic: so what counts is most rounds. */
+ * for the test, which looks to the server like little traffic: so half of the rounds count. */
 START_TEST(a_traffic_of_messages_takes_no_more_memory)
 {
     static char text[2][UINT16_MAX]; /* a small one, and one with a block of its own */
-    const size_t many[2] = {200, 10}, most[2] = {25, 10}; /* fewer than one for a packet: QUIC's */
+    const size_t many[2] = {200, 10}, most[2] = {25, 10}; /* an eighth; one for each */
     size_t within[2] = {0}, told = 0;
 
     memset(text[0], 'x', 100);

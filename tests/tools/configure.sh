@@ -28,7 +28,7 @@ ok() { # ok WHAT COMMAND...: the command succeeds
 has() { grep -q -e "$1" "${2:-$here/out}"; }
 lacks() { ! has "$@"; }
 # Runs configure in a new folder, remembering in a cache what does not depend on its options; nothing
-# is compiled, so no folders for dependencies either, which would be half of the time.
+# of the project is compiled, so no folders for dependencies either, which would be half of the time.
 run() {
     rm -rf "$here/b"
     mkdir "$here/b"
